@@ -1,0 +1,121 @@
+"""Interactions from CSV and Parquet files."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from recommender.errors import InvalidInteractions
+from recommender.interactions import Interactions
+
+EPOCH = date(1970, 1, 1)
+_REQUIRED = ("user_id", "item_id")
+
+
+def read_interactions(path: str | os.PathLike[str]) -> Interactions:
+    """Read user_id, item_id, day or date, and quantity (1 when there is no such column).
+
+    `day` counts days since 1970-01-01, `date` is ISO 8601 or, in Parquet, a date or timestamp (its own
+    calendar day, no time zone applied). CSV is UTF-8 with a header. Other columns are left alone.
+    InvalidInteractions names the file and, for CSV, the line.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise InvalidInteractions(f"{file} is not a file")
+    try:
+        return _from_parquet(file) if file.suffix.lower() in (".parquet", ".pq") else _from_csv(file)
+    except InvalidInteractions as wrong:
+        raise type(wrong)(f"{file}: {wrong}") from wrong
+
+
+def day_number(day: date) -> int:
+    """Count days since 1970-01-01."""
+    return (day - EPOCH).days
+
+
+def _from_csv(file: Path) -> Interactions:
+    columns: dict[str, list[Any]] = {"user_id": [], "item_id": [], "day": [], "quantity": []}
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as source:
+            for row in _csv_rows(source):
+                for name, value in zip(columns, row, strict=True):
+                    columns[name].append(value)
+    except UnicodeDecodeError as wrong:
+        raise InvalidInteractions(f"not UTF-8 at byte {wrong.start}") from wrong
+    except csv.Error as wrong:
+        raise InvalidInteractions(f"not CSV: {wrong}") from wrong
+    return Interactions.from_columns(**columns)
+
+
+def _csv_rows(source: Iterator[str]) -> Iterator[tuple[str, str, int, float]]:
+    reader = csv.reader(source, strict=True)
+    header = [name.strip() for name in next(reader, [])]
+    when = _day_column(header)
+    at = {name: header.index(name) for name in (*_REQUIRED, when)}
+    quantity_at = header.index("quantity") if "quantity" in header else None
+    for row in reader:
+        if not row:
+            continue
+        line = reader.line_num
+        if len(row) != len(header):
+            raise InvalidInteractions(f"line {line} has {len(row)} fields, not {len(header)}")
+        user, item, raw_day = (row[at[name]] for name in (*_REQUIRED, when))
+        if not user or not item:
+            raise InvalidInteractions(f"line {line} has no {'user_id' if not user else 'item_id'}")
+        try:
+            day = int(raw_day) if when == "day" else day_number(date.fromisoformat(raw_day))
+        except ValueError as wrong:
+            raise InvalidInteractions(f"line {line}: {when} {raw_day!r} cannot be read") from wrong
+        yield user, item, day, 1.0 if quantity_at is None else _quantity(row[quantity_at], line)
+
+
+def _quantity(raw: str, line: int) -> float:
+    try:
+        quantity = float(raw)
+    except ValueError as wrong:
+        raise InvalidInteractions(f"line {line}: quantity {raw!r} is not a number") from wrong
+    if not 0 < quantity < float("inf"):
+        raise InvalidInteractions(f"line {line}: quantity {raw!r} is not a finite number above zero")
+    return quantity
+
+
+def _from_parquet(file: Path) -> Interactions:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as absent:
+        raise InvalidInteractions("reading Parquet needs pyarrow (the extra 'files')") from absent
+    try:
+        names = pq.read_schema(file).names
+        when = _day_column(names)
+        wanted = [*_REQUIRED, when, *(["quantity"] if "quantity" in names else [])]
+        table = pq.read_table(file, columns=wanted)
+        empty = [name for name in wanted if table[name].null_count]
+        if empty:
+            raise InvalidInteractions(f"{empty[0]} is missing in {table[empty[0]].null_count} rows")
+        day = table[when]
+        if when == "date":
+            day = day.cast(pa.date32()).cast(pa.int32())
+    except pa.ArrowException as broken:
+        raise InvalidInteractions(f"cannot be read as Parquet: {broken}") from broken
+    return Interactions.from_columns(
+        user_id=table["user_id"],
+        item_id=table["item_id"],
+        day=day.to_numpy(),
+        quantity=table["quantity"].to_numpy() if "quantity" in names else None,
+    )
+
+
+def _day_column(names: list[str]) -> str:
+    """Say which column tells the day, after checking that the others are there."""
+    missing = [name for name in _REQUIRED if name not in names]
+    if missing:
+        raise InvalidInteractions(f"there is no column {missing[0]}")
+    for name in ("day", "date"):
+        if name in names:
+            return name
+    raise InvalidInteractions("there is no column day or date")

@@ -1,0 +1,101 @@
+"""Hidden tastes, found by alternating least squares.
+
+Hu, Koren and Volinsky, "Collaborative filtering for implicit feedback datasets" (ICDM 2008), with the
+regularisation of each row scaled by how many entries it has: Zhou et al. (AAIM 2008, ALS-WR).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.errors import InvalidConfig, UnfinishedFit
+from recommender.history import History
+from recommender.interactions import Csr, Interactions
+
+
+@dataclass(frozen=True, slots=True)
+class AlsConfig:
+    """Set the factorisation.
+
+    `regularization` is per entry: a user with n items is held back by n × regularization. Confidence in
+    an entry of weight r is 1 + confidence_scale × r.
+    """
+
+    factors: int = 64
+    iterations: int = 15
+    regularization: float = 0.3
+    confidence_scale: float = 10.0
+    half_life_days: float | None = 60.0
+
+    def __post_init__(self) -> None:
+        if self.factors < 1 or self.iterations < 1:
+            raise InvalidConfig("factors and iterations are at least 1")
+        if self.regularization <= 0 or self.confidence_scale <= 0:
+            raise InvalidConfig("regularization and confidence_scale are above zero")
+        if self.half_life_days is not None and self.half_life_days <= 0:
+            raise InvalidConfig("the half-life is above zero days")
+
+
+class Factorise(Protocol):
+    """Promise item factors for a matrix of confidences."""
+
+    def __call__(self, confidence: Csr, config: AlsConfig, *, seed: int) -> NDArray[np.float32]:
+        """Give item factors, (items, factors); the same for the same input and seed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Als:
+    """Score items by hidden tastes; the person's own tastes are solved for when asked.
+
+    `item_factors` Y (items, f) float32, C-ordered; `gram` YᵀY (f, f) float32.
+    """
+
+    config: AlsConfig
+    item_factors: NDArray[np.float32]
+    gram: NDArray[np.float32]
+
+    @classmethod
+    def fit(cls, interactions: Interactions, config: AlsConfig, *, factorise: Factorise, seed: int) -> Self:
+        """Factorise users × items; users' factors are thrown away. UnfinishedFit if it diverged."""
+        weighted = interactions.weighted(half_life_days=config.half_life_days)
+        data = 1 + np.float32(config.confidence_scale) * weighted.data
+        confidence = Csr(weighted.indptr, weighted.indices, data, weighted.shape)
+        factors = np.ascontiguousarray(factorise(confidence, config, seed=seed), dtype=np.float32)
+        if factors.shape[0] != weighted.shape[1] or not np.isfinite(factors).all():
+            raise UnfinishedFit(f"item factors {factors.shape} for {weighted.shape[1]} items, or not finite")
+        double = factors.astype(np.float64)
+        return cls(config, factors, (double.T @ double).astype(np.float32))
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], config: AlsConfig) -> Self:
+        """Read back what `arrays` gave."""
+        return cls(config, arrays["als_item_factors"], arrays["als_gram"])
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Give the fitted arrays by name."""
+        return {"als_item_factors": self.item_factors, "als_gram": self.gram}
+
+    def fold_in(self, history: History) -> NDArray[np.float32]:
+        """Solve for the person's factors, (f,): equation 4 of the paper, (YᵀCY + λnI)⁻¹ YᵀC1.
+
+        Only what was taken enters: YᵀCY = YᵀY + Σ (c-1) y yᵀ. Reads the arrays, never writes them.
+        """
+        weight = history.weights(half_life_days=self.config.half_life_days)
+        extra = (self.config.confidence_scale * weight).astype(np.float32)
+        taken = self.item_factors[history.items]
+        system = self.gram + (taken.T * extra) @ taken
+        system.flat[:: len(system) + 1] += self.config.regularization * len(history)
+        solved: NDArray[np.float32] = np.linalg.solve(system, (1 + extra) @ taken)
+        return solved
+
+    def score(self, history: History) -> NDArray[np.float32]:
+        """Score all items, (items,): the predicted preference, about 0 to 1."""
+        if not len(history):
+            return np.zeros(len(self.item_factors), dtype=np.float32)
+        return self.item_factors @ self.fold_in(history)

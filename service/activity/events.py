@@ -1,0 +1,125 @@
+"""Events of the storefront, up to a thousand at once, each with its own verdict."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from service.activity import events_store
+from service.catalogue import operations as catalogue
+from service.kit.clock import FUTURE_TOLERANCE, format_time
+from service.kit.db import dumps
+from service.members import operations as members
+
+_TEXTS = (
+    "anonymous_id",
+    "session_id",
+    "touchpoint",
+    "source",
+    "recommendation_id",
+    "impression_id",
+    "attribution_token",
+)
+
+
+def record_events(
+    conn: Connection, *, events: Sequence[Mapping[str, Any]], now: datetime
+) -> list[dict[str, Any]]:
+    """Record events that are new and return one verdict each, in the order given.
+
+    A verdict's `status` is `accepted`, `duplicate` (recorded before, the same) or `rejected` with a `code`:
+    `order-conflict` (recorded before, otherwise), `future-time` or `unknown-member`.
+    """
+    hashes = [_content_hash(event) for event in events]
+    member_keys = members.find_keys(
+        conn, member_ids=sorted({event["member_id"] for event in events if event.get("member_id")})
+    )
+    verdicts: dict[int, dict[str, Any]] = {}
+    first: dict[str, int] = {}
+    for index, event in enumerate(events):
+        event_id = event["event_id"]
+        if event["occurred_at"] > now + FUTURE_TOLERANCE:
+            verdicts[index] = _reject(event_id, "future-time", "more than five minutes ahead of our clock")
+        elif event.get("member_id") and event["member_id"] not in member_keys:
+            verdicts[index] = _reject(event_id, "unknown-member", "no such member")
+        elif event_id in first:
+            verdicts[index] = _again(event_id, hashes[index] == hashes[first[event_id]])
+        else:
+            first[event_id] = index
+    _record(conn, events, hashes, first, member_keys, verdicts, now)
+    return [verdicts[index] for index in range(len(events))]
+
+
+def _record(
+    conn: Connection,
+    events: Sequence[Mapping[str, Any]],
+    hashes: Sequence[bytes],
+    candidates: Mapping[str, int],
+    member_keys: Mapping[str, int],
+    verdicts: dict[int, dict[str, Any]],
+    now: datetime,
+) -> None:
+    if not candidates:
+        return
+    indexes = list(candidates.values())
+    claimed = events_store.claim(
+        conn,
+        rows={
+            "event_ids": list(candidates),
+            "occurred_ats": [events[index]["occurred_at"] for index in indexes],
+            "content_hashes": [hashes[index] for index in indexes],
+        },
+    )
+    taken = [event_id for event_id in candidates if event_id not in claimed]
+    known = events_store.known_hashes(conn, event_ids=taken) if taken else {}
+    item_keys = catalogue.ensure_items(
+        conn,
+        skus=(events[candidates[event_id]]["sku"] for event_id in claimed if events[candidates[event_id]].get("sku")),
+        now=now,
+    )
+    rows = []
+    for event_id, index in candidates.items():
+        if event_id in claimed:
+            rows.append(_row(events[index], claimed[event_id], member_keys, item_keys))
+            verdicts[index] = {"event_id": event_id, "status": "accepted", "code": None, "detail": None}
+        else:
+            verdicts[index] = _again(event_id, known.get(event_id) == hashes[index])
+    if rows:
+        events_store.add(conn, events=dumps(rows), now=now)
+
+
+def _row(
+    event: Mapping[str, Any], event_key: int, member_keys: Mapping[str, int], item_keys: Mapping[str, int]
+) -> dict[str, Any]:
+    return {
+        "event_key": event_key,
+        "occurred_at": format_time(event["occurred_at"]),
+        "type": event["type"],
+        "member_key": member_keys.get(event.get("member_id") or ""),
+        "item_key": item_keys.get(event.get("sku") or ""),
+        "dwell_seconds": None if event.get("dwell_seconds") is None else str(event["dwell_seconds"]),
+        "page_depth": event.get("page_depth"),
+        "attributes": event.get("attributes"),
+        **{name: event.get(name) for name in _TEXTS},
+    }
+
+
+def _content_hash(event: Mapping[str, Any]) -> bytes:
+    plain = {
+        name: value if isinstance(value, dict | int | None) else str(value) for name, value in sorted(event.items())
+    }
+    return hashlib.sha256(dumps(plain).encode()).digest()
+
+
+def _again(event_id: str, same: bool) -> dict[str, Any]:
+    if same:
+        return {"event_id": event_id, "status": "duplicate", "code": None, "detail": None}
+    return _reject(event_id, "order-conflict", "recorded before with other content")
+
+
+def _reject(event_id: str, code: str, detail: str) -> dict[str, Any]:
+    return {"event_id": event_id, "status": "rejected", "code": code, "detail": detail}

@@ -1,0 +1,47 @@
+"""Every SQL statement of events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Connection, text
+
+_CLAIM = text(
+    """
+    INSERT INTO event_keys (event_id, occurred_at, content_hash)
+    SELECT * FROM unnest(CAST(:event_ids AS text[]), CAST(:occurred_ats AS timestamptz[]),
+        CAST(:content_hashes AS bytea[])) ORDER BY 1
+    ON CONFLICT (event_id) DO NOTHING RETURNING event_id, event_key
+    """
+)
+_KNOWN = text("SELECT event_id, content_hash FROM event_keys WHERE event_id = ANY(:event_ids)")
+_ADD = text(
+    """
+    INSERT INTO events (event_key, occurred_at, received_at, type, member_key, anonymous_id, session_id, item_key,
+        touchpoint, source, recommendation_id, impression_id, attribution_token, dwell_seconds, page_depth,
+        attributes)
+    SELECT e.event_key, e.occurred_at, CAST(:now AS timestamptz), e.type, e.member_key, e.anonymous_id,
+        e.session_id, e.item_key, e.touchpoint, e.source, e.recommendation_id, e.impression_id,
+        e.attribution_token, e.dwell_seconds, e.page_depth, e.attributes
+    FROM jsonb_to_recordset(CAST(:events AS jsonb)) AS e (event_key bigint, occurred_at timestamptz, type text,
+        member_key bigint, anonymous_id text, session_id text, item_key bigint, touchpoint text, source text,
+        recommendation_id text, impression_id text, attribution_token text, dwell_seconds numeric,
+        page_depth smallint, attributes jsonb)
+    """
+)
+
+
+def claim(conn: Connection, *, rows: Mapping[str, Sequence[object]]) -> dict[str, int]:
+    """Claim event ids and return the key of each that was free."""
+    return {row.event_id: row.event_key for row in conn.execute(_CLAIM, rows)}
+
+
+def known_hashes(conn: Connection, *, event_ids: Sequence[str]) -> dict[str, bytes]:
+    """Return the content hash of each recorded event."""
+    rows = conn.execute(_KNOWN, {"event_ids": list(event_ids)})
+    return {row.event_id: bytes(row.content_hash) for row in rows}
+
+
+def add(conn: Connection, *, events: str, now: object) -> None:
+    """Write claimed events, given as a JSON array."""
+    conn.execute(_ADD, {"events": events, "now": now})

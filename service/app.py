@@ -1,0 +1,130 @@
+"""Wire the web process: one engine, one desk, every room's routes."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import flask_smorest
+import orjson
+from flask import Flask, Response, jsonify
+from flask.json.provider import JSONProvider
+from prometheus_client import CONTENT_TYPE_LATEST
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from service.activity.api import blueprint as activity
+from service.catalogue.api import blueprint as catalogue
+from service.intake.api import blueprint as intake
+from service.kit import migrate
+from service.kit.auth import Authenticator
+from service.kit.errors import Unavailable
+from service.kit.http import Blueprint, Desk
+from service.kit.sealing import Sealer
+from service.kit.settings import Settings
+from service.kit.web import render_metrics, surround
+from service.ledger.api import blueprint as ledger
+from service.profiles.api import blueprint as profiles
+from service.recommendations.api import blueprint as recommendations
+from service.recommendations.attribution import AttributionKeys
+from service.recommendations.serving import Serving
+from service.tiers.api import blueprint as tiers
+
+log = logging.getLogger(__name__)
+
+ROOMS: tuple[Blueprint, ...] = (activity, catalogue, intake, ledger, profiles, recommendations, tiers)
+
+DESCRIPTION = """Tidemark watches how high each member stands (tiers), how they move, what they hold (points),
+what to show them next (recommendations), and whether any of it made them come back.
+
+Every answer that could influence a purchase carries a `measurement` block."""
+
+
+class OrjsonProvider(JSONProvider):
+    """Read and write JSON with orjson."""
+
+    def dumps(self, obj: Any, **_: Any) -> str:
+        """Return JSON text."""
+        return orjson.dumps(obj).decode()
+
+    def loads(self, s: str | bytes, **_: Any) -> Any:
+        """Return what JSON text holds."""
+        return orjson.loads(s)
+
+
+def create_app(settings: Settings, engine: Engine) -> Flask:
+    """Return the web application; `engine` must point at a database that was migrated and started.
+
+    Nothing is connected and no thread is started here, so that workers may fork from it.
+    """
+    app = Flask("service", static_folder=None)
+    app.json = OrjsonProvider(app)
+    app.config.update(
+        API_TITLE="Tidemark",
+        API_VERSION="1",
+        OPENAPI_VERSION="3.1.0",
+        MAX_CONTENT_LENGTH=settings.max_body_bytes,
+        PROPAGATE_EXCEPTIONS=False,
+    )
+    desk = Desk(
+        engine=engine,
+        authenticator=Authenticator(engine),
+        settings=settings,
+        sealer=Sealer(settings.secret_key),
+    )
+    desk.tools["serving"] = Serving(
+        models_folder=settings.var / "models",
+        keys=AttributionKeys.derive(settings.secret_key),
+        timezone=settings.timezone,
+    )
+    app.extensions["tidemark"] = desk
+    api = flask_smorest.Api(app, spec_kwargs=_spec_options())
+    api.DEFAULT_ERROR_RESPONSE_NAME = None
+    surround(app)
+    for room in ROOMS:
+        api.register_blueprint(room)
+    app.extensions["openapi"] = api.spec
+    _add_probes(app, engine)
+    return app
+
+
+def _spec_options() -> dict[str, Any]:
+    return {
+        "info": {"description": DESCRIPTION, "license": {"name": "Proprietary"}},
+        "servers": [{"url": "/", "description": "This server"}],
+        "components": {
+            "securitySchemes": {
+                "apiKey": {"type": "http", "scheme": "bearer", "description": "A key made by `tidemark keys create`."}
+            }
+        },
+    }
+
+
+def _add_probes(app: Flask, engine: Engine) -> None:
+    """Add what operators and load balancers ask for."""
+
+    @app.get("/livez")
+    def livez() -> Response:
+        return jsonify({"status": "ok"})
+
+    @app.get("/readyz")
+    def readyz() -> Response:
+        try:
+            with engine.connect() as conn:
+                conn.execute(text("SELECT 1"))
+                revision = migrate.current_revision(conn)
+        except SQLAlchemyError as error:
+            raise Unavailable("the database does not answer") from error
+        if revision != migrate.head_revision():
+            raise Unavailable(f"the database stands at {revision}: run `tidemark db upgrade`")
+        return jsonify({"status": "ok", "revision": revision})
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        response = render_metrics()
+        response.headers["Content-Type"] = CONTENT_TYPE_LATEST
+        return response
+
+    @app.get("/openapi.json")
+    def openapi() -> Response:
+        return jsonify(app.extensions["openapi"].to_dict())

@@ -1,0 +1,62 @@
+"""`tidemark models`: train, list and promote recommenders."""
+
+from __future__ import annotations
+
+import click
+
+from service.cli.output import tell, tell_rows
+from service.cli.progress import show_progress
+from service.kit.clock import read_clock
+from service.kit.db import transaction
+from service.kit.settings import Settings
+from service.recommendations import operations as recommendations
+from service.startup import ready_engine
+
+
+@click.group()
+def models() -> None:
+    """Recommender models."""
+
+
+@models.command()
+@click.option("--seed", default=20, show_default=True, type=int)
+@click.pass_obj
+def train(settings: Settings, seed: int) -> None:
+    """Train on everything bought so far; the model goes live only if it beats what is in force."""
+    from service.recommendations.training import train_model
+
+    with ready_engine(settings) as (engine, programme), show_progress() as progress:
+        trained = train_model(
+            engine,
+            models_folder=settings.var / "models",
+            programme=programme,
+            now=read_clock(),
+            seed=seed,
+            progress=progress,
+        )
+    tell(trained.to_json())
+
+
+@models.command("list")
+@click.pass_obj
+def list_(settings: Settings) -> None:
+    """List the models, newest first."""
+    with ready_engine(settings) as (engine, _), engine.connect() as conn:
+        registered = recommendations.list_models(conn)
+    tell_rows([model.summary() for model in registered])
+
+
+@models.command()
+@click.argument("version")
+@click.pass_obj
+def promote(settings: Settings, version: str) -> None:
+    """Put a model in force; an older one rolls back."""
+    with ready_engine(settings) as (engine, _), transaction(engine) as conn:
+        model = recommendations.promote_model(
+            conn,
+            version=version,
+            models_folder=settings.var / "models",
+            actor="command line",
+            now=read_clock(),
+        )
+    tell(model.summary())

@@ -1,0 +1,35 @@
+"""Answer a command: a table for people, JSON for programs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+
+import click
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+
+def tell(values: Mapping[str, object]) -> None:
+    """Print one result: aligned names and values on a terminal, one JSON object otherwise."""
+    if not sys.stdout.isatty():
+        click.echo(orjson.dumps(values, default=str).decode())
+        return
+    width = max((len(name) for name in values), default=0)
+    for name, value in values.items():
+        click.echo(f"{name.ljust(width)}  {value}")
+
+
+def tell_rows(rows: Sequence[Mapping[str, object]]) -> None:
+    """Print several results: a table on a terminal, one JSON object a line otherwise."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            click.echo(orjson.dumps(row, default=str).decode())
+        return
+    table = Table()
+    for name in rows[0] if rows else ():
+        table.add_column(name)
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    Console().print(table)

@@ -1,0 +1,306 @@
+"""The verbs of the experiments: draw an arm once, remember what was sent, say what the hold-out does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Row
+
+from service.experiments import store
+from service.experiments.errors import ExposureNotFound
+from service.experiments.rules import (
+    HOLDOUT,
+    HOLDOUT_WEIGHT_BP,
+    REFUND_GRACE_DAYS,
+    REPURCHASE_WINDOW_DAYS,
+    Assignment,
+    Baseline,
+    Experiment,
+    OutcomeWindow,
+    arm_of,
+    bucket_of,
+    holdout_arms,
+    name_global_holdout,
+    probability_of,
+    read_arms,
+    window_of,
+)
+from service.kit.db import dumps
+
+__all__ = [
+    "Assignment",
+    "Baseline",
+    "Experiment",
+    "Exposure",
+    "ExposureNotFound",
+    "OutcomeWindow",
+    "SavedExposure",
+    "Subject",
+    "assign_member",
+    "ensure_global_holdout",
+    "find_assignment",
+    "find_subject",
+    "get_exposure",
+    "get_running_holdout",
+    "list_assignments",
+    "probability_of",
+    "read_subject",
+    "record_exposure",
+    "refresh_holdout_baselines",
+    "window_of",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Somebody an answer is for: member (None: unknown here), tier now, side of the hold-out, baseline.
+
+    `running` is the experiment a member without an assignment would be drawn under.
+    """
+
+    member_id: str
+    member_key: int | None
+    tier: str | None
+    assignment: Assignment | None
+    running: Experiment | None
+    baseline: Baseline | None
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """What was sent to whom, and everything needed to account for it later.
+
+    `item_keys` are in rank order; `decision` is the caller's own record, JSON-able.
+    """
+
+    exposure_id: UUID
+    issued_at: datetime
+    member_key: int | None
+    experiment_key: int | None
+    arm: str | None
+    policy: str
+    model_version: str | None
+    fallback: str | None
+    placement: str
+    channel: str | None
+    window_end: datetime | None
+    item_keys: Sequence[int]
+    decision: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SavedExposure:
+    """An exposure read back, with the names behind its keys."""
+
+    exposure: Exposure
+    member_id: str | None
+    experiment: str | None
+    version: int | None
+
+
+def ensure_global_holdout(
+    conn: Connection,
+    *,
+    now: datetime,
+    today: date | None = None,
+    weight_bp: int = HOLDOUT_WEIGHT_BP,
+    salt: str = "s1",
+) -> Experiment:
+    """Return the running global hold-out, starting the one of this half-year if none runs.
+
+    Safe to call from every process at once. `weight_bp` is its share in basis points; `today` only names
+    it, by half-year, and is the day of `now` in UTC when left out.
+    """
+    running = get_running_holdout(conn)
+    if running is not None:
+        return running
+    arms = [{"arm": arm.arm, "weight_bp": arm.weight_bp} for arm in holdout_arms(weight_bp)]
+    store.insert_experiment(
+        conn,
+        experiment=name_global_holdout(today or now.date()),
+        version=1,
+        salt=salt,
+        arms=arms,
+        is_global_holdout=True,
+        window_days=REPURCHASE_WINDOW_DAYS,
+        refund_grace_days=REFUND_GRACE_DAYS,
+        now=now,
+    )
+    started = get_running_holdout(conn)
+    if started is None:
+        raise RuntimeError("a stopped hold-out of this half-year stands in the way of a new one")
+    return started
+
+
+def get_running_holdout(conn: Connection) -> Experiment | None:
+    """Return the running global hold-out, or None when there is none."""
+    row = store.find_running_holdout(conn)
+    return None if row is None else _read_experiment(row)
+
+
+def find_subject(conn: Connection, *, member_id: str) -> Subject:
+    """Return what is known about a member id, in one statement and without enrolling anybody."""
+    return read_subject(store.find_subject(conn, member_id=member_id), member_id=member_id)
+
+
+def read_subject(row: Row[Any], *, member_id: str) -> Subject:
+    """Return the subject held by a row of `readable.subject`."""
+    version = None if row.experiment_key is None else _read_experiment(row)
+    assignment = None if version is None or row.arm is None else _read_assignment(row, version)
+    measured = row.member_key is not None and row.as_of is not None
+    baseline = Baseline(row.numerator, row.denominator, row.as_of) if measured else None
+    return Subject(
+        member_id=member_id,
+        member_key=row.member_key,
+        tier=row.tier,
+        assignment=assignment,
+        running=version,
+        baseline=baseline,
+    )
+
+
+def assign_member(
+    conn: Connection,
+    *,
+    experiment: Experiment,
+    member_key: int,
+    member_id: str,
+    tier: str | None,
+    now: datetime,
+) -> Assignment:
+    """Return the member's assignment, drawing and writing it the first time.
+
+    The arm depends on the salt and the member id alone; a later version keeps the stored one (law E1).
+    """
+    bucket = bucket_of(experiment.experiment, experiment.salt, member_id)
+    drawn = Assignment(experiment, arm_of(experiment.arms, bucket), bucket, "split", now, tier)
+    written = store.insert_assignment(
+        conn,
+        experiment=experiment.experiment,
+        member_key=member_key,
+        experiment_key=experiment.experiment_key,
+        arm=drawn.arm,
+        bucket=bucket,
+        reason=drawn.reason,
+        assigned_at=now,
+        tier=tier,
+    )
+    if written:
+        return drawn
+    kept = find_assignment(conn, member_key=member_key, experiment=experiment.experiment)
+    if kept is None:
+        raise RuntimeError("an assignment that stood in the way is gone")
+    return kept
+
+
+def find_assignment(conn: Connection, *, member_key: int, experiment: str) -> Assignment | None:
+    """Return a member's stored assignment, or None; never enrols."""
+    rows = store.list_assignments(conn, member_key=member_key, experiment=experiment)
+    return _read_assignment(rows[0], _read_experiment(rows[0])) if rows else None
+
+
+def list_assignments(conn: Connection, *, member_key: int) -> list[Assignment]:
+    """Return all stored assignments of a member by experiment; never enrols."""
+    return [
+        _read_assignment(row, _read_experiment(row))
+        for row in store.list_assignments(conn, member_key=member_key)
+    ]
+
+
+def record_exposure(conn: Connection, *, exposure: Exposure, relaxed: bool) -> None:
+    """Write what was sent, in both arms alike.
+
+    `relaxed` lets this transaction's commit not wait for the disk (docs/decisions, ruling on exposures):
+    only for a transaction that writes nothing but exposures.
+    """
+    store.insert_exposure(
+        conn,
+        parameters={
+            "exposure_id": exposure.exposure_id,
+            "issued_at": exposure.issued_at,
+            "member_key": exposure.member_key,
+            "experiment_key": exposure.experiment_key,
+            "arm": exposure.arm,
+            "policy": exposure.policy,
+            "model_version": exposure.model_version,
+            "fallback": exposure.fallback,
+            "placement": exposure.placement,
+            "channel": exposure.channel,
+            "window_end": exposure.window_end,
+            "item_keys": list(exposure.item_keys),
+            "decision": dumps(dict(exposure.decision)),
+            "relaxed": relaxed,
+        },
+    )
+
+
+def get_exposure(conn: Connection, *, exposure_id: UUID, issued_about: datetime) -> SavedExposure:
+    """Return what was sent under an id that was made at `issued_about`, to the millisecond.
+
+    Raises:
+        ExposureNotFound: nothing was.
+    """
+    margin = timedelta(milliseconds=1)
+    row = store.find_exposure(
+        conn, exposure_id=exposure_id, issued_from=issued_about - margin, issued_before=issued_about + margin
+    )
+    if row is None:
+        raise ExposureNotFound
+    exposure = Exposure(
+        exposure_id=row.exposure_id,
+        issued_at=row.issued_at,
+        member_key=row.member_key,
+        experiment_key=row.experiment_key,
+        arm=row.arm,
+        policy=row.policy,
+        model_version=row.model_version,
+        fallback=row.fallback,
+        placement=row.placement,
+        channel=row.channel,
+        window_end=row.window_end,
+        item_keys=row.item_keys,
+        decision=row.decision,
+    )
+    return SavedExposure(exposure, row.member_id, row.experiment, row.version)
+
+
+def refresh_holdout_baselines(conn: Connection, *, now: datetime, today: date) -> int:
+    """Work out anew what the running hold-out does by itself, per tier at assignment.
+
+    Counts members whose own window has matured by `now`; a repurchase is an order in the window, its
+    checkout begun after the assignment, still net-positive when the member's window froze. Returns how
+    many tiers have a figure.
+    """
+    running = get_running_holdout(conn)
+    if running is None:
+        return 0
+    rows = store.count_repurchases(conn, experiment=running.experiment, arm=HOLDOUT, watermark=now)
+    store.replace_baselines(conn, experiment=running.experiment, rows=rows, as_of=today)
+    return len(rows)
+
+
+def _read_experiment(row: Row[Any]) -> Experiment:
+    return Experiment(
+        experiment_key=row.experiment_key,
+        experiment=row.experiment,
+        version=row.version,
+        salt=row.salt,
+        arms=read_arms(row.arms),
+        window_days=row.window_days,
+        refund_grace_days=row.refund_grace_days,
+    )
+
+
+def _read_assignment(row: Row[Any], version: Experiment) -> Assignment:
+    return Assignment(
+        experiment=version,
+        arm=row.arm,
+        bucket=row.bucket,
+        reason=row.reason,
+        assigned_at=row.assigned_at,
+        tier_at_assignment=row.tier_at_assignment,
+    )

@@ -1,0 +1,364 @@
+"""The stories that cross rooms, each in its caller's one transaction.
+
+Lock order, everywhere: the member's balance, then the member's tier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection
+
+from service.activity import operations as activity
+from service.activity.rules import NewOrder, NewRefund
+from service.intake.explanation import explain_order, explain_refund
+from service.intake.jobs import defer_refold
+from service.kit import outbox
+from service.kit.clock import format_time, local_day
+from service.kit.errors import FieldError
+from service.kit.money import to_text
+from service.kit.sealing import Sealer
+from service.ledger import operations as ledger
+from service.ledger.operations import EarningRule
+from service.members import operations as members
+from service.members.errors import JoinedInFuture, MemberNotEnrolled
+from service.members.rules import Member
+from service.programme.operations import Programme, ensure_stores
+from service.tiers import operations as tiers
+from service.tiers.operations import HeldTier, TierOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class TierMove:
+    """The member's tier just before and just after a story."""
+
+    before: HeldTier
+    after: HeldTier
+    pending: bool
+
+
+def enrol_member(
+    conn: Connection,
+    *,
+    member_id: str,
+    body: Mapping[str, Any],
+    sealer: Sealer,
+    programme: Programme,
+    now: datetime,
+) -> tuple[Member, bool]:
+    """Enrol a member with an account and the base tier, or update one; tell whether it is new.
+
+    Raises:
+        JoinedInFuture: `joined_at` lies ahead.
+    """
+    joined_at = body.get("joined_at")
+    if joined_at is not None and joined_at > now:
+        raise JoinedInFuture(errors=[FieldError("in the future", pointer="/joined_at")])
+    store_key = None
+    if body.get("store_id") is not None:
+        refs = ensure_stores(conn, store_ids=[body["store_id"]], programme=programme, now=now)
+        store_key = refs[body["store_id"]].store_key
+    known = members.find_member(conn, member_id=member_id)
+    member, is_new = members.enrol_or_update(
+        conn, member_id=member_id, body=body, store_key=store_key, sealer=sealer, now=now
+    )
+    if is_new:
+        ledger.open_account(conn, member_key=member.member_key)
+        tiers.start_membership(
+            conn, member_key=member.member_key, joined_at=member.joined_at, programme=programme, now=now
+        )
+    elif known is not None and known.joined_at != member.joined_at:
+        # When somebody joined is a dated fact like any other.
+        tiers.refold_member(conn, member_key=member.member_key, programme=programme, now=now)
+    return member, is_new
+
+
+def place_order(
+    conn: Connection, *, member_id: str, order: NewOrder, programme: Programme, locale: str, now: datetime
+) -> tuple[dict[str, Any], bool]:
+    """Take in a paid order: facts, roll-up, tier, points, outbox; return the answer and whether it is new.
+
+    Raises:
+        MemberNotEnrolled: nobody has this id. OrderConflict: the id is recorded with other content.
+        FutureTime, Invalid: see `activity.record_order`.
+    """
+    member = _enrolled(conn, member_id)
+    account = ledger.lock_account(conn, member_key=member.member_key, now=now)
+    days = activity.list_member_days(
+        conn, member_key=member.member_key, after=_window_start(programme, order.placed_at, now)
+    )
+    recorded = activity.record_order(
+        conn, member_key=member.member_key, member_id=member_id, order=order, programme=programme, now=now
+    )
+    if recorded.fact is None:
+        return get_order(conn, order_id=order.order_id, programme=programme, locale=locale, now=now), False
+    outcome, move = _rate(conn, member.member_key, days, [recorded.fact], programme, now)
+    rule = EarningRule(
+        points=programme.settings.earn_points,
+        per_minor=programme.settings.earn_per_minor,
+        multiplier_bp=outcome.when_placed.multiplier_bp,
+        tier=outcome.when_placed.code,
+    )
+    available_at, expires_at = _points_dates(order.placed_at, recorded.fact.day, programme)
+    earned = ledger.earn_points(
+        conn,
+        member_key=member.member_key,
+        order_key=recorded.order_key,
+        eligible_minor=recorded.spend_minor,
+        rule=rule,
+        occurred_at=order.placed_at,
+        available_at=available_at,
+        expires_at=expires_at,
+        now=now,
+        account=account,
+    )
+    pending_until = format_time(available_at) if earned.points and available_at > now else None
+    if earned.points:
+        outbox.emit(
+            conn,
+            topic="points.earned",
+            member_key=member.member_key,
+            payload={"order_id": order.order_id, "points": earned.points, "pending_until": pending_until},
+            occurred_at=order.placed_at,
+        )
+    row = activity.get_order(conn, order_id=order.order_id)
+    return {
+        "order": activity.order_view(conn, row, member_id=member_id, details=False),
+        "points": {"earned": earned.points, "reversed": 0, "pending_until": pending_until},
+        "tier": _move_view(move, locale),
+        "explanation": explain_order(
+            points=earned.points,
+            eligible_minor=recorded.spend_minor,
+            rule=rule,
+            tier_when_placed=outcome.when_placed,
+            move=(move.before, move.after),
+            pending_until=pending_until,
+            programme=programme,
+            locale=locale,
+        ),
+    }, True
+
+
+def get_order(
+    conn: Connection, *, order_id: str, programme: Programme, locale: str, now: datetime
+) -> dict[str, Any]:
+    """Return an order as recorded, with its points, refunds, shipments and what it did.
+
+    Raises:
+        UnknownOrder: there is none.
+    """
+    row = activity.get_order(conn, order_id=order_id)
+    member_id = members.find_ids(conn, member_keys=[row.member_key])[row.member_key]
+    points = ledger.get_order_points(conn, member_key=row.member_key, order_key=row.order_key)
+    before, after = tiers.tiers_around_order(
+        conn, member_key=row.member_key, order_key=row.order_key, placed_at=row.placed_at
+    )
+    pending_until = None
+    if points is not None and points.earned and points.available_at > now:
+        pending_until = format_time(points.available_at)
+    return {
+        "order": activity.order_view(conn, row, member_id=member_id, details=True),
+        "points": {
+            "earned": 0 if points is None else points.earned,
+            "reversed": 0 if points is None else points.reversed,
+            "pending_until": pending_until,
+        },
+        "tier": _move_view(TierMove(before, after, pending=False), locale),
+        "explanation": []
+        if points is None
+        else explain_order(
+            points=points.earned,
+            eligible_minor=points.eligible_minor,
+            rule=points.rule,
+            tier_when_placed=before,
+            move=(before, after),
+            pending_until=pending_until,
+            programme=programme,
+            locale=locale,
+        ),
+    }
+
+
+def cancel_order(
+    conn: Connection,
+    *,
+    order_id: str,
+    cancelled_at: datetime,
+    reason: str,
+    programme: Programme,
+    locale: str,
+    now: datetime,
+) -> dict[str, Any]:
+    """Call an order off and undo what it did; a repetition changes nothing.
+
+    Raises:
+        UnknownOrder, OrderConflict, RefundBeforeOrder, FutureTime: see `activity.cancel_order`.
+    """
+    row = activity.get_order(conn, order_id=order_id)
+    ledger.lock_account(conn, member_key=row.member_key, now=now)
+    days = activity.list_member_days(
+        conn, member_key=row.member_key, after=_window_start(programme, cancelled_at, now)
+    )
+    recorded = activity.cancel_order(
+        conn, order_id=order_id, cancelled_at=cancelled_at, reason=reason, now=now
+    )
+    taken, move = _undo(conn, row.member_key, recorded, days, cancelled_at, programme, now)
+    view = get_order(conn, order_id=order_id, programme=programme, locale=locale, now=now)
+    return {
+        "order": view["order"],
+        "points": taken,
+        "tier": _move_view(move, locale),
+        "explanation": explain_refund(taken, (move.before, move.after), locale=locale),
+    }
+
+
+def take_refund(
+    conn: Connection,
+    *,
+    member_id: str,
+    refund: NewRefund,
+    programme: Programme,
+    locale: str,
+    now: datetime,
+) -> tuple[dict[str, Any], bool]:
+    """Take in a refund: facts, roll-up, tier, points taken back, outbox; tell whether it is new.
+
+    Raises:
+        MemberNotEnrolled: nobody has this id.
+        OrderNotKnown, RefundAboveLeft, OrderConflict, …: see `activity.record_refund`.
+    """
+    member = _enrolled(conn, member_id)
+    ledger.lock_account(conn, member_key=member.member_key, now=now)
+    days = activity.list_member_days(
+        conn, member_key=member.member_key, after=_window_start(programme, refund.refunded_at, now)
+    )
+    recorded = activity.record_refund(
+        conn,
+        member_key=member.member_key,
+        member_id=member_id,
+        refund=refund,
+        programme=programme,
+        now=now,
+    )
+    taken, move = _undo(conn, member.member_key, recorded, days, refund.refunded_at, programme, now)
+    return {
+        "refund": activity.refund_view(conn, refund_id=refund.refund_id, member_id=member_id),
+        "points": taken,
+        "tier": _move_view(move, locale),
+        "explanation": explain_refund(taken, (move.before, move.after), locale=locale),
+    }, recorded.fact is not None
+
+
+def _undo(
+    conn: Connection,
+    member_key: int,
+    recorded: activity.RecordedRefund,
+    days: list[activity.DayTotals],
+    at: datetime,
+    programme: Programme,
+    now: datetime,
+) -> tuple[dict[str, Any], TierMove]:
+    """Take points back from every order a refund reduced, and rate the member again."""
+    if recorded.fact is None:
+        repeated = ledger.get_taken_back(conn, member_key=member_key, refund_key=recorded.refund_key)
+        held = tiers.get_held_tier(conn, member_key=member_key)
+        return _taken_view(repeated.points, repeated.shortfall, 0, programme), TierMove(held, held, False)
+    points = shortfall = 0
+    for reduced in recorded.reduced:
+        record = ledger.get_order_points(conn, member_key=member_key, order_key=reduced.order_key)
+        if record is None:
+            continue
+        taken = ledger.take_back_points(
+            conn,
+            member_key=member_key,
+            order_key=reduced.order_key,
+            refund_key=recorded.refund_key,
+            eligible_left_minor=reduced.left_of(record.eligible_minor),
+            occurred_at=at,
+            policy=programme.settings.shortfall_policy,
+            now=now,
+        )
+        points += taken.points
+        shortfall += taken.shortfall
+    _, move = _rate(conn, member_key, days, [recorded.fact], programme, now)
+    outbox.emit(
+        conn,
+        topic="points.reversed",
+        member_key=member_key,
+        payload={"points": points, "shortfall": shortfall},
+        occurred_at=at,
+    )
+    return _taken_view(points, shortfall, recorded.unallotted_minor, programme), move
+
+
+def _rate(
+    conn: Connection,
+    member_key: int,
+    days: list[activity.DayTotals],
+    facts: list[activity.TierFact],
+    programme: Programme,
+    now: datetime,
+) -> tuple[TierOutcome, TierMove]:
+    outcome = tiers.rate_facts(
+        conn, member_key=member_key, days_before=days, facts=facts, now=now, programme=programme
+    )
+    if outcome.pending:
+        # Older than one window: the member's whole history is rated again, outside this request.
+        defer_refold(conn, member_key=member_key)
+    return outcome, TierMove(outcome.before, outcome.after, outcome.pending)
+
+
+def _window_start(programme: Programme, at: datetime, now: datetime) -> date:
+    """Return a day such that every day any rating of this story reads comes after it."""
+    earliest = local_day(min(at, now), timezone=programme.timezone)
+    return earliest - timedelta(days=tiers.LONGEST_WINDOW_DAYS + 2)
+
+
+def _points_dates(
+    placed_at: datetime, day: date, programme: Programme
+) -> tuple[datetime, datetime | None]:
+    settings = programme.settings
+    available_at = ledger.available_from(
+        placed_at, day=day, return_period_days=settings.return_period_days, timezone=programme.timezone
+    )
+    expires_at = ledger.expires_from(
+        day,
+        model=settings.points_expiry.model,
+        months=settings.points_expiry.months,
+        timezone=programme.timezone,
+    )
+    return available_at, expires_at
+
+
+def _enrolled(conn: Connection, member_id: str) -> Member:
+    member = members.find_member(conn, member_id=member_id)
+    if member is None:
+        raise MemberNotEnrolled(
+            f"no member has the id {member_id}; enrol with PUT /v1/members/…",
+            errors=[FieldError("not enrolled", pointer="/member_id")],
+        )
+    return member
+
+
+def _move_view(move: TierMove, locale: str) -> dict[str, Any]:
+    return {
+        "before": tier_view(move.before, locale),
+        "after": tier_view(move.after, locale),
+        "pending": move.pending,
+    }
+
+
+def tier_view(tier: HeldTier, locale: str) -> dict[str, Any]:
+    """Return a tier in the caller's language."""
+    return {"tier": tier.code, "name": tier.name.get(locale) or tier.code, "rank": tier.rank}
+
+
+def _taken_view(points: int, shortfall: int, unallotted_minor: int, programme: Programme) -> dict[str, Any]:
+    return {
+        "reversed": points,
+        "shortfall": shortfall,
+        "unallotted": to_text(unallotted_minor, currency=programme.currency),
+    }

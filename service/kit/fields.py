@@ -1,0 +1,206 @@
+"""Fields that are strict and exact where marshmallow's own are lenient."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from marshmallow import RAISE, Schema, ValidationError, fields, validate
+
+from service.kit.clock import parse_time
+from service.kit.money import EXPONENTS
+
+_DECIMAL = re.compile(r"-?\d{1,16}(\.\d{1,10})?\Z", re.ASCII)
+
+
+class StrictSchema(Schema):
+    """A schema that refuses what it does not know."""
+
+    class Meta:
+        unknown = RAISE
+
+
+class Text(fields.String):
+    """Text that PostgreSQL can store: no NUL, no lone surrogates."""
+
+    def __init__(self, *, max_length: int = 500, min_length: int = 0, **kwargs: Any) -> None:
+        super().__init__(validate=validate.Length(min=min_length, max=max_length), **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text: str = super()._deserialize(value, attr, data, **kwargs)
+        if not is_storable(text):
+            raise ValidationError("holds a character that is not text")
+        return text
+
+
+class MerchantId(fields.String):
+    """The merchant's own id: 1 to 128 visible characters; blanks only inside."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(validate=validate.Length(min=1, max=128), **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text: str = super()._deserialize(value, attr, data, **kwargs)
+        if not is_visible(text):
+            raise ValidationError("1 to 128 visible characters, without blanks at either end")
+        return text
+
+
+class Money(fields.Field[Decimal]):
+    """An exact amount ≥ 0: a decimal string or a JSON number, read without a float."""
+
+    def __init__(self, *, positive: bool = False, **kwargs: Any) -> None:
+        self.positive = positive
+        super().__init__(**kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Decimal:
+        amount = read_decimal(value)
+        if amount < 0 or (self.positive and amount == 0):
+            raise ValidationError("must be above zero" if self.positive else "must not be negative")
+        return amount
+
+
+class ExchangeRate(fields.Field[Decimal]):
+    """Programme currency per unit of the order's currency, above zero."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Decimal:
+        rate = read_decimal(value)
+        if not Decimal("0.0000001") <= rate <= Decimal("100000000"):
+            raise ValidationError("must lie between 0.0000001 and 100000000")
+        return rate
+
+
+class Currency(fields.String):
+    """A currency code of ISO 4217."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        code: str = super()._deserialize(value, attr, data, **kwargs)
+        if code not in EXPONENTS:
+            raise ValidationError("not an ISO 4217 currency code")
+        return code
+
+
+class Moment(fields.Field[datetime]):
+    """An RFC 3339 time with an offset."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
+        if not isinstance(value, str):
+            raise ValidationError("must be a string: an RFC 3339 time with an offset")
+        try:
+            return parse_time(value)
+        except ValueError as error:
+            raise ValidationError(str(error)) from error
+
+
+class Day(fields.Field[date]):
+    """A calendar day, YYYY-MM-DD."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> date:
+        if not isinstance(value, str) or not re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
+            raise ValidationError("must be a calendar day such as 2026-11-21")
+        try:
+            return date.fromisoformat(value)
+        except ValueError as error:
+            raise ValidationError("no such day") from error
+
+
+class Whole(fields.Integer):
+    """A whole JSON number: not "12", not true, not 1.5."""
+
+    def __init__(self, *, least: int, most: int, **kwargs: Any) -> None:
+        super().__init__(strict=True, validate=validate.Range(min=least, max=most), **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValidationError("must be a whole number")
+        return value
+
+
+class QueryWhole(fields.Integer):
+    """A whole number in a query parameter."""
+
+    def __init__(self, *, least: int, most: int, **kwargs: Any) -> None:
+        super().__init__(validate=validate.Range(min=least, max=most), **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
+        if not isinstance(value, str) or not re.fullmatch(r"-?\d{1,9}", value, re.ASCII):
+            raise ValidationError("must be a whole number")
+        return int(value)
+
+
+class StrictBoolean(fields.Boolean):
+    """true or false, nothing that merely looks like it."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise ValidationError("must be true or false")
+        return value
+
+
+class FreeForm(fields.Field[dict[str, Any]]):
+    """The merchant's own small JSON object: at most 50 names, four levels and 8 kB."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> dict[str, Any]:
+        if not isinstance(value, Mapping):
+            raise ValidationError("must be an object")
+        if len(value) > 50:
+            raise ValidationError("at most 50 names")
+        cleaned: dict[str, Any] = _plain(value, depth=4)
+        if len(json.dumps(cleaned)) > 8192:
+            raise ValidationError("larger than 8 kB")
+        return cleaned
+
+
+def _plain(value: Any, *, depth: int) -> Any:
+    if isinstance(value, Mapping | list) and depth == 0:
+        raise ValidationError("nested too deep")
+    if isinstance(value, Mapping):
+        return {_text(key): _plain(inner, depth=depth - 1) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner, depth=depth - 1) for inner in value]
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() and abs(value) < 2**53 else str(value)
+    if isinstance(value, int) and abs(value) >= 2**63:
+        raise ValidationError("a number too large to keep; send it as a string")
+    return _text(value) if isinstance(value, str) else value
+
+
+def _text(value: str) -> str:
+    if not is_storable(value):
+        raise ValidationError("holds a character that is not text")
+    return value
+
+
+def is_storable(text: str) -> bool:
+    """Tell whether PostgreSQL can store `text` as UTF-8."""
+    if "\x00" in text:
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def is_visible(text: str) -> bool:
+    """Tell whether `text` is made of visible characters, with blanks only inside."""
+    return text.isprintable() and text == text.strip()
+
+
+def read_decimal(value: Any) -> Decimal:
+    """Return a JSON number or decimal string exactly.
+
+    Raises:
+        ValidationError: anything else, exponents and signs other than a leading minus included.
+    """
+    if isinstance(value, bool):
+        raise ValidationError("must be a decimal string or a number")
+    if isinstance(value, int | Decimal):
+        value = format(Decimal(value), "f") if abs(Decimal(value).adjusted()) < 40 else ""
+    if not isinstance(value, str) or not _DECIMAL.match(value):
+        raise ValidationError('must be a plain decimal such as "1234.50"')
+    return Decimal(value)

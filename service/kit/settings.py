@@ -1,0 +1,127 @@
+"""Settings from the environment, read once at the door. docs/settings.md has a heading for each."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from zoneinfo import ZoneInfoNotFoundError
+
+from service.kit.clock import zone
+from service.kit.money import exponent_of
+
+
+class SettingsError(Exception):
+    """A setting in the environment is unknown or out of range."""
+
+
+KNOWN = {
+    "TIDEMARK_VAR": "Folder for the embedded server's data, artefacts and uploads (`./var`).",
+    "TIDEMARK_ADMIN_KEY": "Creates the first admin key at start (unset: none).",
+    "TIDEMARK_CURRENCY": "The programme's currency, fixed by the first start on a database (`TWD`).",
+    "TIDEMARK_TIMEZONE": "The programme's IANA zone, fixed likewise (`Asia/Taipei`).",
+    "TIDEMARK_DEMO": "`1`: `make serve` fills an empty database with the demo shop; `0`: it stays empty.",
+    "TIDEMARK_SECRET_KEY": "Seals personal data and signs tokens; unset: made once and kept in TIDEMARK_VAR.",
+    "TIDEMARK_LOG_LEVEL": "`DEBUG`, `INFO`, `WARNING` or `ERROR` (`INFO`).",
+    "TIDEMARK_MAX_BODY_BYTES": "Largest request body taken (`5242880`).",
+    "TIDEMARK_STATEMENT_TIMEOUT_MS": "Longest a web request's statement may run (`10000`).",
+}
+"""Every setting of our own; `DATABASE_URL`, `PORT` and `WEB_CONCURRENCY` are read besides."""
+
+# Read by the tests and the benchmarks, never by the service.
+_HARNESS = {"TIDEMARK_TEST_SCALE", "TIDEMARK_TEST_VAR", "TIDEMARK_BENCH_SCALE"}
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What this process was told by its environment."""
+
+    database_url: str | None
+    port: int
+    var: Path
+    admin_key: str | None
+    currency: str
+    timezone: str
+    demo: bool
+    log_level: str
+    max_body_bytes: int
+    statement_timeout_ms: int
+    web_concurrency: int
+    given_secret_key: str | None
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """Read and check the environment.
+
+        Raises:
+            SettingsError: an unknown `TIDEMARK_…` name (with its nearest known name) or a bad value.
+        """
+        env = os.environ if environ is None else environ
+        _refuse_unknown(env)
+        currency = env.get("TIDEMARK_CURRENCY", "TWD")
+        timezone = env.get("TIDEMARK_TIMEZONE", "Asia/Taipei")
+        log_level = env.get("TIDEMARK_LOG_LEVEL", "INFO").upper()
+        try:
+            exponent_of(currency)
+        except ValueError as error:
+            raise SettingsError(f"TIDEMARK_CURRENCY={currency}: {error}") from error
+        try:
+            zone(timezone)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise SettingsError(f"TIDEMARK_TIMEZONE={timezone}: not an IANA zone") from error
+        if log_level not in _LOG_LEVELS:
+            raise SettingsError(f"TIDEMARK_LOG_LEVEL={log_level}: one of {', '.join(_LOG_LEVELS)}")
+        return cls(
+            database_url=env.get("DATABASE_URL") or None,
+            port=_number(env, "PORT", 8000, 1, 65535),
+            var=Path(env.get("TIDEMARK_VAR") or "./var"),
+            admin_key=env.get("TIDEMARK_ADMIN_KEY") or None,
+            currency=currency,
+            timezone=timezone,
+            demo=_number(env, "TIDEMARK_DEMO", 1, 0, 1) == 1,
+            log_level=log_level,
+            max_body_bytes=_number(env, "TIDEMARK_MAX_BODY_BYTES", 5 * 1024 * 1024, 1024, 2**31),
+            statement_timeout_ms=_number(env, "TIDEMARK_STATEMENT_TIMEOUT_MS", 10_000, 0, 3_600_000),
+            web_concurrency=_number(env, "WEB_CONCURRENCY", 2, 1, 256),
+            given_secret_key=env.get("TIDEMARK_SECRET_KEY") or None,
+        )
+
+    @cached_property
+    def secret_key(self) -> bytes:
+        """The application key: given, or made once and kept in `var`/secret.key (mode 600)."""
+        if self.given_secret_key:
+            return self.given_secret_key.encode()
+        path = self.var / "secret.key"
+        self.var.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            # Written whole before it gets its name: another process never reads half a key.
+            draft = self.var / f"secret.key.{secrets.token_hex(8)}"
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(secrets.token_urlsafe(48).encode())
+            with contextlib.suppress(FileExistsError):
+                os.link(draft, path)
+            draft.unlink()
+        return path.read_bytes()
+
+
+def _refuse_unknown(env: Mapping[str, str]) -> None:
+    for name in env:
+        if name.startswith("TIDEMARK_") and name not in KNOWN and name not in _HARNESS:
+            near = difflib.get_close_matches(name, KNOWN, n=1, cutoff=0.0)
+            raise SettingsError(f"unknown setting {name}; did you mean {near[0]}?")
+
+
+def _number(env: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+    text = env.get(name)
+    if text is None or text == "":
+        return default
+    if not text.isdecimal() or not least <= int(text) <= most:
+        raise SettingsError(f"{name}={text}: a whole number from {least} to {most}")
+    return int(text)

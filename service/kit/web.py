@@ -1,0 +1,147 @@
+"""What surrounds every request: ids in paths, request ids, problems, logs and metrics."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from flask import Flask, Response, g, request
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.routing import BaseConverter, ValidationError
+
+from service.kit import errors, problems
+from service.kit.clock import read_clock
+from service.kit.fields import is_storable, is_visible
+from service.kit.ids import new_id
+
+log = logging.getLogger("tidemark.request")
+
+REQUESTS = Counter("tidemark_requests_total", "Requests answered.", ["method", "route", "status"])
+SECONDS = Histogram(
+    "tidemark_request_seconds",
+    "Time to answer.",
+    ["method", "route"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z", re.ASCII)
+_TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z", re.ASCII)
+
+
+class EncodedSlashes:
+    """Let ids with a slash arrive whole: `%2F` and `%25` stay encoded until the route has matched."""
+
+    def __init__(self, wsgi: Callable[..., Iterable[bytes]]) -> None:
+        self._wsgi = wsgi
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        raw = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
+        path = raw.split("?", 1)[0]
+        if "%2F" in path or "%2f" in path or "%25" in path:
+            kept = re.sub(r"%(2[Ff5])", r"%25\1", path)
+            environ["PATH_INFO"] = unquote_to_bytes(kept).decode("latin-1")
+        return self._wsgi(environ, start_response)
+
+
+class MerchantIdConverter(BaseConverter):
+    """A merchant's own id as one path segment."""
+
+    def to_python(self, value: str) -> str:
+        """Return the id with its slashes and percent signs back."""
+        text = re.sub(r"%2[Ff]", "/", value).replace("%25", "%")
+        if not 1 <= len(text) <= 128 or not is_storable(text) or not is_visible(text):
+            raise ValidationError
+        return text
+
+
+def surround(app: Flask) -> None:
+    """Give every request of `app` an id, a problem+json for every refusal, a log line and its metrics."""
+    app.url_map.converters["id"] = MerchantIdConverter
+    # Routes match exactly what was sent: nothing is merged or redirected behind the caller's back.
+    app.url_map.merge_slashes = False
+    app.url_map.strict_slashes = True
+    app.wsgi_app = EncodedSlashes(app.wsgi_app)  # type: ignore[method-assign]
+    app.before_request(_begin)
+    app.after_request(_end)
+    app.register_error_handler(errors.Problem, _refuse)
+    app.register_error_handler(HTTPException, _refuse_by_framework)
+    app.register_error_handler(Exception, _break)
+
+
+def traceparent() -> str | None:
+    """Return the caller's W3C trace context, if it sent one."""
+    header = request.headers.get("traceparent", "")
+    return header if _TRACEPARENT.match(header) else None
+
+
+def _begin() -> None:
+    g.started = time.perf_counter()
+    given = request.headers.get("X-Request-Id", "")
+    g.request_id = given if _REQUEST_ID.match(given) else new_id("req", read_clock())
+
+
+def _end(response: Response) -> Response:
+    response.headers["X-Request-Id"] = _request_id()
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.setdefault("Cache-Control", "no-store")
+    seconds = time.perf_counter() - g.get("started", time.perf_counter())
+    route = request.url_rule.rule if request.url_rule is not None else "-"
+    REQUESTS.labels(request.method, route, response.status_code).inc()
+    SECONDS.labels(request.method, route).observe(seconds)
+    if log.isEnabledFor(logging.INFO):
+        caller = g.get("caller")
+        log.info(
+            "request",
+            extra={
+                "method": request.method,
+                "route": route,
+                "status": response.status_code,
+                "milliseconds": round(seconds * 1000, 2),
+                "request_id": _request_id(),
+                "key_id": caller.key_id if caller else None,
+                "traceparent": traceparent(),
+            },
+        )
+    return response
+
+
+def _request_id() -> str:
+    request_id: str = g.get("request_id", "") or new_id("req", read_clock())
+    return request_id
+
+
+def _refuse(problem: errors.Problem) -> Response:
+    return problems.answer(problem, instance=_request_id())
+
+
+def _refuse_by_framework(error: HTTPException) -> Response:
+    if isinstance(error, RequestEntityTooLarge):
+        return _refuse(errors.TooLarge())
+    response = problems.answer_status(
+        error.code or 500, detail=error.description or error.name, instance=_request_id()
+    )
+    for name, value in error.get_headers():
+        if name.lower() == "allow":
+            response.headers[name] = value
+    return response
+
+
+def _break(error: Exception) -> Response:
+    log.error("unexpected error", exc_info=error, extra={"request_id": _request_id()})
+    detail = "Something broke on our side. The request id finds it in the log."
+    return problems.answer_status(500, detail=detail, instance=_request_id())
+
+
+def render_metrics() -> Response:
+    """Return the metrics of every worker of this machine in Prometheus' text format."""
+    import os
+
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return Response(generate_latest(registry), mimetype="text/plain; version=0.0.4")
+    return Response(generate_latest(), mimetype="text/plain; version=0.0.4")

@@ -1,0 +1,41 @@
+"""Every law of the domain that can be checked on live data, in one report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from service.ledger import operations as ledger
+from service.programme.operations import Programme
+from service.tiers import operations as tiers
+
+LAWS = ("T1", "T4", "P1", "P2", "P4")
+
+
+@dataclass(frozen=True, slots=True)
+class LawReport:
+    """What was checked and every row that breaks a law."""
+
+    laws: tuple[str, ...]
+    violations: list[dict[str, Any]]
+
+
+def check_laws(
+    conn: Connection,
+    *,
+    programme: Programme,
+    now: datetime,
+    progress: Callable[[str, int, int | None], None],
+) -> LawReport:
+    """Check every law that exists so far, over everyone; reads only."""
+    progress("ledger", 0, None)
+    violations = [violation.to_json() for violation in ledger.check_laws(conn)]
+    progress("tiers", 0, None)
+    violations += [
+        violation.to_json() for violation in tiers.check_laws(conn, programme=programme, now=now)
+    ]
+    return LawReport(LAWS, violations)

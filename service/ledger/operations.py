@@ -1,0 +1,412 @@
+"""The verbs of the ledger.
+
+Every write locks the member's account first and posts what has become due. A caller that has locked it
+already in the same transaction passes what `lock_account` returned as `account`, which saves that step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Row
+
+from service.kit.clock import local_day
+from service.kit.db import dumps
+from service.ledger import store, store_laws
+from service.ledger.errors import InsufficientPoints
+from service.ledger.history import HistoryPosted, create_history_table, post_history
+from service.ledger.rules import (
+    EarningRule,
+    allocate,
+    available_from,
+    expires_from,
+    points_for,
+    points_to_take_back,
+    reversals,
+    rule_to_json,
+)
+from service.ledger.store import Entry
+from service.programme.operations import Programme, get_programme
+
+__all__ = [
+    "Balance",
+    "Earned",
+    "EarningRule",
+    "Expiring",
+    "HistoryPosted",
+    "Points",
+    "SignedPosting",
+    "Swept",
+    "TakenBack",
+    "Transaction",
+    "Violation",
+    "adjust_points",
+    "available_from",
+    "check_laws",
+    "create_history_table",
+    "earn_points",
+    "expire_due",
+    "expires_from",
+    "get_points",
+    "list_transactions",
+    "lock_account",
+    "open_account",
+    "open_accounts",
+    "points_for",
+    "post_history",
+    "release_due",
+    "take_back_points",
+]
+
+ShortfallPolicy = Literal["clamp", "allow_negative"]
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """A locked member's accounts, in points, with everything due posted.
+
+    Debt stands only where nothing is available.
+    """
+
+    member_key: int
+    pending: int
+    available: int
+    held: int
+    debt: int
+    lifetime_earned: int
+
+
+@dataclass(frozen=True, slots=True)
+class Earned:
+    """What an order earned: the first time and every time it is repeated."""
+
+    points: int
+    transaction_key: int
+
+
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """What a refund took back: `points` in all, of which `debt` is owed; `shortfall` could not be taken."""
+
+    points: int
+    shortfall: int
+    debt: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Expiring:
+    """Points that expire as the day `on` begins."""
+
+    points: int
+    on: str
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """What a member effectively has: what is due counts as posted.
+
+    `available` is net of `debt` and below zero only where the policy allows it. `value_minor` is what the
+    available points are worth, in programme minor units. `expiring` is sorted by day and holds pending
+    points too.
+    """
+
+    available: int
+    pending: int
+    held: int
+    debt: int
+    lifetime_earned: int
+    expiring: tuple[Expiring, ...]
+    value_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class SignedPosting:
+    """One side of a posting: points into (+) or out of (−) an account, and the lot they belong to."""
+
+    account: str
+    points: int
+    lot_key: int | None
+    available_at: datetime | None
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """One entry of the ledger; its postings sum to zero."""
+
+    transaction_key: int
+    kind: str
+    occurred_at: datetime
+    recorded_at: datetime
+    order_key: int | None
+    refund_key: int | None
+    rule: Mapping[str, Any] | None
+    shortfall: int
+    reason: str | None
+    actor: str | None
+    postings: tuple[SignedPosting, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """One chunk of a sweep: members looked at (0: nothing is left), lots released and lots expired."""
+
+    members: int
+    released: int
+    expired: int
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A row that breaks a law: which law, what is wrong, and where to look."""
+
+    law: str
+    detail: str
+    member_key: int | None
+    transaction_key: int | None
+    lot_key: int | None
+
+
+def open_account(conn: Connection, *, member_key: int) -> None:
+    """Open a member's account; one that is open stays as it is."""
+    store.open_accounts(conn, member_keys=[member_key])
+
+
+def open_accounts(conn: Connection, *, member_keys: Sequence[int]) -> None:
+    """Open the accounts of many members; those that are open stay as they are."""
+    store.open_accounts(conn, member_keys=member_keys)
+
+
+def lock_account(conn: Connection, *, member_key: int, now: datetime) -> Balance:
+    """Lock a member's account until the transaction ends, post what is due, and return the balance."""
+    row = store.lock(conn, member_key=member_key, now=now)
+    if row is None:
+        store.open_accounts(conn, member_keys=[member_key])
+        row = store.lock(conn, member_key=member_key, now=now)
+    if row is None:
+        raise RuntimeError("an account that was just opened is gone")
+    if row.is_due:
+        (row,) = store.post_due(conn, member_keys=[member_key], now=now)
+    return Balance(row.member_key, row.pending, row.available, row.held, row.debt, row.lifetime_earned)
+
+
+def earn_points(
+    conn: Connection,
+    *,
+    member_key: int,
+    order_key: int,
+    eligible_minor: int,
+    rule: EarningRule,
+    occurred_at: datetime,
+    available_at: datetime,
+    expires_at: datetime | None,
+    now: datetime,
+    account: Balance | None = None,
+) -> Earned:
+    """Award an order's points: pending until `available_at`, or at once when that is not after `occurred_at`.
+
+    The rule and `eligible_minor` (programme minor units) are recorded even when they earn nothing, because
+    refunds are computed from them. An order earns once: a repetition changes nothing and returns the first.
+    """
+    if account is None:
+        lock_account(conn, member_key=member_key, now=now)
+    points = points_for(eligible_minor, rule)
+    entry = Entry(
+        member_key=member_key,
+        kind="earn",
+        occurred_at=occurred_at,
+        recorded_at=now,
+        order_key=order_key,
+        rule=dumps(rule_to_json(rule, eligible_minor=eligible_minor)),
+    )
+    key = store.earn(conn, entry=entry, points=points, available_at=available_at, expires_at=expires_at)
+    if key is not None:
+        return Earned(points, key)
+    _, first, _ = store.get_order(conn, member_key=member_key, order_key=order_key, refund_key=None)
+    return Earned(first.first_earned, first.earn_key)
+
+
+def take_back_points(
+    conn: Connection,
+    *,
+    member_key: int,
+    order_key: int,
+    refund_key: int,
+    eligible_left_minor: int,
+    occurred_at: datetime,
+    policy: ShortfallPolicy,
+    now: datetime,
+    account: Balance | None = None,
+) -> TakenBack:
+    """Take back what an order earned on what has been refunded, by the rule recorded with the order.
+
+    `eligible_left_minor` is what of the order's eligible amount is left after this refund and all others
+    known. Pending points go first, the order's own lots before others. What is missing becomes a reported
+    shortfall (`clamp`) or a debt that later points pay (`allow_negative`). A refund takes once: a repetition
+    changes nothing and returns the first answer.
+    """
+    if account is None:
+        lock_account(conn, member_key=member_key, now=now)
+    record, first, lots = store.get_order(
+        conn, member_key=member_key, order_key=order_key, refund_key=refund_key
+    )
+    if first.is_repeat:
+        return TakenBack(first.first_points, first.first_shortfall, first.first_debt)
+    if record is None:
+        return TakenBack(0, 0)
+    wanted = points_to_take_back(record, eligible_left_minor=eligible_left_minor)
+    draws, missing = allocate(wanted, lots, own_order_key=order_key)
+    debt = missing if policy == "allow_negative" else 0
+    entry = Entry(
+        member_key=member_key,
+        kind="reverse",
+        occurred_at=occurred_at,
+        recorded_at=now,
+        order_key=order_key,
+        refund_key=refund_key,
+        shortfall=missing - debt,
+    )
+    store.post(conn, entry=entry, moves=reversals(draws, debt=debt))
+    return TakenBack(wanted - missing + debt, missing - debt, debt)
+
+
+def adjust_points(
+    conn: Connection,
+    *,
+    member_key: int,
+    points: int,
+    reason: str,
+    actor: str,
+    expires_at: datetime | None,
+    now: datetime,
+) -> int:
+    """Give (+) or take (−) points by hand, available at once, and return the transaction's key.
+
+    `expires_at` is for points that are given. Points that are taken come from what expires soonest.
+
+    Raises:
+        ValueError: 0 points.
+        InsufficientPoints: more is taken than is available.
+    """
+    if points == 0:
+        raise ValueError("an adjustment by 0 points adjusts nothing")
+    balance = lock_account(conn, member_key=member_key, now=now)
+    entry = Entry(
+        member_key=member_key, kind="adjust", occurred_at=now, recorded_at=now, reason=reason, actor=actor
+    )
+    if points > 0:
+        key = store.earn(conn, entry=entry, points=points, available_at=now, expires_at=expires_at)
+        if key is None:
+            raise RuntimeError("an adjustment never repeats another")
+        return key
+    if balance.available < -points:
+        raise InsufficientPoints(f"{balance.available} points are available, {-points} were asked for")
+    draws, _ = allocate(-points, store.list_available_lots(conn, member_key=member_key))
+    return store.post(conn, entry=entry, moves=reversals(draws))
+
+
+def get_points(
+    conn: Connection, *, member_key: int, now: datetime, programme: Programme | None = None
+) -> Points:
+    """Return what a member effectively has at `now`; writes nothing and waits for nobody.
+
+    `programme` gives the zone of the days and the value of a point; None means the one in force.
+    """
+    programme = programme or get_programme(conn)
+    available = pending = 0
+    account: Row[Any] | None = None
+    paid = 0
+    expiring: dict[str, int] = {}
+    for row in store.read_effective(conn, member_key=member_key, now=now):
+        account = row
+        paid += row.paid
+        if row.waits is None or row.lapsed:
+            continue
+        pending += row.points if row.waits else 0
+        available += 0 if row.waits else row.points
+        if row.expires_at is not None and row.points > 0:
+            on = local_day(row.expires_at, timezone=programme.timezone).isoformat()
+            expiring[on] = expiring.get(on, 0) + row.points
+    held = account.held if account else 0
+    debt = account.debt - paid if account else 0
+    available -= held + debt
+    return Points(
+        available=available,
+        pending=pending,
+        held=held,
+        debt=debt,
+        lifetime_earned=account.lifetime_earned if account else 0,
+        expiring=tuple(Expiring(points, on) for on, points in sorted(expiring.items())),
+        value_minor=max(0, available) * programme.settings.point_value_minor,
+    )
+
+
+def list_transactions(
+    conn: Connection, *, member_key: int, before: tuple[datetime, int] | None, limit: int
+) -> list[Transaction]:
+    """Return up to `limit` transactions before (`occurred_at`, `transaction_key`), newest first."""
+    rows = store.list_transactions(conn, member_key=member_key, before=before, limit=limit)
+    return [
+        _transaction(list(group)) for _, group in groupby(rows, key=lambda row: int(row.transaction_key))
+    ]
+
+
+def release_due(conn: Connection, *, now: datetime, limit: int) -> Swept:
+    """Post what is due for members with up to `limit` lots that became available, and return the counts.
+
+    Several may run at once: accounts that somebody else has locked are left to them.
+    """
+    return _sweep(conn, kind="release", now=now, limit=limit)
+
+
+def expire_due(conn: Connection, *, now: datetime, limit: int) -> Swept:
+    """Post what is due for members with up to `limit` lots past their expiry, and return the counts.
+
+    Several may run at once: accounts that somebody else has locked are left to them.
+    """
+    return _sweep(conn, kind="expire", now=now, limit=limit)
+
+
+def check_laws(conn: Connection) -> list[Violation]:
+    """Return what breaks the laws P1, P2 or P4, up to 1,000 rows per check; empty when all is well."""
+    return [
+        Violation(law, row.detail, row.member_key, row.transaction_key, row.lot_key)
+        for law, row in store_laws.list_violations(conn)
+    ]
+
+
+def _sweep(conn: Connection, *, kind: str, now: datetime, limit: int) -> Swept:
+    member_keys = store.lock_due(conn, kind=kind, now=now, limit=limit)
+    if not member_keys:
+        return Swept(0, 0, 0)
+    rows = store.post_due(conn, member_keys=member_keys, now=now)
+    return Swept(
+        len(member_keys), sum(row.lots_released for row in rows), sum(row.lots_expired for row in rows)
+    )
+
+
+def _transaction(rows: Sequence[Row[Any]]) -> Transaction:
+    head = rows[0]
+    postings = tuple(
+        SignedPosting(account, points, row.lot_key, row.available_at, row.expires_at)
+        for row in rows
+        if row.posting_no is not None
+        for account, points in ((row.from_account, -row.points), (row.to_account, row.points))
+    )
+    return Transaction(
+        transaction_key=head.transaction_key,
+        kind=head.kind,
+        occurred_at=head.occurred_at,
+        recorded_at=head.recorded_at,
+        order_key=head.order_key,
+        refund_key=head.refund_key,
+        rule=head.rule,
+        shortfall=head.shortfall,
+        reason=head.reason,
+        actor=head.actor,
+        postings=postings,
+    )

@@ -1,0 +1,199 @@
+"""How many points, from which lots, and until when. Pure."""
+
+from __future__ import annotations
+
+import calendar
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Literal
+
+from service.kit.clock import local_midnight
+
+ONE_BP = 10_000
+"""A multiplier of one, in basis points."""
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class EarningRule:
+    """What an award was computed by: `points` for every `per_minor`, times the multiplier of `tier`.
+
+    Recorded with the award, because a refund is computed from it and never from a later rule.
+    """
+
+    points: int
+    per_minor: int
+    multiplier_bp: int = ONE_BP
+    tier: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.points < 0 or self.per_minor < 1 or self.multiplier_bp < 0:
+            raise ValueError("an earning rule needs points ≥ 0, per_minor ≥ 1 and multiplier_bp ≥ 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Lot:
+    """What is left of points that were earned together; `expires_at` None means never."""
+
+    lot_key: int
+    order_key: int | None
+    remaining: int
+    pending: bool
+    earned_at: datetime
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """Points drawn on one lot."""
+
+    lot_key: int
+    points: int
+    pending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Points that go from one account to another, within a lot or (`lot_key` None) outside any.
+
+    A member's accounts are pending, available, held and debt; the programme's are issued, redeemed,
+    expired and reversed.
+    """
+
+    from_account: str
+    to_account: str
+    points: int
+    lot_key: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRecord:
+    """What the ledger holds of one order: the rule in force for it and the sums of its entries.
+
+    `eligible_minor` is what the award was computed on; `earned`, `reversed` and `shortfall` are points.
+    """
+
+    rule: EarningRule
+    eligible_minor: int
+    earned: int
+    reversed: int
+    shortfall: int
+
+    def still_held(self) -> int:
+        """Return the points that have been neither taken back nor reported as a shortfall."""
+        return self.earned - self.reversed - self.shortfall
+
+
+def points_for(eligible_minor: int, rule: EarningRule) -> int:
+    """Return the points that an amount earns: exact, and rounded down once, at the end.
+
+    Raises:
+        ValueError: a negative amount.
+    """
+    if eligible_minor < 0:
+        raise ValueError("nothing is earned on a negative amount")
+    return eligible_minor * rule.points * rule.multiplier_bp // (rule.per_minor * ONE_BP)
+
+
+def points_to_take_back(record: OrderRecord, *, eligible_left_minor: int) -> int:
+    """Return the points still to be taken back once only `eligible_left_minor` of an order is left.
+
+    Cumulative, by the recorded rule: what the order holds less what it would have earned on what is left.
+    A shortfall that was reported is settled and not asked for again.
+    """
+    left = min(eligible_left_minor, record.eligible_minor)
+    return max(0, record.still_held() - points_for(left, record.rule))
+
+
+def allocate(
+    points: int, lots: Iterable[Lot], *, own_order_key: int | None = None
+) -> tuple[list[Draw], int]:
+    """Draw points on lots and return the draws and what no lot could give.
+
+    The order's own lots come first; then pending before available, soonest to expire first, without
+    expiry last; what was earned first goes first among equals.
+    """
+    draws: list[Draw] = []
+    missing = points
+    for lot in sorted(lots, key=lambda lot: _turn(lot, own_order_key)):
+        if missing == 0:
+            break
+        taken = min(lot.remaining, missing)
+        if taken > 0:
+            draws.append(Draw(lot.lot_key, taken, lot.pending))
+            missing -= taken
+    return draws, missing
+
+
+def _turn(lot: Lot, own_order_key: int | None) -> tuple[bool, bool, datetime, datetime, int]:
+    foreign = own_order_key is None or lot.order_key != own_order_key
+    return (foreign, not lot.pending, lot.expires_at or _NEVER, lot.earned_at, lot.lot_key)
+
+
+def available_from(
+    occurred_at: datetime, *, day: date, return_period_days: int, timezone: str
+) -> datetime:
+    """Return when points become available: as the return period ends, at a midnight of the store's zone.
+
+    `day` is the order's store-local day. A return period of 0 means at once.
+    """
+    if return_period_days == 0:
+        return occurred_at
+    return local_midnight(day + timedelta(days=return_period_days), timezone=timezone)
+
+
+def expires_from(
+    day: date, *, model: Literal["none", "rolling_months"], months: int | None, timezone: str
+) -> datetime | None:
+    """Return when points earned on a store-local day expire, at a midnight of the store's zone.
+
+    `rolling_months`: as the day that many months later begins (the last day of a shorter month); points
+    earned on 15 January for 12 months can be used through 14 January. `none`: never, None.
+
+    Raises:
+        ValueError: `rolling_months` without a number of months.
+    """
+    if model == "none":
+        return None
+    if months is None or months < 1:
+        raise ValueError("rolling_months needs a number of months")
+    return local_midnight(add_months(day, months=months), timezone=timezone)
+
+
+def add_months(day: date, *, months: int) -> date:
+    """Return the same day of a later month, or that month's last day when it is shorter."""
+    year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
+    return date(year, month + 1, min(day.day, calendar.monthrange(year, month + 1)[1]))
+
+
+def reversals(draws: Sequence[Draw], *, debt: int = 0) -> list[Move]:
+    """Return the moves that take back what was drawn, and what is owed beyond it."""
+    moves = [
+        Move("pending" if draw.pending else "available", "reversed", draw.points, draw.lot_key)
+        for draw in draws
+    ]
+    return [*moves, Move("debt", "reversed", debt)] if debt else moves
+
+
+def rule_to_json(rule: EarningRule, *, eligible_minor: int) -> dict[str, object]:
+    """Return a rule and the amount it was applied to, as they are recorded with an award."""
+    return {
+        "points": rule.points,
+        "per_minor": rule.per_minor,
+        "multiplier_bp": rule.multiplier_bp,
+        "tier": rule.tier,
+        "eligible_minor": eligible_minor,
+    }
+
+
+def rule_from_json(recorded: Mapping[str, Any]) -> tuple[EarningRule, int]:
+    """Return a recorded rule and the amount it was applied to, in minor units."""
+    rule = EarningRule(
+        points=recorded["points"],
+        per_minor=recorded["per_minor"],
+        multiplier_bp=recorded["multiplier_bp"],
+        tier=recorded["tier"],
+    )
+    return rule, recorded["eligible_minor"]

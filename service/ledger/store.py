@@ -1,0 +1,377 @@
+"""Every statement of one member's account: locking, posting, reading.
+
+A posting moves points from one account to another, so every transaction sums to zero by construction.
+Whoever writes holds the member's row of `balances` first; the projections (balances, lots) are then
+changed by the same statement that writes the entry behind them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, text
+
+from service.ledger.rules import Lot, Move, OrderRecord, rule_from_json
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The head of a transaction: what happened, when, and what it refers to; `rule` is JSON text."""
+
+    member_key: int
+    kind: str
+    occurred_at: datetime
+    recorded_at: datetime
+    order_key: int | None = None
+    refund_key: int | None = None
+    rule: str | None = None
+    shortfall: int = 0
+    reason: str | None = None
+    actor: str | None = None
+    import_key: int | None = None
+
+    def params(self) -> dict[str, Any]:
+        """Return the statement's parameters."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+_OPEN = text(
+    "INSERT INTO balances (member_key) SELECT unnest(CAST(:member_keys AS bigint[])) "
+    "ON CONFLICT (member_key) DO NOTHING"
+)
+
+# What is due is read from the locked row itself: whoever waited for the lock sees it fresh, which a
+# subquery on the lots would not (it keeps the snapshot from before the wait).
+_LOCK = text(
+    "SELECT member_key, pending, available, held, debt, lifetime_earned, "
+    "coalesce(next_due_at <= :now, false) AS is_due "
+    "FROM balances WHERE member_key = :member_key FOR NO KEY UPDATE"
+)
+
+# One transaction per lot and event, dated when it was due. Points that become available pay the debt
+# first, in the order of becoming available. Works on any number of locked members.
+_POST_DUE = text("""
+WITH due AS (
+    SELECT l.lot_key, l.member_key, l.order_key, l.remaining, l.pending, l.available_at,
+           CASE WHEN l.expires_at <= :now THEN greatest(l.expires_at, l.available_at) END AS lapsed_at,
+           CASE WHEN NOT l.pending THEN 0 ELSE least(l.remaining, greatest(0, b.debt - coalesce(
+               sum(l.remaining) FILTER (WHERE l.pending) OVER earlier, 0))) END AS paid
+    FROM balances b JOIN lots l ON l.member_key = b.member_key
+    WHERE b.member_key = ANY (CAST(:member_keys AS bigint[])) AND l.remaining > 0
+      AND CASE WHEN l.pending THEN l.available_at ELSE l.expires_at END <= :now
+    WINDOW earlier AS (PARTITION BY l.member_key ORDER BY l.available_at, l.lot_key
+                       ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+), entries AS MATERIALIZED (
+    SELECT nextval('ledger_transactions_transaction_key_seq') AS transaction_key, e.*
+    FROM (
+        SELECT 'release' AS kind, available_at AS occurred_at, 0 AS turn, member_key, order_key, lot_key,
+               remaining AS points, paid FROM due WHERE pending
+        UNION ALL
+        SELECT 'expire', lapsed_at, 1, member_key, order_key, lot_key, remaining - paid, 0
+        FROM due WHERE lapsed_at IS NOT NULL AND remaining > paid
+        ORDER BY occurred_at, lot_key, turn
+    ) e
+), entered AS (
+    INSERT INTO ledger_transactions (transaction_key, member_key, kind, occurred_at, recorded_at, order_key)
+    SELECT transaction_key, member_key, kind, occurred_at, :now, order_key FROM entries
+), posted AS (
+    INSERT INTO postings (transaction_key, posting_no, member_key, from_account, to_account, points, lot_key)
+    SELECT transaction_key, 1, member_key, CASE kind WHEN 'release' THEN 'pending' ELSE 'available' END,
+           CASE kind WHEN 'release' THEN 'available' ELSE 'expired' END, points, lot_key FROM entries
+    UNION ALL
+    SELECT transaction_key, 2, member_key, 'available', 'debt', paid, lot_key FROM entries WHERE paid > 0
+), lotted AS (
+    UPDATE lots l SET pending = false,
+        remaining = CASE WHEN d.lapsed_at IS NULL THEN d.remaining - d.paid ELSE 0 END
+    FROM due d WHERE l.lot_key = d.lot_key
+), totals AS (
+    SELECT m.member_key, count(d.lot_key) FILTER (WHERE d.pending) AS lots_released,
+           count(d.lot_key) FILTER (WHERE d.lapsed_at IS NOT NULL AND d.remaining > d.paid) AS lots_expired,
+           coalesce(sum(d.remaining) FILTER (WHERE d.pending), 0) AS released,
+           coalesce(sum(d.paid), 0) AS paid,
+           coalesce(sum(d.remaining - d.paid) FILTER (WHERE d.lapsed_at IS NOT NULL), 0) AS expired
+    FROM unnest(CAST(:member_keys AS bigint[])) AS m (member_key) LEFT JOIN due d USING (member_key)
+    GROUP BY m.member_key
+)
+UPDATE balances b SET
+    pending = b.pending - t.released,
+    available = b.available + t.released - t.paid - t.expired,
+    debt = b.debt - t.paid,
+    next_due_at = (
+        SELECT min(CASE WHEN l.pending AND l.available_at > :now THEN l.available_at
+                        WHEN l.expires_at > :now THEN l.expires_at END)
+        FROM lots l WHERE l.member_key = b.member_key AND l.remaining > 0)
+FROM totals t WHERE b.member_key = t.member_key
+RETURNING b.member_key, b.pending, b.available, b.held, b.debt, b.lifetime_earned,
+          t.lots_released, t.lots_expired
+""")
+
+# `direct` is what is available at once and so pays the debt first; the account is locked by the caller.
+# An order that has earned before changes nothing here: everything hangs on the entry.
+_EARN = text("""
+WITH entry AS (
+    INSERT INTO ledger_transactions
+        (member_key, kind, occurred_at, recorded_at, order_key, rule, reason, actor, import_key)
+    VALUES (:member_key, :kind, :occurred_at, :recorded_at, :order_key, CAST(:rule AS jsonb),
+            :reason, :actor, :import_key)
+    ON CONFLICT (order_key, refund_key) WHERE kind IN ('earn', 'reverse') AND order_key IS NOT NULL
+    DO NOTHING
+    RETURNING transaction_key
+), paying AS (
+    SELECT e.transaction_key, least(b.debt, CAST(:direct AS bigint)) AS paid
+    FROM entry e, balances b WHERE b.member_key = :member_key AND :points > 0
+), account AS (
+    UPDATE balances SET
+        pending = pending + :points - :direct, available = available + :direct - paid, debt = debt - paid,
+        lifetime_earned = lifetime_earned + :points,
+        next_due_at = least(next_due_at, CAST(:due_at AS timestamptz))
+    FROM paying WHERE member_key = :member_key
+), lot AS (
+    INSERT INTO lots
+        (member_key, order_key, earned_at, available_at, expires_at, earned, remaining, pending)
+    SELECT :member_key, :order_key, :occurred_at, :available_at, :expires_at, :points, :points - paid,
+           CAST(:direct AS bigint) = 0
+    FROM paying RETURNING lot_key
+), posted AS (
+    INSERT INTO postings (transaction_key, posting_no, member_key, from_account, to_account, points, lot_key)
+    SELECT p.transaction_key, 1, :member_key, 'issued',
+           CASE WHEN CAST(:direct AS bigint) = 0 THEN 'pending' ELSE 'available' END, :points, lot.lot_key
+    FROM paying p, lot
+    UNION ALL
+    SELECT p.transaction_key, 2, :member_key, 'available', 'debt', p.paid, lot.lot_key
+    FROM paying p, lot WHERE p.paid > 0
+)
+SELECT transaction_key FROM entry
+""")
+
+_POST = text("""
+WITH moves AS (
+    SELECT * FROM unnest(CAST(:numbers AS smallint[]), CAST(:froms AS text[]), CAST(:tos AS text[]),
+                         CAST(:amounts AS bigint[]), CAST(:lot_keys AS bigint[]))
+        AS m (posting_no, from_account, to_account, points, lot_key)
+), account AS (
+    UPDATE balances SET pending = pending + :pending, available = available + :available,
+        held = held + :held, debt = debt + :debt, lifetime_earned = lifetime_earned + :lifetime,
+        next_due_at = least(next_due_at, CAST(:due_at AS timestamptz))
+    WHERE member_key = :member_key
+), entry AS (
+    INSERT INTO ledger_transactions
+        (member_key, kind, occurred_at, recorded_at, order_key, refund_key, rule, shortfall, reason, actor,
+         import_key)
+    VALUES (:member_key, :kind, :occurred_at, :recorded_at, :order_key, :refund_key, CAST(:rule AS jsonb),
+            :shortfall, :reason, :actor, :import_key)
+    RETURNING transaction_key
+), lotted AS (
+    UPDATE lots l SET remaining = l.remaining + d.change, earned = l.earned + d.issued
+    FROM (
+        SELECT lot_key, sum(CASE from_account WHEN 'issued' THEN points ELSE 0 END
+                            - CASE to_account WHEN 'issued' THEN points ELSE 0 END) AS issued,
+               sum(CASE WHEN to_account IN ('pending', 'available', 'held') THEN points ELSE 0 END
+                   - CASE WHEN from_account IN ('pending', 'available', 'held') THEN points ELSE 0 END)
+                   AS change
+        FROM moves WHERE lot_key IS NOT NULL GROUP BY lot_key
+    ) d WHERE l.lot_key = d.lot_key
+), posted AS (
+    INSERT INTO postings (transaction_key, posting_no, member_key, from_account, to_account, points, lot_key)
+    SELECT e.transaction_key, m.posting_no, :member_key, m.from_account, m.to_account, m.points, m.lot_key
+    FROM entry e, moves m
+)
+SELECT transaction_key FROM entry
+""")
+
+_LOTS = text(
+    "SELECT lot_key, order_key, remaining, pending, earned_at, expires_at FROM lots "
+    "WHERE member_key = :member_key AND remaining > 0 AND NOT pending"
+)
+
+# The order's entries summed, a take-back for this refund if there is one, and the member's open lots.
+_ORDER = text("""
+WITH entries AS (
+    SELECT t.transaction_key, t.kind, t.refund_key, t.rule, t.shortfall, p.issued, p.reversed, p.owed
+    FROM ledger_transactions t LEFT JOIN LATERAL (
+        SELECT sum(CASE WHEN from_account = 'issued' THEN points
+                        WHEN to_account = 'issued' THEN -points END) AS issued,
+               sum(CASE WHEN to_account = 'reversed' THEN points
+                        WHEN from_account = 'reversed' THEN -points END) AS reversed,
+               sum(points) FILTER (WHERE from_account = 'debt') AS owed
+        FROM postings WHERE transaction_key = t.transaction_key
+    ) p ON true
+    WHERE t.order_key = :order_key
+), record AS (
+    SELECT (array_agg(rule ORDER BY transaction_key DESC) FILTER (WHERE rule IS NOT NULL))[1] AS rule,
+           CAST(coalesce(sum(issued), 0) AS bigint) AS earned,
+           CAST(coalesce(sum(reversed), 0) AS bigint) AS reversed,
+           CAST(coalesce(sum(shortfall), 0) AS bigint) AS shortfall,
+           CAST(coalesce(sum(reversed) FILTER (WHERE kind = 'reverse' AND refund_key = :refund_key), 0)
+               AS bigint) AS first_points,
+           CAST(coalesce(sum(shortfall) FILTER (WHERE kind = 'reverse' AND refund_key = :refund_key), 0)
+               AS bigint) AS first_shortfall,
+           CAST(coalesce(sum(owed) FILTER (WHERE kind = 'reverse' AND refund_key = :refund_key), 0)
+               AS bigint) AS first_debt,
+           coalesce(bool_or(kind = 'reverse' AND refund_key = :refund_key), false) AS is_repeat,
+           min(transaction_key) FILTER (WHERE kind = 'earn') AS earn_key,
+           CAST(coalesce(sum(issued) FILTER (WHERE kind = 'earn'), 0) AS bigint) AS first_earned
+    FROM entries
+)
+SELECT r.*, l.lot_key, l.order_key, l.remaining, l.pending, l.earned_at, l.expires_at
+FROM record r LEFT JOIN lots l ON l.member_key = :member_key AND l.remaining > 0
+""")
+
+_EXPIRED_MEMBERS = text(
+    "SELECT b.member_key FROM lots l JOIN balances b ON b.member_key = l.member_key "
+    "WHERE l.remaining > 0 AND l.expires_at <= :now AND (NOT l.pending OR l.available_at <= :now) "
+    "ORDER BY l.expires_at LIMIT :limit FOR NO KEY UPDATE OF b SKIP LOCKED"
+)
+
+_RELEASED_MEMBERS = text(
+    "SELECT b.member_key FROM lots l JOIN balances b ON b.member_key = l.member_key "
+    "WHERE l.pending AND l.remaining > 0 AND l.available_at <= :now "
+    "ORDER BY l.available_at LIMIT :limit FOR NO KEY UPDATE OF b SKIP LOCKED"
+)
+
+# The same arithmetic as _POST_DUE, without writing: what is due counts as posted.
+_EFFECTIVE = text("""
+WITH account AS (
+    SELECT pending, available, held, debt, lifetime_earned FROM balances WHERE member_key = :member_key
+), open AS (
+    SELECT l.expires_at, l.remaining, l.pending AND l.available_at > :now AS waits,
+           l.expires_at <= :now AND NOT (l.pending AND l.available_at > :now) AS lapsed,
+           CASE WHEN l.pending AND l.available_at <= :now
+                THEN least(l.remaining, greatest(0, a.debt - coalesce(
+                     sum(l.remaining) FILTER (WHERE l.pending AND l.available_at <= :now) OVER earlier, 0)))
+                ELSE 0 END AS paid
+    FROM account a, lots l WHERE l.member_key = :member_key AND l.remaining > 0
+    WINDOW earlier AS (ORDER BY l.available_at, l.lot_key ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+)
+SELECT a.held, a.debt, a.lifetime_earned, o.waits, coalesce(o.lapsed, false) AS lapsed, o.expires_at,
+       CAST(coalesce(sum(o.remaining - o.paid), 0) AS bigint) AS points,
+       CAST(coalesce(sum(o.paid), 0) AS bigint) AS paid
+FROM account a LEFT JOIN open o ON true
+GROUP BY a.held, a.debt, a.lifetime_earned, o.waits, coalesce(o.lapsed, false), o.expires_at
+""")
+
+_TRANSACTIONS = text("""
+WITH page AS (
+    SELECT * FROM ledger_transactions
+    WHERE member_key = :member_key
+      AND (CAST(:before_at AS timestamptz) IS NULL
+           OR (occurred_at, transaction_key) < (CAST(:before_at AS timestamptz), CAST(:before_key AS bigint)))
+    ORDER BY occurred_at DESC, transaction_key DESC LIMIT :limit
+)
+SELECT t.transaction_key, t.kind, t.occurred_at, t.recorded_at, t.order_key, t.refund_key, t.rule,
+       t.shortfall, t.reason, t.actor, p.posting_no, p.from_account, p.to_account, p.points, p.lot_key,
+       l.available_at, l.expires_at
+FROM page t LEFT JOIN postings p USING (transaction_key) LEFT JOIN lots l ON l.lot_key = p.lot_key
+ORDER BY t.occurred_at DESC, t.transaction_key DESC, p.posting_no
+""")
+
+
+def open_accounts(conn: Connection, *, member_keys: Sequence[int]) -> None:
+    """Open the accounts that do not exist yet."""
+    conn.execute(_OPEN, {"member_keys": list(member_keys)})
+
+
+def lock(conn: Connection, *, member_key: int, now: datetime) -> Row[Any] | None:
+    """Lock a member's balances row; `is_due` says whether something may have to be posted first."""
+    return conn.execute(_LOCK, {"member_key": member_key, "now": now}).one_or_none()
+
+
+def post_due(conn: Connection, *, member_keys: Sequence[int], now: datetime) -> Sequence[Row[Any]]:
+    """Post releases and expiries due for locked members; one row of new balances and counts each."""
+    return conn.execute(_POST_DUE, {"member_keys": list(member_keys), "now": now}).all()
+
+
+def lock_due(conn: Connection, *, kind: str, now: datetime, limit: int) -> list[int]:
+    """Lock members with up to `limit` lots due for `release` or `expire`, skipping who is locked."""
+    statement = {"release": _RELEASED_MEMBERS, "expire": _EXPIRED_MEMBERS}[kind]
+    return sorted(set(conn.scalars(statement, {"now": now, "limit": limit})))
+
+
+def earn(
+    conn: Connection,
+    *,
+    entry: Entry,
+    points: int,
+    available_at: datetime,
+    expires_at: datetime | None,
+) -> int | None:
+    """Write an award with its lot; return its key, or None when the order has earned before."""
+    at_once = available_at <= entry.occurred_at
+    values = entry.params() | {
+        "points": points,
+        "direct": points if at_once else 0,
+        "available_at": available_at,
+        "expires_at": expires_at,
+        "due_at": expires_at if at_once else available_at,
+    }
+    return conn.execute(_EARN, values).scalar_one_or_none()
+
+
+def post(
+    conn: Connection, *, entry: Entry, moves: Sequence[Move], due_at: datetime | None = None
+) -> int:
+    """Write a transaction with its postings and everything that follows from them; return its key.
+
+    `due_at` is when a lot that is added to becomes available or expires.
+    """
+    values = entry.params() | {
+        "due_at": due_at,
+        "numbers": list(range(1, len(moves) + 1)),
+        "froms": [move.from_account for move in moves],
+        "tos": [move.to_account for move in moves],
+        "amounts": [move.points for move in moves],
+        "lot_keys": [move.lot_key for move in moves],
+        "pending": _change(moves, "pending"),
+        "available": _change(moves, "available"),
+        "held": _change(moves, "held"),
+        "debt": -_change(moves, "debt"),
+        "lifetime": -_change(moves, "issued") - _change(moves, "reversed"),
+    }
+    return int(conn.execute(_POST, values).scalar_one())
+
+
+def _change(moves: Sequence[Move], account: str) -> int:
+    return sum(
+        move.points * ((move.to_account == account) - (move.from_account == account)) for move in moves
+    )
+
+
+def list_available_lots(conn: Connection, *, member_key: int) -> list[Lot]:
+    """Return the open lots whose points are available."""
+    return [_lot(row) for row in conn.execute(_LOTS, {"member_key": member_key})]
+
+
+def get_order(
+    conn: Connection, *, member_key: int, order_key: int, refund_key: int | None
+) -> tuple[OrderRecord | None, Row[Any], list[Lot]]:
+    """Return what the ledger holds of an order (None: nothing), its first answers, the member's open lots."""
+    rows = conn.execute(
+        _ORDER, {"member_key": member_key, "order_key": order_key, "refund_key": refund_key}
+    ).all()
+    head = rows[0]
+    record = None
+    if head.rule is not None:
+        rule, eligible_minor = rule_from_json(head.rule)
+        record = OrderRecord(rule, eligible_minor, head.earned, head.reversed, head.shortfall)
+    return record, head, [_lot(row) for row in rows if row.lot_key is not None]
+
+
+def _lot(row: Row[Any]) -> Lot:
+    return Lot(row.lot_key, row.order_key, row.remaining, row.pending, row.earned_at, row.expires_at)
+
+
+def read_effective(conn: Connection, *, member_key: int, now: datetime) -> Sequence[Row[Any]]:
+    """Return a member's open points as they effectively stand, grouped by state and expiry."""
+    return conn.execute(_EFFECTIVE, {"member_key": member_key, "now": now}).all()
+
+
+def list_transactions(
+    conn: Connection, *, member_key: int, before: tuple[datetime, int] | None, limit: int
+) -> Sequence[Row[Any]]:
+    """Return the postings of up to `limit` transactions, newest first, one row per posting."""
+    before_at, before_key = before or (None, None)
+    values = {"member_key": member_key, "before_at": before_at, "before_key": before_key, "limit": limit}
+    return conn.execute(_TRANSACTIONS, values).all()

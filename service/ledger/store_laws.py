@@ -1,0 +1,122 @@
+"""Every statement that checks the ledger's laws on live data; each returns the exact rows that break one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Row, text
+
+_LIMIT = 1000
+
+_UNBALANCED = """
+WITH sides AS (
+    SELECT member_key, to_account AS account, points FROM postings
+    UNION ALL SELECT member_key, from_account, -points FROM postings
+), sums AS (
+    SELECT member_key, coalesce(sum(points) FILTER (WHERE account = 'pending'), 0) AS pending,
+           coalesce(sum(points) FILTER (WHERE account = 'available'), 0) AS available,
+           coalesce(sum(points) FILTER (WHERE account = 'held'), 0) AS held,
+           -coalesce(sum(points) FILTER (WHERE account = 'debt'), 0) AS debt,
+           -coalesce(sum(points) FILTER (WHERE account IN ('issued', 'reversed')), 0) AS lifetime_earned
+    FROM sides GROUP BY member_key
+)
+SELECT format('balance (pending %s, available %s, held %s, debt %s, lifetime %s) is not the sum '
+              'of its postings (%s, %s, %s, %s, %s)', b.pending, b.available, b.held, b.debt,
+              b.lifetime_earned, s.pending, s.available, s.held, s.debt, s.lifetime_earned) AS detail,
+       member_key, CAST(NULL AS bigint) AS transaction_key, CAST(NULL AS bigint) AS lot_key
+FROM balances b FULL JOIN sums s USING (member_key)
+WHERE (b.pending, b.available, b.held, b.debt, b.lifetime_earned) IS DISTINCT FROM
+      (coalesce(s.pending, 0), coalesce(s.available, 0), coalesce(s.held, 0), coalesce(s.debt, 0),
+       coalesce(s.lifetime_earned, 0))
+"""
+
+_LOTS_AGAINST_POSTINGS = """
+WITH sides AS (
+    SELECT lot_key, member_key, to_account AS account, points FROM postings WHERE lot_key IS NOT NULL
+    UNION ALL SELECT lot_key, member_key, from_account, -points FROM postings WHERE lot_key IS NOT NULL
+), sums AS (
+    SELECT lot_key, min(member_key) AS member_key,
+           coalesce(-sum(points) FILTER (WHERE account = 'issued'), 0) AS earned,
+           coalesce(sum(points) FILTER (WHERE account = 'pending'), 0) AS pending,
+           coalesce(sum(points) FILTER (WHERE account IN ('available', 'held')), 0) AS usable
+    FROM sides GROUP BY lot_key
+)
+SELECT format('lot (earned %s, remaining %s, pending %s) is not the sum of its postings '
+              '(earned %s, pending %s, available and held %s)', l.earned, l.remaining, l.pending,
+              s.earned, s.pending, s.usable) AS detail,
+       coalesce(l.member_key, s.member_key) AS member_key,
+       CAST(NULL AS bigint) AS transaction_key, lot_key
+FROM lots l FULL JOIN sums s USING (lot_key)
+WHERE (l.earned, CASE WHEN l.pending THEN l.remaining ELSE 0 END,
+       CASE WHEN l.pending THEN 0 ELSE l.remaining END)
+      IS DISTINCT FROM (coalesce(s.earned, 0), coalesce(s.pending, 0), coalesce(s.usable, 0))
+"""
+
+_LOTS_AGAINST_BALANCES = """
+WITH sums AS (
+    SELECT member_key, sum(remaining) FILTER (WHERE pending) AS pending,
+           sum(remaining) FILTER (WHERE NOT pending) AS usable
+    FROM lots WHERE remaining > 0 GROUP BY member_key
+)
+SELECT format('open lots (pending %s, usable %s) less debt %s are not pending %s, available %s net of '
+              'debt and held %s', s.pending, s.usable, b.debt, b.pending, b.available - b.debt,
+              b.held) AS detail,
+       member_key, CAST(NULL AS bigint) AS transaction_key, CAST(NULL AS bigint) AS lot_key
+FROM balances b FULL JOIN sums s USING (member_key)
+WHERE (b.pending, b.available - b.debt + b.held) IS DISTINCT FROM
+      (coalesce(s.pending, 0), coalesce(s.usable, 0) - b.debt)
+"""
+
+_ORPHANS = """
+SELECT 'posting without its transaction, or of another member than it' AS detail,
+       p.member_key, p.transaction_key, p.lot_key
+FROM postings p LEFT JOIN ledger_transactions t USING (transaction_key)
+WHERE t.member_key IS DISTINCT FROM p.member_key
+"""
+
+_OVERDRAWN = """
+SELECT format('pending %s, available %s, held %s, debt %s', pending, available, held, debt) AS detail,
+       member_key, CAST(NULL AS bigint) AS transaction_key, CAST(NULL AS bigint) AS lot_key
+FROM balances WHERE least(pending, available, held, debt) < 0 OR debt > 0 AND available > 0
+"""
+
+_OVERTAKEN = """
+WITH sums AS (
+    SELECT t.order_key, min(t.member_key) AS member_key, min(t.transaction_key) AS transaction_key,
+           coalesce(sum(CASE WHEN p.from_account = 'issued' THEN p.points
+                             WHEN p.to_account = 'issued' THEN -p.points END), 0) AS earned,
+           coalesce(sum(CASE WHEN p.to_account = 'reversed' THEN p.points
+                             WHEN p.from_account = 'reversed' THEN -p.points END), 0) AS reversed
+    FROM ledger_transactions t JOIN postings p USING (transaction_key)
+    WHERE t.order_key IS NOT NULL GROUP BY t.order_key
+)
+SELECT format('order earned %s and %s were taken back', earned, reversed) AS detail, member_key,
+       transaction_key, CAST(NULL AS bigint) AS lot_key
+FROM sums WHERE reversed > earned OR reversed < 0
+"""
+
+_FORGOTTEN = """
+SELECT format('the next due time %s is later than a lot''s', b.next_due_at) AS detail, member_key,
+       CAST(NULL AS bigint) AS transaction_key, lot_key
+FROM lots l JOIN balances b USING (member_key)
+WHERE l.remaining > 0 AND CASE WHEN l.pending THEN l.available_at ELSE l.expires_at END
+      < coalesce(b.next_due_at, CAST('infinity' AS timestamptz))
+"""
+
+_CHECKS = [
+    (law, text(f"{check} ORDER BY member_key, transaction_key, lot_key LIMIT {_LIMIT}"))
+    for law, check in (
+        ("P1", _UNBALANCED),
+        ("P1", _LOTS_AGAINST_POSTINGS),
+        ("P1", _LOTS_AGAINST_BALANCES),
+        ("P1", _ORPHANS),
+        ("P1", _FORGOTTEN),
+        ("P2", _OVERDRAWN),
+        ("P4", _OVERTAKEN),
+    )
+]
+
+
+def list_violations(conn: Connection) -> list[tuple[str, Row[Any]]]:
+    """Return each law with a row of detail, member_key, transaction_key and lot_key that breaks it."""
+    return [(law, row) for law, check in _CHECKS for row in conn.execute(check)]

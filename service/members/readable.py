@@ -1,0 +1,10 @@
+"""What later rooms may join: a member's key, id and language, and nothing personal."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+
+from service.members.models import members
+
+member_rows = select(members.c.member_key, members.c.member_id, members.c.locale).subquery("member_rows")
+"""Every member."""

@@ -1,0 +1,128 @@
+"""A member seen whole, put together from what the rooms below know."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from service.experiments import operations as experiments
+from service.kit.clock import format_time
+from service.kit.ids import new_uuid
+from service.kit.money import to_text
+from service.kit.pagination import encode_cursor, page
+from service.kit.sealing import Sealer
+from service.ledger import operations as ledger
+from service.members import operations as members
+from service.members.rules import Member
+from service.programme.operations import Programme
+from service.recommendations import operations as recommendations
+from service.recommendations.annotation import Policy, Surface
+from service.recommendations.serving import Serving
+from service.tiers import operations as tiers
+
+_SHOWN_EXPIRIES = 5
+# The card is the same for everybody: no model decides it.
+_CARD = Policy(
+    name="card", version="1", model_name=None, model_version=None, trained_through=None, fallback=None
+)
+
+
+def get_profile(
+    conn: Connection, *, member_id: str, sealer: Sealer, programme: Programme, locale: str, now: datetime
+) -> dict[str, Any]:
+    """Return everything held about a member, with a summary of tier and points.
+
+    Raises:
+        UnknownMember: nobody has this id.
+    """
+    profile = members.get_profile(conn, member_id=member_id, sealer=sealer)
+    key = profile.member.member_key
+    held = tiers.get_held_tier(conn, member_key=key)
+    points = ledger.get_points(conn, member_key=key, now=now, programme=programme)
+    return {
+        **_row(profile.member),
+        "store_id": profile.store_id,
+        "name": profile.name,
+        "email": profile.email,
+        "phone": profile.phone,
+        "birthday": profile.birthday.isoformat() if profile.birthday else None,
+        "consent": profile.consent,
+        "attributes": profile.attributes,
+        "referred_by": profile.referred_by,
+        "acquisition": profile.acquisition,
+        "created_at": format_time(profile.created_at),
+        "updated_at": format_time(profile.updated_at),
+        "tier": {"tier": held.code, "name": held.name.get(locale) or held.code, "rank": held.rank},
+        "points": {"available": points.available, "pending": points.pending, "held": points.held},
+    }
+
+
+def list_members(
+    conn: Connection, *, after: str, limit: int, email: str | None, sealer: Sealer
+) -> dict[str, Any]:
+    """Return a page of members by id, optionally only those with exactly this e-mail address."""
+    found = members.list_members(conn, after=after, limit=limit + 1, email=email, sealer=sealer)
+    cursors = [encode_cursor(member.member_id) for member in found]
+    return page([_row(member) for member in found], limit=limit, cursors=cursors)
+
+
+def _row(member: Member) -> dict[str, Any]:
+    return {
+        "member_id": member.member_id,
+        "joined_at": format_time(member.joined_at),
+        "locale": member.locale,
+    }
+
+
+def get_card(
+    conn: Connection,
+    *,
+    member_id: str,
+    serving: Serving,
+    programme: Programme,
+    channel: str,
+    locale: str,
+    traceparent: str | None,
+    now: datetime,
+) -> dict[str, Any]:
+    """Return what a storefront shows of a member in one call; writes nothing and enrols nobody.
+
+    Raises:
+        UnknownMember: nobody has this id.
+    """
+    member = members.get_member(conn, member_id=member_id)
+    subject = experiments.find_subject(conn, member_id=member_id)
+    standing = tiers.get_standing(
+        conn, member_key=member.member_key, as_of=None, now=now, programme=programme, locale=locale
+    )
+    points = ledger.get_points(conn, member_key=member.member_key, now=now, programme=programme)
+    return {
+        "member_id": member_id,
+        "locale": locale,
+        "tier": {
+            name: standing[name]
+            for name in ("tier", "name", "rank", "since", "at_risk", "falls_on", "benefits")
+        },
+        "progress": {"to_stay": standing["to_stay"], "to_rise": standing["to_rise"]},
+        "points": {
+            "available": points.available,
+            "pending": points.pending,
+            "held": points.held,
+            "expiring": [
+                {"points": lot.points, "on": lot.on} for lot in points.expiring[:_SHOWN_EXPIRIES]
+            ],
+            "value": to_text(points.value_minor, currency=programme.currency),
+        },
+        "explanation": standing["explanation"],
+        "measurement": recommendations.measure(
+            serving=serving,
+            subject=subject,
+            answer_id=f"card_{new_uuid(now).hex}",
+            policy=_CARD,
+            surface=Surface(placement="card", channel=channel),
+            traceparent=traceparent,
+            now=now,
+        ),
+    }

@@ -1,0 +1,122 @@
+"""JSON in and out of the profiles."""
+
+from __future__ import annotations
+
+from marshmallow import Schema, fields, validate
+
+from service.kit.fields import MerchantId, QueryWhole, StrictSchema, Text
+from service.kit.pagination import DEFAULT_LIMIT, MAX_LIMIT
+
+
+class MembersQuery(StrictSchema):
+    """Which members to list."""
+
+    limit = QueryWhole(least=1, most=MAX_LIMIT, load_default=DEFAULT_LIMIT)
+    cursor = Text(max_length=500)
+    email = Text(max_length=254, min_length=3, metadata={"description": "Exactly this e-mail address."})
+
+
+class TierSummarySchema(Schema):
+    """Where the member stands."""
+
+    tier = fields.String(required=True)
+    name = fields.String(required=True)
+    rank = fields.Integer(required=True)
+
+
+class PointsSummarySchema(Schema):
+    """What the member has."""
+
+    available = fields.Integer(required=True)
+    pending = fields.Integer(required=True)
+    held = fields.Integer(required=True)
+
+
+class ProfileSchema(Schema):
+    """Everything held about a member, for staff."""
+
+    member_id = MerchantId(required=True)
+    joined_at = fields.String(required=True)
+    store_id = fields.String(required=True, allow_none=True)
+    locale = fields.String(required=True, allow_none=True)
+    name = fields.String(required=True, allow_none=True)
+    email = fields.String(required=True, allow_none=True)
+    phone = fields.String(required=True, allow_none=True)
+    birthday = fields.String(required=True, allow_none=True)
+    consent = fields.Dict(required=True)
+    attributes = fields.Dict(required=True)
+    referred_by = fields.String(required=True, allow_none=True)
+    acquisition = fields.Dict(required=True, allow_none=True)
+    created_at = fields.String(required=True)
+    updated_at = fields.String(required=True)
+    tier = fields.Nested(TierSummarySchema, required=True)
+    points = fields.Nested(PointsSummarySchema, required=True)
+
+
+class MemberRowSchema(Schema):
+    """A member in a list."""
+
+    member_id = fields.String(required=True)
+    joined_at = fields.String(required=True)
+    locale = fields.String(required=True, allow_none=True)
+
+
+class MembersSchema(Schema):
+    """A page of members by id."""
+
+    data = fields.List(fields.Nested(MemberRowSchema), required=True)
+    next_cursor = fields.String(required=True, allow_none=True)
+
+
+class CardExpirySchema(Schema):
+    """Points that expire on a day."""
+
+    points = fields.Integer(required=True)
+    on = fields.String(required=True)
+
+
+class CardPointsSchema(PointsSummarySchema):
+    """What the member has, and what expires next."""
+
+    expiring = fields.List(fields.Nested(CardExpirySchema), required=True)
+    value = fields.String(
+        required=True, metadata={"description": "What the available points are worth, programme currency."}
+    )
+
+
+class CardBenefitSchema(Schema):
+    """A benefit of the tier, machine-readable and in the caller's language."""
+
+    kind = fields.String(required=True)
+    value = fields.Raw(required=True, allow_none=True)
+    text = fields.String(required=True)
+
+
+class CardTierSchema(TierSummarySchema):
+    """Where the member stands, and what that gives."""
+
+    since = fields.String(required=True)
+    at_risk = fields.Boolean(required=True)
+    falls_on = fields.String(required=True, allow_none=True)
+    benefits = fields.List(fields.Nested(CardBenefitSchema), required=True)
+
+
+class CardProgressSchema(Schema):
+    """What is missing to stay and to rise, as in `GET /members/{member_id}/tier`."""
+
+    to_stay = fields.List(fields.Dict(), required=True)
+    to_rise = fields.Dict(required=True, allow_none=True)
+
+
+class CardSchema(Schema):
+    """What a storefront shows in one call."""
+
+    member_id = fields.String(required=True)
+    locale = fields.String(required=True, validate=validate.OneOf(("en", "zh-Hant")))
+    tier = fields.Nested(CardTierSchema, required=True)
+    progress = fields.Nested(CardProgressSchema, required=True)
+    points = fields.Nested(CardPointsSchema, required=True)
+    explanation = fields.String(required=True)
+    measurement = fields.Dict(
+        required=True, metadata={"description": "The same block as on recommendations; no exposure."}
+    )

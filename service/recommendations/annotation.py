@@ -1,0 +1,135 @@
+"""The block that every influencing answer carries: one shape in both arms, for empties and fallbacks. Pure.
+
+Whoever holds one answer can say which side it was on, until when its outcome counts, and what rate it must
+beat. Where a thing does not apply the name is still there, with null.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from service.experiments.operations import Baseline, Subject, window_of
+from service.kit.clock import format_time
+
+SCHEMA_VERSION = 1
+METRIC = "repurchase"
+EVENTS_URL = "/v1/events"
+
+SPLIT = "split"
+NOT_A_MEMBER = "not_a_member"
+NO_EXPERIMENT = "no_experiment"
+UNASSIGNED = "not_assigned"
+ASSIGNMENT_UNAVAILABLE = "assignment_unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What decided the answer: by name and version, the model behind it, and the fallback it needed."""
+
+    name: str
+    version: str | None = None
+    model_name: str | None = None
+    model_version: str | None = None
+    trained_through: date | None = None
+    fallback: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """Where the answer is shown."""
+
+    placement: str
+    channel: str
+
+
+def build_measurement(
+    *,
+    subject: Subject | None,
+    reason: str | None,
+    policy: Policy,
+    surface: Surface,
+    attribution_token: str,
+    issued_at: datetime,
+    traceparent: str | None,
+) -> dict[str, Any]:
+    """Return the measurement block.
+
+    `subject` is None when the assignment store could not be asked. `reason` says why there is no arm, and
+    is None when there is one: then the assignment's own is given.
+    """
+    through = policy.trained_through
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "issued_at": format_time(issued_at),
+        "attribution_token": attribution_token,
+        "assignment": _assignment(subject, reason),
+        "nested": [],
+        "policy": {
+            "name": policy.name,
+            "version": policy.version,
+            "model": {
+                "name": policy.model_name,
+                "version": policy.model_version,
+                "trained_through": None if through is None else through.isoformat(),
+            },
+            "fallback": policy.fallback,
+        },
+        "surface": {"placement": surface.placement, "channel": surface.channel},
+        "outcome": _outcome(subject),
+        "report_back": {"echo": ["recommendation_id", "impression_id"], "url": EVENTS_URL},
+        "trace": {"traceparent": traceparent},
+    }
+
+
+def reason_without_arm(subject: Subject) -> str | None:
+    """Return why a subject has no arm, or None when it has one."""
+    if subject.assignment is not None:
+        return None
+    if subject.member_key is None:
+        return NOT_A_MEMBER
+    return NO_EXPERIMENT if subject.running is None else UNASSIGNED
+
+
+def _assignment(subject: Subject | None, reason: str | None) -> dict[str, Any]:
+    assignment = None if subject is None else subject.assignment
+    running = None if subject is None else subject.running
+    version = running if assignment is None else assignment.experiment
+    return {
+        "experiment": None if version is None else version.experiment,
+        "version": None if version is None else version.version,
+        "arm": None if assignment is None else assignment.arm,
+        "is_holdout": assignment is not None and assignment.is_holdout,
+        "reason": reason or (SPLIT if assignment is None else assignment.reason),
+    }
+
+
+def _outcome(subject: Subject | None) -> dict[str, Any]:
+    """Return the window of the experiment's own anchor; without an arm there is none to speak of."""
+    assignment = None if subject is None else subject.assignment
+    version = None if subject is None else subject.running
+    if assignment is not None:
+        version = assignment.experiment
+    window = None if assignment is None else window_of(assignment.experiment, anchor=assignment.assigned_at)
+    return {
+        "metric": METRIC,
+        "window_days": None if version is None else version.window_days,
+        "refund_grace_days": None if version is None else version.refund_grace_days,
+        "window_start": None if window is None else format_time(window.start),
+        "window_end": None if window is None else format_time(window.end),
+        "matures_at": None if window is None else format_time(window.matures_at),
+        "baseline": _baseline(None if subject is None else subject.baseline),
+    }
+
+
+def _baseline(baseline: Baseline | None) -> dict[str, Any]:
+    if baseline is None:
+        return {"repurchase_rate": None, "numerator": None, "denominator": None, "as_of": None}
+    rate = baseline.repurchase_rate
+    return {
+        "repurchase_rate": None if rate is None else round(rate, 6),
+        "numerator": baseline.numerator,
+        "denominator": baseline.denominator,
+        "as_of": baseline.as_of.isoformat(),
+    }

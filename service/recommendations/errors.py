@@ -1,0 +1,59 @@
+"""What the recommendations refuse."""
+
+from __future__ import annotations
+
+from service.kit.errors import Conflict, Invalid, NotFound, Unavailable
+
+
+class UnknownModel(NotFound):
+    """There is no model of this version."""
+
+    code = "unknown-model"
+
+
+class ModelUnusable(Conflict):
+    """The model's artefact cannot be served."""
+
+    code = "model-unusable"
+
+
+class NothingToLearn(Unavailable):
+    """There are no purchases to learn from yet."""
+
+    code = "nothing-to-learn"
+
+
+class UnknownItem(NotFound):
+    """There is no such item."""
+
+    code = "unknown-item"
+
+
+class DecisionNotFound(NotFound):
+    """No recommendation was given under this id."""
+
+    code = "decision-not-found"
+
+
+class AttributionRefused(Invalid):
+    """The attribution token does not hold."""
+
+    code = "attribution-refused"
+
+
+class TokenForged(AttributionRefused):
+    """The attribution token was not made here."""
+
+    code = "attribution-token-forged"
+
+
+class TokenForeign(AttributionRefused):
+    """The attribution token was given to somebody else, or for another recommendation."""
+
+    code = "attribution-token-foreign"
+
+
+class TokenExpired(AttributionRefused):
+    """The attribution token's window is over."""
+
+    code = "attribution-token-expired"

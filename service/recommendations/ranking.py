@@ -1,0 +1,186 @@
+"""Put items in order for one question: by the model in force, by the baseline, or without a model."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection
+
+from recommender.serving import Answer, Mode, Recommendation
+from service.recommendations import store
+from service.recommendations.annotation import Policy
+from service.recommendations.rules import Bought, Purchase, Returned, net_purchases
+from service.recommendations.serving import Shelf
+
+log = logging.getLogger(__name__)
+
+DEFAULT_LIMIT = 10
+MAX_LIMIT = 100
+
+PolicyName = Literal["hybrid", "popularity", "related"]
+PERSONAL: PolicyName = "hybrid"
+BASELINE: PolicyName = "popularity"
+RELATED: PolicyName = "related"
+_MODEL_NAMES = {PERSONAL: "als+item_to_item+frequency", BASELINE: "popularity", RELATED: "item_to_item"}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the caller wants: for whom (None: nobody named), where, how many, of what, and without what."""
+
+    member_id: str | None
+    placement: str
+    channel: str
+    limit: int = DEFAULT_LIMIT
+    mode: Mode = "mixed"
+    exclude: Sequence[str] = ()
+    category: str | None = None
+    context_sku: str | None = None
+    locale: str = "en"
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A member's latest purchases net of what came back, names by sku, and whether that is all there is."""
+
+    purchases: Sequence[Purchase] = ()
+    names: Mapping[str, str] | None = None
+    whole: bool = True
+    last_order_day: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Everything personal that a ranking depends on; `today` in days since 1970-01-01."""
+
+    asked: Asked
+    taken: Taken
+    today: int
+
+    @property
+    def context(self) -> tuple[str, ...]:
+        """Return the items on the page, which are never given back."""
+        return () if self.asked.context_sku is None else (self.asked.context_sku,)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """Items in order, their keys, what put them there, and marks of the candidates and the settings."""
+
+    answer: Answer
+    item_keys: Sequence[int]
+    policy: Policy
+    candidates_hash: str | None = None
+    config_hash: str | None = None
+
+
+def read_taken(conn: Connection, *, member_key: int, timezone: str, locale: str) -> Taken:
+    """Return what a member has taken, up to this second."""
+    rows = store.list_history(conn, member_key=member_key, timezone=timezone, locale=locale)
+    names: dict[str, str] = {}
+    bought: list[Bought] = []
+    returned: list[Returned] = []
+    for was_bought, sku, name, day, quantity, order_key in rows:
+        if was_bought:
+            bought.append(Bought(sku, day, quantity, order_key))
+            if name:
+                names[sku] = name
+        else:
+            returned.append(Returned(sku, day, quantity, order_key))
+    last_day = max((line.day for line in bought), default=None)
+    return Taken(net_purchases(bought, returned), names, len(bought) < store.HISTORY_LINES, last_day)
+
+
+def rank(conn: Connection, *, shelf: Shelf | None, policy: PolicyName, question: Question) -> Ranked:
+    """Rank by a policy; without a usable model, by what the newest orders hold."""
+    if shelf is None:
+        return _rank_untrained(conn, question)
+    return rank_shelf(shelf, policy=policy, question=question)
+
+
+def rank_shelf(shelf: Shelf, *, policy: PolicyName, question: Question) -> Ranked:
+    """Rank by the model in force; where that fails the baseline is served and named as a fallback."""
+    allowed = shelf.allowed(question.asked.category)
+    try:
+        answer = _ask_model(shelf, policy, question, allowed)
+    except Exception:
+        log.exception("ranking failed", extra={"model": shelf.model.version, "policy": policy})
+        if policy == BASELINE:
+            return rank_nothing()
+        served = rank_shelf(shelf, policy=BASELINE, question=question)
+        fallback = served.policy.fallback or "popular"
+        return replace(served, policy=replace(served.policy, name=policy, fallback=fallback))
+    version = shelf.model.version
+    position_of = shelf.model.items.get
+    keys = shelf.item_keys
+    return Ranked(
+        answer=answer,
+        item_keys=[int(keys[position_of(item.item_id)]) for item in answer.items],
+        policy=Policy(policy, version, _MODEL_NAMES[policy], version, shelf.trained_through, answer.fallback),
+        candidates_hash=_hash_candidates(shelf, question, allowed),
+        config_hash=shelf.config_hash,
+    )
+
+
+def _ask_model(shelf: Shelf, policy: PolicyName, question: Question, allowed: NDArray[np.bool_]) -> Answer:
+    asked = question.asked
+    if policy == RELATED:
+        return shelf.model.related(
+            question.context, limit=asked.limit, exclude=asked.exclude, allowed=allowed
+        )
+    return shelf.model.recommend(
+        question.taken.purchases,
+        today=question.today,
+        limit=asked.limit,
+        mode=asked.mode,
+        exclude=asked.exclude,
+        allowed=allowed,
+        context_items=question.context,
+        policy="baseline" if policy == BASELINE else "model",
+    )
+
+
+def _hash_candidates(shelf: Shelf, question: Question, allowed: NDArray[np.bool_]) -> str:
+    """Return a mark of the set of items that were in the running."""
+    digest = hashlib.blake2b(shelf.model.content_hash.encode(), digest_size=8)
+    digest.update(np.packbits(allowed).tobytes())
+    digest.update("\x1f".join(sorted({*question.asked.exclude, *question.context})).encode())
+    return digest.hexdigest()
+
+
+def _rank_untrained(conn: Connection, question: Question) -> Ranked:
+    """Rank by what the newest orders hold, while there is no model that could be served."""
+    asked = question.asked
+    rows = store.list_recently_sold(
+        conn, exclude=[*asked.exclude, *question.context], category=asked.category, limit=asked.limit
+    )
+    if not rows:
+        return rank_nothing()
+    most = max(1, rows[0].orders)
+    items = tuple(_recently_sold(row.sku, row.orders, most) for row in rows)
+    return Ranked(
+        answer=Answer(items, "popular", len(rows)),
+        item_keys=[row.item_key for row in rows],
+        policy=Policy(BASELINE, fallback="popular"),
+    )
+
+
+def _recently_sold(sku: str, orders: int, most: int) -> Recommendation:
+    return Recommendation(sku, orders / most, "popular", "popular_now" if orders else "also_available", {})
+
+
+def rank_nothing() -> Ranked:
+    """Return an empty list that says so."""
+    return Ranked(Answer((), "empty", 0), (), Policy(BASELINE, fallback="empty"))
+
+
+def list_reasons(ranked: Ranked) -> list[list[Any]]:
+    """Return score, source and reason code by rank, as compact as the record keeps them."""
+    return [[round(item.score, 6), item.source, item.reason_code] for item in ranked.answer.items]

@@ -1,0 +1,231 @@
+"""The model in force, held ready by each process, joined with what can be had right now.
+
+Which model is in force and whether the catalogue changed come with each request's first statement, so a
+promotion or an item going out of stock shows in the next answer; nothing is reloaded unless it changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, Row
+
+from recommender.errors import ArtifactError
+from recommender.serving import ServedModel
+from service.recommendations import store
+from service.recommendations.attribution import AttributionKeys
+
+log = logging.getLogger(__name__)
+
+# A change that was stamped before another but committed after it is caught by looking back this far…
+_LOOK_BACK = timedelta(minutes=1)
+# …whenever something changed, and this often while changes are fresh; all is read again now and then.
+_LOOK_EVERY = timedelta(seconds=5)
+_FRESH = timedelta(minutes=2)
+_READ_WHOLE_EVERY = timedelta(minutes=10)
+_RETRY_REFUSED = timedelta(minutes=1)
+# Below this share of known items a model was made for another catalogue.
+_LEAST_KNOWN_SHARE = 0.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shelf:
+    """One model and the catalogue as of one look; never changed, so an answer never mixes two.
+
+    Arrays are by the model's item position: `item_keys` (n,) int64, 0 where the catalogue has no such
+    item; `available` (n,) bool; `categories` n tuples.
+    """
+
+    model: ServedModel
+    item_keys: NDArray[np.int64]
+    available: NDArray[np.bool_]
+    categories: list[tuple[str, ...]]
+    mark: datetime | None
+    looked_at: datetime
+    read_whole_at: datetime
+    config_hash: str
+    _masks: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+
+    def allowed(self, category: str | None) -> NDArray[np.bool_]:
+        """Return the mask of what can be had, in a category if one is named."""
+        if category is None:
+            return self.available
+        mask = self._masks.get(category)
+        if mask is None:
+            within = np.fromiter((category in names for names in self.categories), bool, len(self.categories))
+            mask = self.available & within
+            if len(self._masks) < 1_000:
+                self._masks[category] = mask
+        return mask
+
+    @property
+    def trained_through(self) -> date:
+        """Return the last day of the model's data."""
+        return date(1970, 1, 1) + timedelta(days=self.model.trained_through)
+
+
+class Serving:
+    """What this process needs to answer: where models lie, the keys of tokens, the zone of days."""
+
+    def __init__(self, *, models_folder: Path, keys: AttributionKeys, timezone: str) -> None:
+        self.models_folder = models_folder
+        self.keys = keys
+        self.timezone = timezone
+        self._shelf: Shelf | None = None
+        self._refused: dict[str, datetime] = {}
+        self._lock = threading.Lock()
+
+    def last(self) -> Shelf | None:
+        """Return what was held ready last, without looking whether it is still in force."""
+        return self._shelf
+
+    def current(
+        self, conn: Connection, *, active_version: str | None, catalogue_mark: datetime | None, now: datetime
+    ) -> Shelf | None:
+        """Return the model in force with the catalogue as it is, or None when there is no usable model.
+
+        A model that cannot be opened is refused and logged, and the last good one goes on serving.
+        """
+        shelf = self._shelf
+        if shelf is not None and self._is_current(shelf, active_version, catalogue_mark, now):
+            return shelf
+        if active_version is None:
+            return None
+        with self._lock:
+            shelf = self._shelf
+            if shelf is None or not self._is_current(shelf, active_version, catalogue_mark, now):
+                shelf = self._renew(conn, shelf, active_version, catalogue_mark, now)
+                self._shelf = shelf
+        return shelf
+
+    def _is_current(
+        self, shelf: Shelf, active_version: str | None, catalogue_mark: datetime | None, now: datetime
+    ) -> bool:
+        if shelf.model.version != active_version and not self._is_refused(active_version, now):
+            return False
+        if catalogue_mark is not None and (shelf.mark is None or catalogue_mark > shelf.mark):
+            return False
+        if catalogue_mark is not None and now - catalogue_mark < _FRESH:
+            return now - shelf.looked_at < _LOOK_EVERY
+        return now - shelf.read_whole_at < _READ_WHOLE_EVERY
+
+    def _is_refused(self, version: str | None, now: datetime) -> bool:
+        refused_at = None if version is None else self._refused.get(version)
+        return refused_at is not None and now - refused_at < _RETRY_REFUSED
+
+    def _renew(
+        self,
+        conn: Connection,
+        shelf: Shelf | None,
+        active_version: str,
+        mark: datetime | None,
+        now: datetime,
+    ) -> Shelf | None:
+        held = shelf is not None and shelf.model.version == active_version
+        if not held and not self._is_refused(active_version, now):
+            fresh = self._open(conn, active_version, mark, now)
+            if fresh is not None:
+                return fresh
+        if shelf is None:
+            return self._open_former(conn, mark, now)
+        if now - shelf.read_whole_at >= _READ_WHOLE_EVERY or shelf.mark is None:
+            return _read_whole(conn, shelf.model, mark=mark, now=now)
+        return _read_changes(conn, shelf, mark=mark, now=now)
+
+    def _open(self, conn: Connection, version: str, mark: datetime | None, now: datetime) -> Shelf | None:
+        """Open a version of the register and join it with the catalogue; None when it is not usable."""
+        row = store.find_model(conn, version=version)
+        try:
+            if row is None:
+                raise ArtifactError(f"{version} is not in the register")
+            shelf = _read_whole(conn, open_model(self.models_folder, row), mark=mark, now=now)
+            known = float(np.count_nonzero(shelf.item_keys)) / max(1, len(shelf.item_keys))
+            if known < _LEAST_KNOWN_SHARE:
+                raise ArtifactError(f"{version} knows another catalogue ({known:.0%} of its items are ours)")
+        except ArtifactError as error:
+            log.error("model refused", extra={"model": version, "problem": str(error), "code": error.code})
+            self._refused[version] = now
+            return None
+        self._refused.pop(version, None)
+        log.info("model loaded", extra={"model": version, "items": len(shelf.item_keys)})
+        return shelf
+
+    def _open_former(self, conn: Connection, mark: datetime | None, now: datetime) -> Shelf | None:
+        """Open the latest usable model among those that were in force before."""
+        for row in store.list_former_models(conn):
+            if not self._is_refused(row.version, now):
+                shelf = self._open(conn, row.version, mark, now)
+                if shelf is not None:
+                    return shelf
+        return None
+
+
+def open_model(models_folder: Path, row: Row[Any]) -> ServedModel:
+    """Open a registered model's artefact and check that it is the one registered.
+
+    Raises:
+        ArtifactError: missing, corrupt, foreign or another one.
+    """
+    model = ServedModel.open(models_folder / str(row.location))
+    if model.content_hash != row.content_hash:
+        raise ArtifactError(f"{row.version}: the artefact is not the one that was registered")
+    return model
+
+
+def _read_whole(conn: Connection, model: ServedModel, *, mark: datetime | None, now: datetime) -> Shelf:
+    count = len(model.items)
+    shelf = Shelf(
+        model=model,
+        item_keys=np.zeros(count, np.int64),
+        available=np.zeros(count, bool),
+        categories=[()] * count,
+        mark=mark,
+        looked_at=now,
+        read_whole_at=now,
+        config_hash=hash_config(model),
+    )
+    _enter(shelf, store.read_catalogue(conn, since=None))
+    return shelf
+
+
+def _read_changes(conn: Connection, shelf: Shelf, *, mark: datetime | None, now: datetime) -> Shelf:
+    since = None if shelf.mark is None else shelf.mark - _LOOK_BACK
+    changed = Shelf(
+        model=shelf.model,
+        item_keys=shelf.item_keys.copy(),
+        available=shelf.available.copy(),
+        categories=list(shelf.categories),
+        mark=mark,
+        looked_at=now,
+        read_whole_at=shelf.read_whole_at,
+        config_hash=shelf.config_hash,
+    )
+    _enter(changed, store.read_catalogue(conn, since=since))
+    return changed
+
+
+def _enter(shelf: Shelf, rows: Iterator[Row[Any]]) -> None:
+    """Write catalogue rows into a shelf that nobody has seen yet."""
+    find: Callable[[str], int | None] = shelf.model.items.find
+    shared: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for row in rows:
+        position = find(row.sku)
+        if position is not None:
+            shelf.item_keys[position] = row.item_key
+            shelf.available[position] = row.available
+            names = tuple(row.categories)
+            shelf.categories[position] = shared.setdefault(names, names)
+
+
+def hash_config(model: ServedModel) -> str:
+    """Return a hash of everything that decides a ranking besides member and catalogue."""
+    return hashlib.sha256(f"{store.HISTORY_LINES}/{model.content_hash}".encode()).hexdigest()[:16]

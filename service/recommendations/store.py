@@ -1,0 +1,250 @@
+"""Every SQL statement of the recommendations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    Date,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    cast,
+    func,
+    literal,
+    null,
+    select,
+    text,
+    union_all,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, TEXT
+
+from service.activity.readable import line_rows, order_rows, return_rows, standing_orders
+from service.catalogue.readable import item_rows
+from service.experiments.readable import subject
+from service.kit.db import dumps
+from service.recommendations.models import recommender_models
+
+HISTORY_LINES = 200
+"""How many of a member's latest order lines an answer looks at: what one request may cost is bounded."""
+
+_RECENT_ORDERS = 2_000
+_EPOCH = date(1970, 1, 1)
+
+
+def _day_number(moment: Any) -> Any:
+    """Days since 1970-01-01 of a moment, in the zone `:timezone`."""
+    return cast(func.timezone(bindparam("timezone", type_=TEXT), moment), Date) - literal(_EPOCH, Date)
+
+
+def _name_in(locale: Any) -> Any:
+    return item_rows.c.names.op("->>", return_type=TEXT())(locale)
+
+
+# One statement opens an answer: who asks, on which side of the hold-out, which model is in force,
+# whether the catalogue changed, and what the page's own item is called.
+_OPENING = subject.add_columns(
+    select(recommender_models.c.version)
+    .where(recommender_models.c.status == "active")
+    .scalar_subquery()
+    .label("active_model"),
+    select(func.max(item_rows.c.updated_at)).scalar_subquery().label("catalogue_mark"),
+    select(item_rows.c.names)
+    .where(item_rows.c.sku == bindparam("context_sku"))
+    .scalar_subquery()
+    .label("context_names"),
+)
+
+_recent = (
+    select(standing_orders.c.order_key, standing_orders.c.placed_at)
+    .where(standing_orders.c.member_key == bindparam("member_key"))
+    .order_by(standing_orders.c.placed_at.desc(), standing_orders.c.order_key.desc())
+    .limit(HISTORY_LINES)
+    .subquery("recent")
+)
+_bought = (
+    select(
+        literal(True).label("bought"),
+        item_rows.c.sku,
+        func.coalesce(
+            _name_in(bindparam("locale", type_=TEXT)),
+            _name_in(literal("en", TEXT)),
+            _name_in(literal("zh-Hant", TEXT)),
+        ).label("name"),
+        _day_number(_recent.c.placed_at).label("day"),
+        line_rows.c.quantity,
+        _recent.c.order_key,
+    )
+    .select_from(
+        _recent.join(
+            line_rows,
+            and_(line_rows.c.order_key == _recent.c.order_key, line_rows.c.placed_at == _recent.c.placed_at),
+        ).join(item_rows, item_rows.c.item_key == line_rows.c.item_key)
+    )
+    .order_by(_recent.c.placed_at.desc(), _recent.c.order_key.desc(), line_rows.c.line_no)
+    .limit(HISTORY_LINES)
+)
+_returned = (
+    select(
+        literal(False).label("bought"),
+        item_rows.c.sku,
+        cast(null(), TEXT).label("name"),
+        _day_number(return_rows.c.refunded_at).label("day"),
+        return_rows.c.quantity,
+        return_rows.c.order_key,
+    )
+    .select_from(return_rows.join(item_rows, item_rows.c.item_key == return_rows.c.item_key))
+    .where(return_rows.c.member_key == bindparam("member_key"))
+    .order_by(return_rows.c.refunded_at.desc())
+    .limit(HISTORY_LINES)
+)
+_HISTORY = union_all(_bought.subquery("bought_lines").select(), _returned.subquery("returned_lines").select())
+
+_CATALOGUE: Select[Any] = select(
+    item_rows.c.item_key, item_rows.c.sku, item_rows.c.available, item_rows.c.categories
+)
+_CATALOGUE_SINCE = _CATALOGUE.where(item_rows.c.updated_at >= bindparam("since"))
+
+_newest = (
+    select(order_rows.c.order_key, order_rows.c.placed_at)
+    .order_by(order_rows.c.order_key.desc())
+    .limit(_RECENT_ORDERS)
+    .subquery("newest")
+)
+_sold = (
+    select(line_rows.c.item_key, func.count(line_rows.c.order_key.distinct()).label("orders"))
+    .select_from(
+        _newest.join(
+            line_rows,
+            and_(line_rows.c.order_key == _newest.c.order_key, line_rows.c.placed_at == _newest.c.placed_at),
+        )
+    )
+    .group_by(line_rows.c.item_key)
+    .subquery("sold")
+)
+_category = bindparam("category", type_=TEXT)
+_RECENTLY_SOLD: Select[Any] = (
+    select(item_rows.c.item_key, item_rows.c.sku, func.coalesce(_sold.c.orders, 0).label("orders"))
+    .select_from(item_rows.outerjoin(_sold, _sold.c.item_key == item_rows.c.item_key))
+    .where(
+        item_rows.c.available,
+        item_rows.c.sku != func.all(bindparam("exclude", type_=ARRAY(TEXT))),
+        cast(_category, TEXT).is_(None) | (_category == func.any(item_rows.c.categories)),
+    )
+    .order_by(func.coalesce(_sold.c.orders, 0).desc(), item_rows.c.sku)
+    .limit(bindparam("limit"))
+)
+_SKUS = select(item_rows.c.item_key, item_rows.c.sku).where(
+    item_rows.c.item_key == func.any(bindparam("item_keys"))
+)
+
+_MODELS = (
+    "SELECT version, status, location, content_hash, manifest, trained_through, created_at, promoted_at, "
+    "decision FROM recommender_models "
+)
+_LIST_MODELS = text(_MODELS + "ORDER BY created_at DESC, version DESC")
+_FIND_MODEL = text(_MODELS + "WHERE version = :version")
+_FORMER_MODELS = text(
+    _MODELS + "WHERE promoted_at IS NOT NULL AND status = 'retired' ORDER BY promoted_at DESC LIMIT 3"
+)
+_INSERT_MODEL = text(
+    "INSERT INTO recommender_models (version, status, location, content_hash, manifest, trained_through, "
+    "created_at, decision) VALUES (:version, 'candidate', :location, :content_hash, "
+    "CAST(:manifest AS jsonb), :trained_through, :now, :decision)"
+)
+# Promotions one after the other: two at once would both find the same model to retire.
+_LOCK_REGISTER = text("LOCK TABLE recommender_models IN SHARE ROW EXCLUSIVE MODE")
+_RETIRE_ACTIVE = text("UPDATE recommender_models SET status = 'retired' WHERE status = 'active'")
+_ACTIVATE = text(
+    "UPDATE recommender_models SET status = 'active', promoted_at = :now, decision = :decision "
+    "WHERE version = :version"
+)
+
+
+def find_opening(conn: Connection, *, member_id: str, context_sku: str | None) -> Row[Any]:
+    """Return the one row that opens an answer."""
+    return conn.execute(_OPENING, {"member_id": member_id, "context_sku": context_sku}).one()
+
+
+def list_history(
+    conn: Connection, *, member_key: int, timezone: str, locale: str
+) -> Sequence[tuple[Any, ...]]:
+    """Return a member's latest order lines and what was given back.
+
+    Rows are (bought, sku, name, day, quantity, order_key), at most `HISTORY_LINES` of either kind.
+    """
+    parameters = {"member_key": member_key, "timezone": timezone, "locale": locale}
+    return conn.execute(_HISTORY, parameters).all()
+
+
+def read_catalogue(conn: Connection, *, since: datetime | None) -> Iterator[Row[Any]]:
+    """Yield key, sku, availability and categories of items, all or those changed since a moment."""
+    if since is None:
+        yield from conn.execute(_CATALOGUE)
+    else:
+        yield from conn.execute(_CATALOGUE_SINCE, {"since": since})
+
+
+def list_recently_sold(
+    conn: Connection, *, exclude: Sequence[str], category: str | None, limit: int
+) -> Sequence[Row[Any]]:
+    """Return available items by how many of the newest orders hold them, the unsold ones last."""
+    parameters = {"exclude": list(exclude), "category": category, "limit": limit}
+    return conn.execute(_RECENTLY_SOLD, parameters).all()
+
+
+def find_skus(conn: Connection, *, item_keys: Sequence[int]) -> dict[int, str]:
+    """Return the sku behind each key."""
+    return {row.item_key: row.sku for row in conn.execute(_SKUS, {"item_keys": list(item_keys)})}
+
+
+def list_models(conn: Connection) -> Sequence[Row[Any]]:
+    """Return the register, newest first."""
+    return conn.execute(_LIST_MODELS).all()
+
+
+def find_model(conn: Connection, *, version: str) -> Row[Any] | None:
+    """Return one model of the register."""
+    return conn.execute(_FIND_MODEL, {"version": version}).one_or_none()
+
+
+def list_former_models(conn: Connection) -> Sequence[Row[Any]]:
+    """Return the last models that were in force before, latest promotion first."""
+    return conn.execute(_FORMER_MODELS).all()
+
+
+def insert_model(
+    conn: Connection,
+    *,
+    version: str,
+    location: str,
+    content_hash: str,
+    manifest: Mapping[str, Any],
+    trained_through: date,
+    decision: str,
+    now: datetime,
+) -> None:
+    """Add a candidate to the register."""
+    conn.execute(
+        _INSERT_MODEL,
+        {
+            "version": version,
+            "location": location,
+            "content_hash": content_hash,
+            "manifest": dumps(dict(manifest)),
+            "trained_through": trained_through,
+            "decision": decision,
+            "now": now,
+        },
+    )
+
+
+def activate_model(conn: Connection, *, version: str, decision: str, now: datetime) -> None:
+    """Put a model in force in the place of the one that is."""
+    conn.execute(_LOCK_REGISTER)
+    conn.execute(_RETIRE_ACTIVE)
+    conn.execute(_ACTIVATE, {"version": version, "decision": decision, "now": now})

@@ -1,0 +1,238 @@
+"""The training job: purchases out of PostgreSQL, a model into a folder, a line into the register.
+
+Imported by the command line and the worker only: it brings in the libraries that web workers never load.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from itertools import count, groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, Engine
+
+from recommender.artifact import read_manifest
+from recommender.errors import ArtifactExists, EmptyInteractions, HistoryTooShort, InvalidConfig
+from recommender.evaluation import Evaluation, beats, evaluate
+from recommender.interactions import Interactions
+from recommender.training import TrainedModel, TrainingConfig, train
+from service.kit.clock import local_day
+from service.programme.operations import Programme
+from service.recommendations import register, store, store_training
+from service.recommendations.errors import NothingToLearn
+from service.recommendations.register import Registered
+from service.recommendations.rules import Bought, Returned, net_purchases
+
+Report = Callable[[str, int, int | None], None]
+
+# Evaluation is paired by member: beyond this many it costs more than it tells.
+_EVALUATED_MEMBERS = 2_000
+_HORIZON_DAYS = 28
+_ORIGINS = 3
+_EPOCH = date(1970, 1, 1)
+
+
+@dataclass(slots=True)
+class _Columns:
+    """Purchases as columns, gathered block by block: keys, days since 1970-01-01, pieces."""
+
+    member_key: list[NDArray[np.int64]] = dataclasses.field(default_factory=list)
+    item_key: list[NDArray[np.int64]] = dataclasses.field(default_factory=list)
+    day: list[NDArray[np.int32]] = dataclasses.field(default_factory=list)
+    quantity: list[NDArray[np.int32]] = dataclasses.field(default_factory=list)
+
+    def add(self, member_key: Any, item_key: Any, day: Any, quantity: Any) -> None:
+        """Append one block."""
+        self.member_key.append(np.asarray(member_key, np.int64))
+        self.item_key.append(np.asarray(item_key, np.int64))
+        self.day.append(np.asarray(day, np.int32))
+        self.quantity.append(np.asarray(quantity, np.int32))
+
+
+def train_model(
+    engine: Engine,
+    *,
+    models_folder: Path,
+    programme: Programme,
+    now: datetime,
+    seed: int = 20,
+    config: TrainingConfig | None = None,
+    progress: Report | None = None,
+) -> Registered:
+    """Train on everything bought so far, measure it, write it, register it, and promote it if it earned it.
+
+    A model goes live when it beats every baseline and does not lose to the model in force, both measured
+    on the same days; the first one goes live in any case, since something must. The same data and seed
+    give the same content hash.
+
+    Raises:
+        NothingToLearn: nobody has bought anything that was not given back.
+    """
+    tell = progress or _silent
+    with engine.connect().execution_options(isolation_level="REPEATABLE READ") as conn, conn.begin():
+        interactions = read_interactions(conn, timezone=programme.timezone, progress=tell)
+    trained = train(interactions, config, seed=seed, progress=_named(tell, "train"))
+    table = _evaluate(interactions, trained.config, seed, tell)
+    metrics = {} if table is None else table.as_dict()
+    day = local_day(now, timezone=programme.timezone)
+    version, content_hash = _write(engine, trained, metrics, folder=models_folder, day=day)
+    tell("write", 1, 1)
+    manifest = read_manifest(models_folder / version).as_dict()
+    with engine.connect() as conn:
+        in_force = next((one for one in register.list_models(conn) if one.status == "active"), None)
+    promote, decision = _judge(
+        table, in_force, trained.config, lambda other: _evaluate(interactions, other, seed, tell)
+    )
+    with engine.begin() as conn:
+        store.insert_model(
+            conn,
+            version=version,
+            location=version,
+            content_hash=content_hash,
+            manifest=manifest,
+            trained_through=_EPOCH + timedelta(days=trained.trained_through),
+            decision=decision,
+            now=now,
+        )
+        if promote:
+            return register.promote_model(
+                conn, version=version, models_folder=models_folder, actor="training", reason=decision, now=now
+            )
+        return register.get_model(conn, version=version)
+
+
+def read_interactions(conn: Connection, *, timezone: str, progress: Report | None = None) -> Interactions:
+    """Read every purchase that stands, net of refunds and cancellations, streaming.
+
+    The rule is the one that answers use (`rules.net_purchases`), over a member's whole history.
+
+    Raises:
+        NothingToLearn: there is none.
+    """
+    tell = progress or _silent
+    total = store_training.prepare_history(conn)
+    columns = _Columns()
+    read = 0
+    for rows in store_training.copy_untouched(conn, timezone=timezone):
+        columns.add(rows["member_key"], rows["item_key"], rows["day"], rows["quantity"])
+        read += len(rows)
+        tell("read", read, total)
+    columns.add(*_net_touched(conn, timezone))
+    tell("read", total, total)
+    return _to_interactions(conn, columns)
+
+
+def _net_touched(conn: Connection, timezone: str) -> tuple[list[int], list[int], list[int], list[int]]:
+    """Net the pairs of member and item of which something was given back, as columns."""
+    member_keys: list[int] = []
+    item_keys: list[int] = []
+    days: list[int] = []
+    quantities: list[int] = []
+    rows: Iterator[Any] = store_training.stream_touched(conn, timezone=timezone)
+    for (member_key, item_key), lines in groupby(rows, key=lambda row: (row.member_key, row.item_key)):
+        bought: list[Bought] = []
+        returned: list[Returned] = []
+        for line in lines:
+            if line.bought:
+                bought.append(Bought("", line.day, line.quantity, line.order_key))
+            else:
+                returned.append(Returned("", line.day, line.quantity, line.order_key))
+        for purchase in net_purchases(bought, returned):
+            member_keys.append(member_key)
+            item_keys.append(item_key)
+            days.append(purchase.day)
+            quantities.append(purchase.quantity)
+    return member_keys, item_keys, days, quantities
+
+
+def _to_interactions(conn: Connection, columns: _Columns) -> Interactions:
+    """Name members and items as the merchant does, so that the order of arrival cannot change a model."""
+    member_keys, user_index = np.unique(np.concatenate(columns.member_key), return_inverse=True)
+    item_keys, item_index = np.unique(np.concatenate(columns.item_key), return_inverse=True)
+    ids, skus = store_training.map_member_ids(conn), store_training.map_skus(conn)
+    try:
+        return Interactions.from_indices(
+            users=[ids[key] for key in member_keys.tolist()],
+            items=[skus[key] for key in item_keys.tolist()],
+            user_index=user_index,
+            item_index=item_index,
+            day=np.concatenate(columns.day),
+            quantity=np.concatenate(columns.quantity),
+        )
+    except EmptyInteractions as error:
+        raise NothingToLearn("no member has bought anything that was not given back") from error
+
+
+def _evaluate(
+    interactions: Interactions, config: TrainingConfig, seed: int, tell: Report
+) -> Evaluation | None:
+    """Measure against the baselines on rolling origins; None when the history is too short for that."""
+    try:
+        return evaluate(
+            interactions,
+            config,
+            seed=seed,
+            horizon_days=_HORIZON_DAYS,
+            origins=_ORIGINS,
+            max_users=_EVALUATED_MEMBERS,
+            progress=_named(tell, "evaluate"),
+        )
+    except HistoryTooShort:
+        return None
+
+
+def _judge(
+    table: Evaluation | None,
+    in_force: Registered | None,
+    config: TrainingConfig,
+    measure: Callable[[TrainingConfig], Evaluation | None],
+) -> tuple[bool, str]:
+    """Return whether the candidate goes live, and why.
+
+    The settings of the model in force are measured on the same days, unless they are the candidate's own.
+    """
+    if table is None:
+        return in_force is None, "the history is too short to hold some of it back for evaluation"
+    held: Mapping[str, Any] | None = None
+    if in_force is not None:
+        try:
+            settings = TrainingConfig.from_dict(in_force.manifest["parameters"])
+        except (KeyError, InvalidConfig):
+            settings = config
+        measured = table if settings == config else measure(settings)
+        held = None if measured is None else measured.candidate
+    decision = beats(table.candidate, table.baselines, held)
+    if in_force is None and not decision.promote:
+        return True, f"the first model, although {decision.reason}"
+    return decision.promote, decision.reason
+
+
+def _write(
+    engine: Engine, trained: TrainedModel, metrics: dict[str, Any], *, folder: Path, day: date
+) -> tuple[str, str]:
+    """Write the artefact under the first free version of the day; return version and content hash."""
+    with engine.connect() as conn:
+        taken = set(store_training.list_versions(conn, prefix=f"{day}."))
+    for number in count(1):
+        version = f"{day}.{number}"
+        if version in taken:
+            continue
+        try:
+            return version, trained.write(folder / version, version=version, metrics=metrics)
+        except ArtifactExists:
+            continue
+    raise AssertionError("unreachable")
+
+
+def _named(tell: Report, name: str) -> Callable[[str, int, int], None]:
+    return lambda stage, done, total: tell(name if stage == name else f"{name}: {stage}", done, total)
+
+
+def _silent(stage: str, done: int, total: int | None) -> None:
+    """Tell nobody."""

@@ -1,0 +1,23 @@
+"""What the tiers room refuses."""
+
+from __future__ import annotations
+
+from service.kit.errors import Invalid, NotFound, Unavailable
+
+
+class NoActiveRuleset(Unavailable):
+    """No tier rule set is in force."""
+
+    code = "no-active-ruleset"
+
+
+class NoMembership(NotFound):
+    """This member had no membership at that time."""
+
+    code = "no-membership"
+
+
+class AsOfInFuture(Invalid):
+    """A standing can be told of today and of the past."""
+
+    code = "as-of-in-future"

@@ -1,0 +1,262 @@
+"""Rule sets: JSON in, frozen values out, compiled for rating. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, cast
+
+from service.kit.money import exponent_of
+from service.tiers.conditions import (
+    Compare,
+    Condition,
+    Metrics,
+    Predicate,
+    compile_condition,
+    leaves_of,
+    parse_condition,
+    turning_points,
+)
+
+LOCALES = ("en", "zh-Hant")
+MAX_TIERS = 12
+LONGEST_WINDOW_DAYS = 731
+"""No window looks back further, so whoever reads this many days before a fact has read enough."""
+PAR_BP = 10_000
+_CODE = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class RollingWindow:
+    """The days (d − days, d] of an evaluation day d, and whatever is already known of days after d."""
+
+    days: int
+
+
+@dataclass(frozen=True, slots=True)
+class Downgrade:
+    """How a member falls: hold and grace in days, one after the other, then one step or all the way."""
+
+    policy: Literal["one_step", "to_qualified"]
+    grace_days: int
+    min_hold_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class Benefit:
+    """What a tier gives: its kind, what a machine needs to honour it, and a text per locale."""
+
+    kind: Literal["points_multiplier", "custom"]
+    multiplier_bp: int | None
+    text: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """One level of the ladder; the base tier (rank 0) has no condition. `keep` None: the same as `enter`."""
+
+    code: str
+    rank: int
+    names: Mapping[str, str]
+    enter: Condition | None
+    keep: Condition | None
+    benefits: tuple[Benefit, ...]
+
+    @property
+    def multiplier_bp(self) -> int:
+        """Points multiplier in basis points; 10000 leaves points as they are."""
+        given = [benefit.multiplier_bp for benefit in self.benefits if benefit.multiplier_bp is not None]
+        return given[0] if given else PAR_BP
+
+    def staying(self) -> Condition | None:
+        """Return the condition under which a member stays."""
+        return self.keep if self.keep is not None else self.enter
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSet:
+    """One immutable version of the whole ladder, tiers by rank, compiled for rating."""
+
+    version: int
+    currency: str
+    window: RollingWindow
+    tiers: tuple[Tier, ...]
+    downgrade: Downgrade
+    # From the top down: (rank, enter). A generator of attribute look-ups would be most of a rating's time.
+    entries: tuple[tuple[int, Predicate], ...] = field(repr=False, compare=False)
+    keeps: tuple[Predicate | None, ...] = field(repr=False, compare=False)
+    recency_days: tuple[int, ...] = field(repr=False, compare=False)
+    tenure_days: tuple[int, ...] = field(repr=False, compare=False)
+    asks_for_tenure: bool = field(repr=False, compare=False)
+
+    def qualified_rank(self, metrics: Metrics) -> int:
+        """Return the rank of the highest tier whose `enter` holds; the base tier's always does."""
+        for rank, entered in self.entries:
+            if entered(metrics):
+                return rank
+        return 0
+
+    def stands(self, rank: int, metrics: Metrics) -> bool:
+        """Say whether the `keep` of a tier that is no longer qualified for holds."""
+        keep = self.keeps[rank]
+        return keep is not None and keep(metrics)
+
+    def enters(self, rank: int, metrics: Metrics) -> bool:
+        """Say whether the `enter` of one tier holds."""
+        return all(entered(metrics) for of_rank, entered in self.entries if of_rank == rank)
+
+    def rank_of(self, code: str) -> int:
+        """Return the rank of a tier's code.
+
+        Raises:
+            KeyError: this rule set has no such tier.
+        """
+        for tier in self.tiers:
+            if tier.code == code:
+                return tier.rank
+        raise KeyError(code)
+
+
+def parse_ruleset(definition: object, *, version: int) -> RuleSet:
+    """Read a rule set from its JSON definition (docs/tier-defaults.md shows one).
+
+    Raises:
+        ValueError: not a rule set; the message begins with the JSON pointer of the fault.
+    """
+    top = _object(definition, pointer="", needs={"currency", "window", "tiers", "downgrade"})
+    currency = top["currency"]
+    if not isinstance(currency, str):
+        raise ValueError("/currency: an ISO 4217 code is needed")
+    exponent_of(currency)
+    tiers = _parse_tiers(top["tiers"], currency=currency)
+    leaves = [leaf for tier in tiers for leaf in _leaves(tier)]
+    return RuleSet(
+        version=version,
+        currency=currency,
+        window=_parse_window(top["window"]),
+        tiers=tiers,
+        downgrade=_parse_downgrade(top["downgrade"]),
+        entries=tuple(
+            (tier.rank, compile_condition(tier.enter)) for tier in reversed(tiers) if tier.enter is not None
+        ),
+        keeps=tuple(None if tier.keep is None else compile_condition(tier.keep) for tier in tiers),
+        recency_days=_points(leaf for leaf in leaves if leaf.metric == "days_since_last_visit"),
+        tenure_days=_points(leaf for leaf in leaves if leaf.metric == "member_days"),
+        asks_for_tenure=any(leaf.metric == "member_days" for leaf in leaves),
+    )
+
+
+def _leaves(tier: Tier) -> list[Compare]:
+    return [leaf for part in (tier.enter, tier.keep) if part is not None for leaf in leaves_of(part)]
+
+
+def _points(leaves: Iterable[Compare]) -> tuple[int, ...]:
+    return tuple(sorted({point for leaf in leaves for point in turning_points(leaf)}))
+
+
+def _parse_window(data: object) -> RollingWindow:
+    window = _object(data, pointer="/window", needs={"kind", "days"})
+    if window["kind"] != "rolling":
+        raise ValueError("/window/kind: unknown kind of window; rolling is known")
+    return RollingWindow(_whole(window["days"], pointer="/window/days", low=1, high=LONGEST_WINDOW_DAYS))
+
+
+def _parse_downgrade(data: object) -> Downgrade:
+    given = _object(data, pointer="/downgrade", needs={"policy", "grace_days", "min_hold_days"})
+    policy = given["policy"]
+    if policy not in ("one_step", "to_qualified"):
+        raise ValueError("/downgrade/policy: one_step or to_qualified")
+    return Downgrade(
+        policy=policy,
+        grace_days=_whole(given["grace_days"], pointer="/downgrade/grace_days", low=0, high=731),
+        min_hold_days=_whole(given["min_hold_days"], pointer="/downgrade/min_hold_days", low=0, high=731),
+    )
+
+
+def _parse_tiers(data: object, *, currency: str) -> tuple[Tier, ...]:
+    if not isinstance(data, Sequence) or isinstance(data, str) or not 1 <= len(data) <= MAX_TIERS:
+        raise ValueError(f"/tiers: a list of 1 to {MAX_TIERS} tiers is needed, the lowest first")
+    tiers = tuple(_parse_tier(part, rank=rank, currency=currency) for rank, part in enumerate(data))
+    codes = [tier.code for tier in tiers]
+    for rank, code in enumerate(codes):
+        if code in codes[:rank]:
+            raise ValueError(f"/tiers/{rank}/code: {code!r} stands twice")
+    return tiers
+
+
+def _parse_tier(data: object, *, rank: int, currency: str) -> Tier:
+    pointer = f"/tiers/{rank}"
+    needs = {"code", "names"} if rank == 0 else {"code", "names", "enter"}
+    may = {"benefits"} if rank == 0 else {"benefits", "keep"}
+    given = _object(data, pointer=pointer, needs=needs, may=may)
+    code = given["code"]
+    if not isinstance(code, str) or _CODE.match(code) is None:
+        raise ValueError(f"{pointer}/code: a small letter, then small letters, digits or _, at most 32")
+    enter, keep = (
+        parse_condition(given[part], currency=currency, pointer=f"{pointer}/{part}")
+        if part in given
+        else None
+        for part in ("enter", "keep")
+    )
+    return Tier(
+        code=code,
+        rank=rank,
+        names=_texts(given["names"], pointer=f"{pointer}/names"),
+        enter=enter,
+        keep=keep,
+        benefits=_parse_benefits(given.get("benefits", []), pointer=f"{pointer}/benefits"),
+    )
+
+
+def _parse_benefits(data: object, *, pointer: str) -> tuple[Benefit, ...]:
+    if not isinstance(data, Sequence) or isinstance(data, str):
+        raise ValueError(f"{pointer}: a list is needed")
+    benefits = tuple(_parse_benefit(part, pointer=f"{pointer}/{index}") for index, part in enumerate(data))
+    if sum(benefit.kind == "points_multiplier" for benefit in benefits) > 1:
+        raise ValueError(f"{pointer}: one points_multiplier at most")
+    return benefits
+
+
+def _parse_benefit(data: object, *, pointer: str) -> Benefit:
+    given = _object(data, pointer=pointer, needs={"kind", "text"}, may={"multiplier_bp"})
+    kind = given["kind"]
+    if kind not in ("points_multiplier", "custom"):
+        raise ValueError(f"{pointer}/kind: points_multiplier or custom")
+    if (kind == "points_multiplier") != ("multiplier_bp" in given):
+        raise ValueError(f"{pointer}/multiplier_bp: belongs to a points_multiplier, and only there")
+    multiplier = given.get("multiplier_bp")
+    return Benefit(
+        kind=kind,
+        multiplier_bp=None
+        if multiplier is None
+        else _whole(multiplier, pointer=f"{pointer}/multiplier_bp", low=0, high=1_000_000),
+        text=_texts(given["text"], pointer=f"{pointer}/text"),
+    )
+
+
+def _texts(data: object, *, pointer: str) -> Mapping[str, str]:
+    texts = _object(data, pointer=pointer, needs=set(LOCALES))
+    for locale, value in texts.items():
+        if not isinstance(value, str) or not value.strip() or len(value) > 200:
+            raise ValueError(f"{pointer}/{locale}: a text of 1 to 200 characters is needed")
+    return cast("Mapping[str, str]", texts)
+
+
+def _object(
+    data: object, *, pointer: str, needs: set[str], may: set[str] | None = None
+) -> Mapping[str, object]:
+    if not isinstance(data, Mapping):
+        raise ValueError(f"{pointer or '/'}: an object is needed")
+    missing, unknown = needs - set(data), set(data) - needs - (may or set())
+    if missing:
+        raise ValueError(f"{pointer}/{min(missing)}: missing")
+    if unknown:
+        raise ValueError(f"{pointer}/{min(unknown)}: unknown")
+    return data
+
+
+def _whole(value: object, *, pointer: str, low: int, high: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise ValueError(f"{pointer}: a whole number from {low} to {high} is needed")
+    return value

@@ -1,0 +1,272 @@
+"""Where a member stands, seen from one day: what holds, what is missing, what happens next. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from fractions import Fraction
+
+from service.kit.clock import format_time
+from service.kit.money import divide_half_up, to_text
+from service.tiers.conditions import (
+    AllOf,
+    AtLeast,
+    Compare,
+    Condition,
+    MetricName,
+    Metrics,
+    holds,
+    leaves_of,
+    whole_bounds,
+)
+from service.tiers.fold import MemberFold
+from service.tiers.rules import RuleSet, Tier
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One comparison of a condition beside what the member has; `have` None is undefined."""
+
+    leaf: Compare
+    have: int | Fraction | None
+    met: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rise:
+    """The next tier up, what is missing on the cheapest branch, and whether one order today could do it."""
+
+    tier: Tier
+    missing: tuple[Need, ...]
+    one_order_is_enough: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A member's tier on a day, with the numbers it rests on; `window_to` is exclusive.
+
+    `falls_on` is the day of the fall if nothing is bought; `at_risk_since` begins the grace before it;
+    until `protected_until` the tier is held whatever happens.
+    """
+
+    currency: str
+    ruleset_version: int
+    tier: Tier
+    since: datetime
+    since_day: date
+    as_of: datetime
+    window_from: date
+    window_to: date
+    metrics: Metrics
+    unqualified_since: date | None
+    at_risk_since: date | None
+    falls_on: date | None
+    protected_until: date | None
+    next_review_on: date | None
+    to_stay: tuple[Need, ...]
+    to_rise: Rise | None
+
+    @property
+    def at_risk(self) -> bool:
+        """Whether the grace before a fall is running."""
+        return self.at_risk_since is not None
+
+
+def see_standing(member: MemberFold, *, rules: RuleSet, day: date, as_of: datetime) -> Standing:
+    """Describe a member who was caught up to `day`."""
+    metrics = member.measure(day)
+    state = member.state()
+    tier = rules.tiers[state.rank]
+    since_day = date.fromordinal(member.day_of(state.since))
+    held_until = since_day + timedelta(days=rules.downgrade.min_hold_days)
+    risk_from = falls_on = None
+    if state.unqualified_since is not None:
+        risk_from = max(state.unqualified_since, held_until)
+        falls_on = risk_from + timedelta(days=rules.downgrade.grace_days)
+    return Standing(
+        currency=rules.currency,
+        ruleset_version=rules.version,
+        tier=tier,
+        since=state.since,
+        since_day=since_day,
+        as_of=as_of,
+        window_from=day - timedelta(days=rules.window.days - 1),
+        window_to=day + timedelta(days=1),
+        metrics=metrics,
+        unqualified_since=state.unqualified_since,
+        at_risk_since=risk_from if risk_from is not None and risk_from <= day else None,
+        falls_on=falls_on,
+        protected_until=held_until if tier.rank > 0 and held_until > day else None,
+        next_review_on=state.next_review_on,
+        to_stay=needs_to_stay(tier, metrics),
+        to_rise=rise_above(tier, rules, metrics),
+    )
+
+
+def needs_to_stay(tier: Tier, metrics: Metrics) -> tuple[Need, ...]:
+    """Return the needs of the cheapest way to stay; none for the base tier."""
+    if tier.enter is None:
+        return ()
+    ways = [part for part in (tier.keep, tier.enter) if part is not None]
+    condition = next((way for way in ways if holds(way, metrics)), ways[0])
+    return tuple(_need(leaf, metrics) for leaf in easiest_branch(condition, metrics))
+
+
+def rise_above(tier: Tier, rules: RuleSet, metrics: Metrics) -> Rise | None:
+    """Return the way to the next tier up, None at the top."""
+    if tier.rank + 1 >= len(rules.tiers):
+        return None
+    goal = rules.tiers[tier.rank + 1]
+    if goal.enter is None:
+        return None
+    needs = (_need(leaf, metrics) for leaf in easiest_branch(goal.enter, metrics))
+    return Rise(goal, tuple(need for need in needs if not need.met), one_order_reaches(goal.enter, metrics))
+
+
+def _need(leaf: Compare, metrics: Metrics) -> Need:
+    return Need(leaf, metrics.value_of(leaf.metric), holds(leaf, metrics))
+
+
+def easiest_branch(condition: Condition, metrics: Metrics) -> list[Compare]:
+    """Return the comparisons of the branch that lacks least: fewest unmet, then the smallest gaps."""
+    return _easiest(condition, metrics)[1]
+
+
+_Cost = tuple[int, Fraction]
+
+
+def _easiest(condition: Condition, metrics: Metrics) -> tuple[_Cost, list[Compare]]:
+    if isinstance(condition, Compare):
+        return _cost(condition, metrics), [condition]
+    branches = [_easiest(part, metrics) for part in condition.of]
+    if not isinstance(condition, AllOf):
+        wanted = condition.k if isinstance(condition, AtLeast) else 1
+        # The written order again afterwards, so that an explanation reads like its rule.
+        chosen = sorted(sorted(range(len(branches)), key=lambda index: branches[index][0])[:wanted])
+        branches = [branches[index] for index in chosen]
+    unmet = sum(cost[0] for cost, _ in branches)
+    gaps = sum((cost[1] for cost, _ in branches), Fraction(0))
+    return (unmet, gaps), [leaf for _, leaves in branches for leaf in leaves]
+
+
+def _cost(leaf: Compare, metrics: Metrics) -> _Cost:
+    if holds(leaf, metrics):
+        return 0, Fraction(0)
+    have = metrics.value_of(leaf.metric)
+    if have is None:
+        return 1, Fraction(1)
+    need = leaf.upper if leaf.upper is not None and have > leaf.upper else leaf.value
+    size = max(abs(need), abs(Fraction(have)), Fraction(1))
+    return 1, abs(need - have) / size
+
+
+def one_order_reaches(condition: Condition, metrics: Metrics) -> bool:
+    """Say whether one order today, of whatever amount, could make a condition hold."""
+    today_counts = metrics.days_since_last_visit == 0
+    after = metrics._replace(
+        active_days=metrics.active_days + (not today_counts),
+        span_days=metrics.span_days + (metrics.days_since_last_visit or 0),
+        days_since_last_visit=0,
+        orders=metrics.orders + 1,
+    )
+    spends = (
+        bound
+        for leaf in leaves_of(condition)
+        if leaf.metric == "net_spend"
+        for bound in whole_bounds(leaf)
+        if metrics.net_spend_minor < bound < 10**18
+    )
+    amounts = [metrics.net_spend_minor, *spends]
+    return any(holds(condition, after._replace(net_spend_minor=amount)) for amount in amounts)
+
+
+def metrics_json(metrics: Metrics, *, currency: str) -> dict[str, object]:
+    """Return metrics as the API and the log of changes show them."""
+    names: list[MetricName] = [
+        "visit_interval_days",
+        "days_since_last_visit",
+        "active_days",
+        "net_spend",
+        "orders",
+    ]
+    shown: dict[str, object] = {
+        name: value_json(name, metrics.value_of(name), currency=currency) for name in names
+    }
+    if metrics.member_days is not None:
+        shown["member_days"] = metrics.member_days
+    return shown
+
+
+def value_json(metric: MetricName, value: int | Fraction | None, *, currency: str) -> int | str | None:
+    """Return one value: money and the visit interval as decimal strings, counts as whole numbers."""
+    if value is None:
+        return None
+    if metric == "net_spend":
+        return to_text(int(value), currency=currency)
+    if metric == "visit_interval_days":
+        return two_decimals(Fraction(value))
+    return int(value)
+
+
+def two_decimals(value: Fraction) -> str:
+    """Return a number ≥ 0 rounded half up to two decimals: 55/2 is "27.50"."""
+    hundredths = divide_half_up(value.numerator * 100, value.denominator)
+    return f"{hundredths // 100}.{hundredths % 100:02d}"
+
+
+def need_json(need: Need, *, currency: str) -> dict[str, object]:
+    """Return a need as `{metric, op, have, need, met}`; `need` has two values for `between`."""
+    leaf = need.leaf
+    ends = [
+        value_json(leaf.metric, end, currency=currency) for end in (leaf.value, leaf.upper) if end is not None
+    ]
+    return {
+        "metric": leaf.metric,
+        "op": leaf.op,
+        "have": value_json(leaf.metric, need.have, currency=currency),
+        "need": ends if leaf.op == "between" else ends[0],
+        "met": need.met,
+    }
+
+
+def needs_json(needs: Iterable[Need], *, currency: str) -> list[dict[str, object]]:
+    """Return several needs, in the order their rule was written."""
+    return [need_json(need, currency=currency) for need in needs]
+
+
+def standing_json(standing: Standing, *, locale: str) -> dict[str, object]:
+    """Return a standing in the shape of `GET /members/{member_id}/tier`, without its explanation."""
+    rise = standing.to_rise
+    return {
+        "tier": standing.tier.code,
+        "name": standing.tier.names[locale],
+        "rank": standing.tier.rank,
+        "benefits": [
+            {"kind": benefit.kind, "multiplier_bp": benefit.multiplier_bp, "text": benefit.text[locale]}
+            for benefit in standing.tier.benefits
+        ],
+        "since": format_time(standing.since),
+        "ruleset_version": standing.ruleset_version,
+        "as_of": format_time(standing.as_of),
+        "window": {"from": standing.window_from.isoformat(), "to": standing.window_to.isoformat()},
+        "metrics": metrics_json(standing.metrics, currency=standing.currency),
+        "at_risk": standing.at_risk,
+        "at_risk_since": _iso(standing.at_risk_since),
+        "falls_on": _iso(standing.falls_on),
+        "protected_until": _iso(standing.protected_until),
+        "next_review_on": _iso(standing.next_review_on),
+        "to_stay": needs_json(standing.to_stay, currency=standing.currency),
+        "to_rise": None
+        if rise is None
+        else {
+            "tier": rise.tier.code,
+            "name": rise.tier.names[locale],
+            "missing": needs_json(rise.missing, currency=standing.currency),
+            "one_order_is_enough": rise.one_order_is_enough,
+        },
+    }
+
+
+def _iso(day: date | None) -> str | None:
+    return None if day is None else day.isoformat()

@@ -1,0 +1,105 @@
+"""Background work: what requests left to be done, and the nightly jobs. Knows every room."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+
+import procrastinate
+from sqlalchemy import Engine
+from sqlalchemy.engine import make_url
+
+from service.experiments import operations as experiments
+from service.kit import idempotency
+from service.kit.clock import local_day, read_clock
+from service.kit.db import transaction
+from service.kit.partitions import keep_ahead
+from service.kit.settings import Settings
+from service.ledger import operations as ledger
+from service.ledger.operations import Swept
+from service.programme.operations import Programme, get_programme
+from service.tiers import operations as tiers
+from service.tiers import reviews
+
+log = logging.getLogger("tidemark.worker")
+
+_CHUNK = 1_000
+_IDEMPOTENCY_KEPT = timedelta(days=2)
+
+
+def build(settings: Settings, engine: Engine, database_url: str) -> procrastinate.App:
+    """Return the job app with every task declared; it connects when it is run."""
+    conninfo = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=conninfo))
+
+    def programme() -> Programme:
+        with engine.connect() as conn:
+            return get_programme(conn)
+
+    @app.task(name="tiers.refold")
+    def refold(member_key: int) -> None:
+        """Rate a member's whole history again, after a fact older than one window."""
+        with transaction(engine) as conn:
+            ledger.lock_account(conn, member_key=member_key, now=read_clock())
+            tiers.refold_member(conn, member_key=member_key, programme=get_programme(conn), now=read_clock())
+
+    @app.periodic(cron="7 * * * *")
+    @app.task(name="tiers.review", queueing_lock="tiers.review")
+    def review(timestamp: int) -> None:
+        """Apply falls, risks and rises that have become due; hourly, so that every zone's night is met."""
+        summary = reviews.review_members(engine, programme=programme(), now=read_clock())
+        log.warning("reviewed", extra={"reviewed": summary.reviewed, "changed": summary.changed})
+
+    @app.periodic(cron="17 * * * *")
+    @app.task(name="points.sweep", queueing_lock="points.sweep")
+    def sweep(timestamp: int) -> None:
+        """Post points that became available and points that expired."""
+        for verb in (ledger.release_due, ledger.expire_due):
+            while _sweep_chunk(engine, verb, read_clock()).members:
+                pass
+
+    @app.periodic(cron="27 19 * * *")
+    @app.task(name="models.train", queueing_lock="models.train")
+    def train(timestamp: int) -> None:
+        """Retrain the recommender; the gate decides whether the new model goes live."""
+        from service.recommendations.errors import NothingToLearn
+        from service.recommendations.training import train_model
+
+        try:
+            trained = train_model(
+                engine, models_folder=settings.var / "models", programme=programme(), now=read_clock()
+            )
+        except NothingToLearn as error:
+            log.warning("not trained", extra={"detail": error.detail})
+            return
+        log.warning("trained", extra={"version": trained.version, "status": trained.status})
+
+    @app.periodic(cron="37 * * * *")
+    @app.task(name="house.keep", queueing_lock="house.keep")
+    def keep_house(timestamp: int) -> None:
+        """Forget old idempotent answers, make next months' partitions, refresh the hold-out's baseline."""
+        now = read_clock()
+        with transaction(engine) as conn:
+            idempotency.forget_before(conn, before=now - _IDEMPOTENCY_KEPT)
+            keep_ahead(conn, today=now.date())
+        with transaction(engine) as conn:
+            today = local_day(now, timezone=get_programme(conn).timezone)
+            experiments.refresh_holdout_baselines(conn, now=now, today=today)
+
+    return app
+
+
+def _sweep_chunk(engine: Engine, verb: Callable[..., Swept], now: datetime) -> Swept:
+    with transaction(engine) as conn:
+        return partial(verb, conn)(now=now, limit=_CHUNK)
+
+
+def run_worker(settings: Settings, engine: Engine, database_url: str) -> None:
+    """Run background work until a signal; a job that was cut off runs again."""
+    app = build(settings, engine, database_url)
+    log.info("worker started", extra={"signals": [signal.SIGINT.name, signal.SIGTERM.name]})
+    with app.open():
+        app.run_worker(concurrency=2, delete_jobs="successful", shutdown_graceful_timeout=25)

@@ -1,0 +1,16 @@
+"""The web process for gunicorn: `gunicorn -c python:service.gunicorn_conf service.wsgi:app`."""
+
+from service.app import create_app
+from service.kit.db import open_engine
+from service.kit.logs import configure
+from service.kit.settings import Settings, SettingsError
+
+settings = Settings.from_environment()
+if settings.database_url is None:
+    raise SettingsError("the web process needs DATABASE_URL; `tidemark serve` sets it for the embedded server")
+configure(settings.log_level)
+# Made before the fork and connected after it: a pool is empty until its first use.
+app = create_app(
+    settings,
+    open_engine(settings.database_url, pool_size=10, statement_timeout_ms=settings.statement_timeout_ms),
+)

@@ -1,0 +1,70 @@
+"""A shop with a trained model, for tests that ask for answers."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, Engine
+
+from service.experiments import operations as experiments
+from service.programme.operations import Programme
+from service.programme.rules import default_values, read_settings
+from service.recommendations.attribution import AttributionKeys
+from service.recommendations.register import Registered
+from service.recommendations.serving import Serving
+from tests.integration.recommendations.shop import NOON, Shop, days_before
+
+ITEMS = 30
+PROGRAMME = Programme("TWD", "Asia/Taipei", read_settings(1, default_values("TWD")))
+
+
+def fill(shop: Shop, *, members: int = 40, seed: int = 7) -> None:
+    """Fill a shop with members who come back for their own few things, over two hundred days."""
+    random_ = random.Random(seed)
+    for number in range(ITEMS):
+        names = {"en": f"Tea {number:02}", "zh-Hant": f"茶 {number:02}"}
+        shop.item(
+            f"sku-{number:02}", names=names, categories=["tea", f"group-{number % 3}"], at=days_before(300)
+        )
+    for number in range(members):
+        key = shop.member(f"member-{number:03}", tier="base")
+        own = random_.sample(range(ITEMS), 4)
+        for visit in range(6):
+            day = 200 - visit * 30 - random_.randrange(10)
+            skus = [*random_.sample(own, 2), random_.randrange(ITEMS)]
+            shop.order(key, {f"sku-{sku:02}": 1 for sku in skus}, at=days_before(day))
+
+
+@dataclass(frozen=True)
+class Running:
+    """A committed shop with a model in force."""
+
+    engine: Engine
+    serving: Serving
+    models_folder: Path
+    model: Registered
+
+
+def open_serving(folder: Path) -> Serving:
+    """Return a process's serving state, as a fresh worker has it."""
+    return Serving(models_folder=folder, keys=AttributionKeys.derive(b"secret"), timezone=PROGRAMME.timezone)
+
+
+@pytest.fixture
+def running(engine: Engine, tmp_path: Path) -> Running:
+    """A filled shop, a trained model in force, and the global hold-out."""
+    from service.recommendations.training import train_model
+
+    with engine.begin() as conn:
+        experiments.ensure_global_holdout(conn, now=days_before(100), today=NOON.date())
+        fill(Shop(conn))
+    model = train_model(engine, models_folder=tmp_path, programme=PROGRAMME, now=NOON)
+    return Running(engine, open_serving(tmp_path), tmp_path, model)
+
+
+@pytest.fixture
+def shop(conn: Connection) -> Shop:
+    return Shop(conn)

@@ -1,0 +1,153 @@
+"""Training reads what stands, gives the same model twice, and puts live only what earned it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import Connection, Engine
+
+from recommender.interactions import Interactions
+from service.recommendations import operations, store
+from service.recommendations.errors import ModelUnusable, NothingToLearn, UnknownModel
+from service.recommendations.ranking import read_taken
+from service.recommendations.training import read_interactions, train_model
+from tests.integration.recommendations.conftest import PROGRAMME, Running, fill
+from tests.integration.recommendations.shop import NOON, Shop, days_before
+
+
+def _rows(interactions: Interactions) -> set[tuple[str, str, int, float]]:
+    return {
+        (interactions.users.ids[user], interactions.items.ids[item], day, quantity)
+        for user, item, day, quantity in zip(
+            interactions.user_index.tolist(),
+            interactions.item_index.tolist(),
+            interactions.day.tolist(),
+            interactions.quantity.tolist(),
+            strict=True,
+        )
+    }
+
+
+def _add_givings_back(shop: Shop) -> None:
+    """Give things back in every way there is."""
+    key = shop.member("returner")
+    first = shop.order(key, {"a": 3, "b": 1}, at=days_before(50))
+    shop.refund(key, {"a": 2}, at=days_before(45), order_key=first)
+    whole = shop.order(key, {"a": 1, "c": 1}, at=days_before(40))
+    shop.refund(key, {}, at=days_before(39), order_key=whole, amount_minor=200)
+    cancelled = shop.order(key, {"d": 1, "b": 2}, at=days_before(30))
+    shop.cancel(cancelled, at=days_before(29), amount_minor=300)
+    shop.order(key, {"e": 2}, at=days_before(28))
+    shop.order(key, {"e": 1}, at=days_before(20))
+    shop.refund(key, {"e": 2}, at=days_before(10))
+    shop.order(key, {"e": 4}, at=days_before(5))
+    untouched = shop.member("keeper")
+    shop.order(untouched, {"a": 1, "b": 1}, at=days_before(50))
+    # An unlinked refund of something bought before our time takes nothing.
+    shop.refund(untouched, {"c": 5}, at=days_before(3))
+
+
+def _day(count: float) -> int:
+    return int((np.datetime64(days_before(count).date()) - np.datetime64("1970-01-01")).astype(int))
+
+
+def test_training_reads_what_stands(conn: Connection, shop: Shop) -> None:
+    _add_givings_back(shop)
+    assert _rows(read_interactions(conn, timezone="Asia/Taipei")) == {
+        ("returner", "a", _day(50), 1.0),
+        ("returner", "b", _day(50), 1.0),
+        ("returner", "e", _day(28), 1.0),
+        ("returner", "e", _day(5), 4.0),
+        ("keeper", "a", _day(50), 1.0),
+        ("keeper", "b", _day(50), 1.0),
+    }
+
+
+def test_answers_and_training_see_the_same_purchases(conn: Connection, shop: Shop) -> None:
+    fill(shop, members=5)
+    _add_givings_back(shop)
+    trained_on = _rows(read_interactions(conn, timezone="Asia/Taipei"))
+    for member_id in ("returner", "keeper", "member-003"):
+        key = operations.store.find_opening(conn, member_id=member_id, context_sku=None).member_key
+        taken = read_taken(conn, member_key=key, timezone="Asia/Taipei", locale="en")
+        summed: dict[tuple[str, str, int], float] = {}
+        for item, day, quantity in taken.purchases:
+            summed[member_id, item, day] = summed.get((member_id, item, day), 0) + quantity
+        assert {(*where, pieces) for where, pieces in summed.items()} == {
+            row for row in trained_on if row[0] == member_id
+        }
+
+
+def test_a_day_is_counted_in_the_programmes_zone(conn: Connection, shop: Shop) -> None:
+    shop.order(shop.member("m"), {"a": 1}, at=NOON.replace(hour=17))
+    late = _rows(read_interactions(conn, timezone="Asia/Taipei"))
+    assert {day for _, _, day, _ in late} == {_day(-1)}
+
+
+def test_nothing_to_learn_from_is_refused(engine: Engine, tmp_path: Path) -> None:
+    with engine.begin() as conn:
+        shop = Shop(conn)
+        key = shop.member("m")
+        shop.cancel(shop.order(key, {"a": 1}, at=days_before(9)), at=days_before(8), amount_minor=100)
+    with pytest.raises(NothingToLearn):
+        train_model(engine, models_folder=tmp_path, programme=PROGRAMME, now=NOON)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_history_too_short_to_evaluate_still_gives_a_first_model(engine: Engine, tmp_path: Path) -> None:
+    with engine.begin() as conn:
+        shop = Shop(conn)
+        shop.order(shop.member("m"), {"a": 1, "b": 1}, at=days_before(2))
+    first = train_model(engine, models_folder=tmp_path, programme=PROGRAMME, now=NOON)
+    second = train_model(engine, models_folder=tmp_path, programme=PROGRAMME, now=NOON)
+    assert (first.version, first.status) == ("2026-11-21.1", "active")
+    assert (second.version, second.status) == ("2026-11-21.2", "candidate")
+    assert second.decision == "the history is too short to hold some of it back for evaluation"
+
+
+def test_two_trainings_on_the_same_data_have_the_same_hash(running: Running) -> None:
+    again = train_model(running.engine, models_folder=running.models_folder, programme=PROGRAMME, now=NOON)
+    assert again.version == "2026-11-21.2"
+    assert again.content_hash == running.model.content_hash
+
+
+def test_the_register_keeps_figures_against_the_baselines(running: Running) -> None:
+    with running.engine.connect() as conn:
+        model = operations.get_model(conn, version=running.model.version)
+        assert [one.version for one in operations.list_models(conn)] == [model.version]
+    assert {"mixed", "popularity_28d", "personal_frequency"} <= set(model.manifest["metrics"]["methods"])
+    assert model.summary()["status"] == "active"
+    assert model.to_json()["counts"]["users"] == 40
+
+
+def test_an_older_model_can_be_put_back_in_force(running: Running) -> None:
+    train_model(running.engine, models_folder=running.models_folder, programme=PROGRAMME, now=NOON)
+    for version in ("2026-11-21.2", "2026-11-21.1", "2026-11-21.1"):
+        with running.engine.begin() as conn:
+            promoted = operations.promote_model(
+                conn, version=version, models_folder=running.models_folder, actor="test", now=NOON
+            )
+            assert promoted.status == "active"
+            statuses = [model.status for model in operations.list_models(conn)]
+            assert sorted(statuses) in (["active", "candidate"], ["active", "retired"])
+
+
+def test_a_damaged_or_unknown_model_is_not_promoted(running: Running) -> None:
+    second = train_model(running.engine, models_folder=running.models_folder, programme=PROGRAMME, now=NOON)
+    with running.engine.begin() as conn:
+        operations.promote_model(
+            conn, version=running.model.version, models_folder=running.models_folder, actor="test", now=NOON
+        )
+    (running.models_folder / second.version / "manifest.json").write_text("{")
+    with running.engine.begin() as conn:
+        with pytest.raises(ModelUnusable):
+            operations.promote_model(
+                conn, version=second.version, models_folder=running.models_folder, actor="test", now=NOON
+            )
+        with pytest.raises(UnknownModel):
+            operations.promote_model(
+                conn, version="1999-01-01.1", models_folder=running.models_folder, actor="test", now=NOON
+            )
+        assert store.find_opening(conn, member_id="", context_sku=None).active_model == running.model.version

@@ -1,0 +1,126 @@
+"""The running window and the metrics it yields."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from fractions import Fraction
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.activity.rules import DayTotals
+from service.tiers.conditions import Metrics
+from service.tiers.window import RunningWindow
+
+DAY = date(2024, 3, 1).toordinal()
+
+
+def window_of(*days: tuple[int, int], window_days: int = 10) -> RunningWindow:
+    totals = [DayTotals(date.fromordinal(DAY + day), goods, goods, 1, 0) for day, goods in days]
+    return RunningWindow(window_days=window_days, totals=totals)
+
+
+def measure(window: RunningWindow, day: int) -> Metrics:
+    window.advance(DAY + day)
+    return window.measure(DAY + day, joined=None)
+
+
+def test_the_visit_interval_is_the_span_over_the_gaps_exactly() -> None:
+    metrics = measure(window_of((0, 5), (3, 5), (7, 5)), 7)
+    assert (metrics.active_days, metrics.span_days) == (3, 7)
+    assert metrics.visit_interval() == Fraction(7, 2)
+
+
+def test_the_visit_interval_is_undefined_below_two_active_days() -> None:
+    assert measure(window_of((0, 5)), 3).visit_interval() is None
+    assert measure(window_of(), 3).visit_interval() is None
+
+
+def test_the_visit_interval_ignores_the_open_gap_and_the_days_since_do_not() -> None:
+    metrics = measure(window_of((0, 5), (2, 5)), 9)
+    assert metrics.visit_interval() == 2
+    assert metrics.days_since_last_visit == 7
+
+
+def test_the_day_itself_is_inside_and_the_day_a_window_ago_is_not() -> None:
+    window = window_of((0, 5), (10, 5))
+    assert measure(window, 9).active_days == 2
+    assert measure(window, 10).active_days == 1
+
+
+def test_a_day_without_goods_left_is_not_active_but_its_spend_counts() -> None:
+    window = RunningWindow(
+        window_days=10,
+        totals=[
+            DayTotals(date.fromordinal(DAY), goods_minor=0, spend_minor=40, orders=0, unlinked_minor=0),
+            DayTotals(
+                date.fromordinal(DAY + 1), goods_minor=300, spend_minor=0, orders=1, unlinked_minor=100
+            ),
+        ],
+    )
+    metrics = measure(window, 2)
+    assert metrics == Metrics(
+        active_days=1,
+        span_days=0,
+        days_since_last_visit=1,
+        net_spend_minor=-60,
+        orders=1,
+        member_days=None,
+    )
+
+
+def test_a_store_that_is_a_day_ahead_counts_today() -> None:
+    metrics = measure(window_of((0, 5), (5, 5)), 4)
+    assert (metrics.active_days, metrics.days_since_last_visit) == (2, 0)
+
+
+def test_the_next_day_to_leave_is_the_first_that_counts_for_anything() -> None:
+    window = window_of((0, 5), (4, 5))
+    assert measure(window, 4).active_days == 2
+    assert window.next_leaving() == DAY + 10
+    window.add(DAY, goods_minor=-5, net_minor=-5, orders=-1)
+    assert window.next_leaving() == DAY + 14
+
+
+CHANGES = st.lists(
+    st.tuples(st.integers(0, 40), st.integers(-3, 5), st.integers(-3, 5), st.integers(-1, 1)), max_size=30
+)
+
+
+@given(CHANGES, st.integers(1, 15))
+def test_running_sums_equal_sums_made_afresh(
+    changes: list[tuple[int, int, int, int]], window_days: int
+) -> None:
+    window = RunningWindow(window_days=window_days)
+    totals: dict[int, list[int]] = {}
+    for today in range(41):
+        for day, goods, net, orders in changes[today::41] if today < len(changes) else ():
+            window.add(DAY + day, goods_minor=goods, net_minor=net, orders=orders)
+            known = totals.setdefault(day, [0, 0, 0])
+            known[0] += goods
+            known[1] += net
+            known[2] += orders
+        metrics = measure(window, today)
+        inside = {day: total for day, total in totals.items() if day > today - window_days}
+        active = sorted(day for day, total in inside.items() if total[0] > 0)
+        assert metrics.active_days == len(active)
+        assert metrics.span_days == (active[-1] - active[0] if active else 0)
+        assert metrics.net_spend_minor == sum(total[1] for total in inside.values())
+        assert metrics.orders == sum(total[2] for total in inside.values())
+        assert metrics.days_since_last_visit == (max(0, today - active[-1]) if active else None)
+        assert [row[0] for row in window.list_totals()] == sorted(
+            DAY + day for day, total in inside.items() if any(total)
+        )
+        last = window.last_active_day()
+        assert last == (DAY + active[-1] if active else None)
+
+
+def test_a_leap_year_has_its_366th_day() -> None:
+    first = date(2024, 2, 29)
+    window = RunningWindow(window_days=366, totals=[DayTotals(first, 5, 5, 1, 0)])
+    last_inside = first + timedelta(days=365)
+    assert last_inside == date(2025, 2, 28)
+    window.advance(last_inside.toordinal())
+    assert window.measure(last_inside.toordinal(), joined=None).active_days == 1
+    window.advance(last_inside.toordinal() + 1)
+    assert window.measure(last_inside.toordinal() + 1, joined=None).active_days == 0
