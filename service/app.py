@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from service.activity.api import blueprint as activity
 from service.catalogue.api import blueprint as catalogue
+from service.experiments.api import blueprint as experiments
 from service.intake.api import blueprint as intake
 from service.kit import migrate
 from service.kit.auth import Authenticator
@@ -32,7 +33,16 @@ from service.tiers.api import blueprint as tiers
 
 log = logging.getLogger(__name__)
 
-ROOMS: tuple[Blueprint, ...] = (activity, catalogue, intake, ledger, profiles, recommendations, tiers)
+ROOMS: tuple[Blueprint, ...] = (
+    activity,
+    catalogue,
+    experiments,
+    intake,
+    ledger,
+    profiles,
+    recommendations,
+    tiers,
+)
 
 DESCRIPTION = """Tidemark watches how high each member stands (tiers), how they move, what they hold (points),
 what to show them next (recommendations), and whether any of it made them come back.
@@ -94,7 +104,11 @@ def _spec_options() -> dict[str, Any]:
         "servers": [{"url": "/", "description": "This server"}],
         "components": {
             "securitySchemes": {
-                "apiKey": {"type": "http", "scheme": "bearer", "description": "A key made by `tidemark keys create`."}
+                "apiKey": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A key made by `tidemark keys create`.",
+                }
             }
         },
     }

@@ -35,7 +35,5 @@ def check_laws(
     progress("ledger", 0, None)
     violations = [violation.to_json() for violation in ledger.check_laws(conn)]
     progress("tiers", 0, None)
-    violations += [
-        violation.to_json() for violation in tiers.check_laws(conn, programme=programme, now=now)
-    ]
+    violations += [violation.to_json() for violation in tiers.check_laws(conn, programme=programme, now=now)]
     return LawReport(LAWS, violations)

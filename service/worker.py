@@ -22,7 +22,7 @@ from service.ledger import operations as ledger
 from service.ledger.operations import Swept
 from service.programme.operations import Programme, get_programme
 from service.tiers import operations as tiers
-from service.tiers import reviews
+import service.tiers.reviews as reviews
 
 log = logging.getLogger("tidemark.worker")
 

@@ -7,7 +7,9 @@ from service.kit.settings import Settings, SettingsError
 
 settings = Settings.from_environment()
 if settings.database_url is None:
-    raise SettingsError("the web process needs DATABASE_URL; `tidemark serve` sets it for the embedded server")
+    raise SettingsError(
+        "the web process needs DATABASE_URL; `tidemark serve` sets it for the embedded server"
+    )
 configure(settings.log_level)
 # Made before the fork and connected after it: a pool is empty until its first use.
 app = create_app(

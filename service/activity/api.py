@@ -14,7 +14,7 @@ blueprint = Blueprint("activity", __name__, url_prefix="/v1", description="What 
 @blueprint.door(
     "POST",
     "/events",
-    roles=("server", "storefront", "admin"),
+    roles=("server", "operations", "admin"),
     body=EventsBody(),
     answers={200: EventVerdictsSchema()},
     idempotency_key="optional",

@@ -78,7 +78,11 @@ def _record(
     known = events_store.known_hashes(conn, event_ids=taken) if taken else {}
     item_keys = catalogue.ensure_items(
         conn,
-        skus=(events[candidates[event_id]]["sku"] for event_id in claimed if events[candidates[event_id]].get("sku")),
+        skus=(
+            events[candidates[event_id]]["sku"]
+            for event_id in claimed
+            if events[candidates[event_id]].get("sku")
+        ),
         now=now,
     )
     rows = []
@@ -110,7 +114,8 @@ def _row(
 
 def _content_hash(event: Mapping[str, Any]) -> bytes:
     plain = {
-        name: value if isinstance(value, dict | int | None) else str(value) for name, value in sorted(event.items())
+        name: value if isinstance(value, dict | int | None) else str(value)
+        for name, value in sorted(event.items())
     }
     return hashlib.sha256(dumps(plain).encode()).digest()
 

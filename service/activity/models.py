@@ -88,7 +88,9 @@ order_lines = Table(
 order_cancellations = Table(
     "order_cancellations",
     metadata,
-    Column("order_key", BigInteger, ForeignKey("order_keys.order_key"), primary_key=True, autoincrement=False),
+    Column(
+        "order_key", BigInteger, ForeignKey("order_keys.order_key"), primary_key=True, autoincrement=False
+    ),
     Column("cancelled_at", DateTime(timezone=True), nullable=False),
     Column("received_at", DateTime(timezone=True), nullable=False),
     Column("reason", Text, nullable=False),

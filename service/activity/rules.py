@@ -360,3 +360,19 @@ def allot(
         remaining -= wanted - unplaced
     take(remaining, orders)
     return allotted
+
+
+def unlinked_fact(step: RefundStep, *, day: date) -> TierFact:
+    """Return what an unlinked refund changes: its own day's net spend, and no active day."""
+    return TierFact(
+        at=step.at,
+        day=day,
+        cause="refund",
+        source_id=step.source_id,
+        order_key=None,
+        refund_key=step.refund_key,
+        goods_delta=0,
+        spend_delta=0,
+        orders_delta=0,
+        unlinked_delta=step.amount_minor,
+    )

@@ -14,7 +14,8 @@ _ADD_ORDER_KEY = text(
     "ON CONFLICT (order_id) DO NOTHING RETURNING order_key"
 )
 _FIND_ORDER_KEY = text(
-    "SELECT order_key, order_id, member_key, placed_at, content_hash FROM order_keys WHERE order_id = :order_id"
+    "SELECT order_key, order_id, member_key, placed_at, content_hash FROM order_keys WHERE order_id = "
+    ":order_id"
 )
 # The order, its lines and what they add to the day, in one round trip.
 _ADD_ORDER = text(
@@ -24,7 +25,8 @@ _ADD_ORDER = text(
             exchange_rate, order_goods_minor, order_discount_minor, order_shipping_minor, order_tax_minor,
             goods_minor, spend_minor, checkout_started_at, recommendation_ids, attribution_token)
         VALUES (:order_key, :placed_at, :received_at, :member_key, :store_key, :day, :channel, :currency,
-            :exchange_rate, :order_goods_minor, :order_discount_minor, :order_shipping_minor, :order_tax_minor,
+            :exchange_rate, :order_goods_minor, :order_discount_minor, :order_shipping_minor,
+                :order_tax_minor,
             :goods_minor, :spend_minor, :checkout_started_at, CAST(:recommendation_ids AS text[]),
             :attribution_token)
     ), the_lines AS (
@@ -51,7 +53,8 @@ _CHANGE_DAY = text(
 )
 # INSERT's CHECK would refuse a negative delta before the conflict is seen, so linked refunds update.
 _TAKE_FROM_DAY = text(
-    "UPDATE member_days SET goods_minor = goods_minor + :goods_delta, spend_minor = spend_minor + :spend_delta, "
+    "UPDATE member_days SET goods_minor = goods_minor + :goods_delta, spend_minor = spend_minor + "
+    ":spend_delta, "
     "orders = orders + :orders_delta WHERE member_key = :member_key AND day = :day"
 )
 _DAYS = text(
@@ -73,7 +76,8 @@ _ORDER = text(
 )
 _LINES = text(
     "SELECT l.line_no, i.sku, l.quantity, l.order_amount_minor, l.category FROM order_lines l "
-    "JOIN items i USING (item_key) WHERE l.order_key = :order_key AND l.placed_at = :placed_at ORDER BY l.line_no"
+    "JOIN items i USING (item_key) WHERE l.order_key = :order_key AND l.placed_at = :placed_at ORDER BY "
+    "l.line_no"
 )
 _REFUNDS_OF_ORDER = text(
     "SELECT k.refund_id, k.refund_key, r.refunded_at, r.kind, r.reason, r.order_amount_minor, r.currency "
@@ -89,13 +93,15 @@ _ADD_CANCELLATION = text(
     "VALUES (:order_key, :cancelled_at, :received_at, :reason, :order_amount_minor)"
 )
 _ADD_REFUND_KEY = text(
-    "INSERT INTO refund_keys (refund_id, member_key, order_key, refunded_at, order_amount_minor, content_hash) "
+    "INSERT INTO refund_keys (refund_id, member_key, order_key, refunded_at, order_amount_minor, "
+    "content_hash) "
     "VALUES (:refund_id, :member_key, :order_key, :refunded_at, :order_amount_minor, :content_hash) "
     "ON CONFLICT (refund_id) DO NOTHING RETURNING refund_key"
 )
 _FIND_REFUND = text(
     """
-    SELECT k.refund_id, k.refund_key, k.content_hash, k.order_key, k.member_key, r.refunded_at, r.requested_at,
+    SELECT k.refund_id, k.refund_key, k.content_hash, k.order_key, k.member_key, r.refunded_at,
+        r.requested_at,
         r.kind, r.reason, r.order_amount_minor, r.amount_minor, r.currency, o.order_id, s.store_id
     FROM refund_keys k JOIN refunds r ON r.refund_key = k.refund_key AND r.refunded_at = k.refunded_at
     LEFT JOIN order_keys o ON o.order_key = k.order_key
@@ -106,7 +112,8 @@ _FIND_REFUND = text(
 _ADD_REFUND = text(
     """
     WITH the_refund AS (
-        INSERT INTO refunds (refund_key, refunded_at, requested_at, received_at, member_key, order_key, store_key,
+        INSERT INTO refunds (refund_key, refunded_at, requested_at, received_at, member_key, order_key,
+            store_key,
             day, kind, reason, currency, order_amount_minor, amount_minor)
         VALUES (:refund_key, :refunded_at, :requested_at, :received_at, :member_key, :order_key, :store_key,
             :day, :kind, :reason, :currency, :order_amount_minor, :amount_minor)
@@ -143,7 +150,8 @@ _FACTS = text(
     FROM refunds r JOIN refund_keys k ON k.refund_key = r.refund_key
     WHERE r.member_key = ANY(:member_keys)
     UNION ALL
-    SELECT k.member_key, 'refund', c.cancelled_at, k.order_id, c.order_key, NULL, NULL, c.order_amount_minor, 0, 0
+    SELECT k.member_key, 'refund', c.cancelled_at, k.order_id, c.order_key, NULL, NULL,
+        c.order_amount_minor, 0, 0
     FROM order_cancellations c JOIN order_keys k ON k.order_key = c.order_key
     WHERE k.member_key = ANY(:member_keys)
     ORDER BY member_key
@@ -154,11 +162,13 @@ _OPEN_ORDERS = text(
     """
     SELECT k.order_key, o.placed_at, o.goods_minor, o.order_goods_minor,
         COALESCE((SELECT sum(r.order_amount_minor) FROM refund_keys r WHERE r.order_key = k.order_key), 0)
-          + COALESCE((SELECT c.order_amount_minor FROM order_cancellations c WHERE c.order_key = k.order_key), 0)
+          + COALESCE((SELECT c.order_amount_minor FROM order_cancellations c WHERE c.order_key =
+              k.order_key), 0)
             AS refunded_minor,
         COALESCE((SELECT sum(a.amount_minor) FROM refund_allotments a WHERE a.order_key = k.order_key), 0)
             AS allotted_minor,
-        ARRAY(SELECT l.item_key FROM order_lines l WHERE l.order_key = k.order_key AND l.placed_at = k.placed_at)
+        ARRAY(SELECT l.item_key FROM order_lines l WHERE l.order_key = k.order_key AND l.placed_at =
+            k.placed_at)
             AS item_keys
     FROM order_keys k JOIN orders o ON o.order_key = k.order_key AND o.placed_at = k.placed_at
     WHERE k.member_key = :member_key AND k.placed_at <= :before
@@ -170,9 +180,7 @@ _ADD_ALLOTMENTS = text(
     "INSERT INTO refund_allotments (refund_key, order_key, amount_minor) "
     "SELECT :refund_key, unnest(CAST(:order_keys AS bigint[])), unnest(CAST(:amounts AS bigint[]))"
 )
-_ALLOTTED = text(
-    "SELECT COALESCE(sum(amount_minor), 0) FROM refund_allotments WHERE order_key = :order_key"
-)
+_ALLOTTED = text("SELECT COALESCE(sum(amount_minor), 0) FROM refund_allotments WHERE order_key = :order_key")
 
 
 def add_order_key(

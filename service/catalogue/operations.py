@@ -51,7 +51,9 @@ def item_values(body: Mapping[str, Any], *, sku: str, currency: str) -> dict[str
     try:
         price_minor = None if price is None else to_minor(price, currency=its_currency)
     except ValueError as error:
-        raise Invalid("the price is not acceptable", errors=[FieldError(str(error), pointer="/price")]) from error
+        raise Invalid(
+            "the price is not acceptable", errors=[FieldError(str(error), pointer="/price")]
+        ) from error
     return {
         "sku": sku,
         "names": dumps(body.get("name") or {}),

@@ -12,7 +12,8 @@ _FIND = text("SELECT * FROM items WHERE sku = :sku")
 _FIND_KEYS = text("SELECT sku, item_key FROM items WHERE sku = ANY(:skus)")
 _ADD_STUBS = text(
     "INSERT INTO items (sku, stub, created_at, updated_at) "
-    "SELECT DISTINCT unnest(CAST(:skus AS text[])), true, CAST(:now AS timestamptz), CAST(:now AS timestamptz) "
+    "SELECT DISTINCT unnest(CAST(:skus AS text[])), true, CAST(:now AS timestamptz), CAST(:now AS "
+    "timestamptz) "
     "ORDER BY 1 ON CONFLICT (sku) DO NOTHING"
 )
 _SKUS = text("SELECT item_key, sku FROM items WHERE item_key = ANY(:item_keys)")

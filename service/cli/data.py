@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from datetime import timedelta
 from pathlib import Path
@@ -43,10 +42,26 @@ def import_(settings: Settings, kind: str, file: Path) -> None:
             now=read_clock(),
             progress=progress,
         )
-        rejects = imports.list_rejects(engine, import_id=report.import_id, limit=_SHOWN_REJECTS)
-    tell_rows([{"line": reject.line_no, "code": reject.code, "detail": reject.detail} for reject in rejects])
-    tell(report.to_json())
-    sys.exit(0)
+        with engine.connect() as conn:
+            rejects = imports.list_rejects(
+                conn, import_id=report.import_id, after_line=0, limit=_SHOWN_REJECTS
+            )
+    tell_rows(rejects)
+    tell(_summary(report))
+
+
+def _summary(report: imports.ImportReport) -> dict[str, object]:
+    return {
+        "import_id": report.import_id,
+        "lines_read": report.lines_read,
+        "records_new": report.records_new,
+        "records_known": report.records_known,
+        "lines_rejected": report.lines_rejected,
+        "rejected_by_code": dict(report.rejected),
+        "refunds_parked": report.records_parked,
+        "refunds_unparked": report.records_unparked,
+        "members_rated": report.members_rated,
+    }
 
 
 @click.command()
@@ -82,7 +97,9 @@ def import_demo(
     monday = today - timedelta(days=today.weekday())
     shop = generate(today=monday, seed=seed, members=members, months=months)
     if shop.currency != programme.currency:
-        raise click.UsageError(f"the demo shop counts in {shop.currency}, this programme in {programme.currency}")
+        raise click.UsageError(
+            f"the demo shop counts in {shop.currency}, this programme in {programme.currency}"
+        )
     summary: dict[str, object] = {}
     with tempfile.TemporaryDirectory() as folder:
         for kind, path in write_files(shop, Path(folder)).items():
@@ -93,7 +110,7 @@ def import_demo(
                 programme=programme,
                 sealer=Sealer(settings.secret_key),
                 now=now,
-                progress=lambda stage, done, total, kind=kind: progress(f"{kind}: {stage}", done, total),
+                progress=_named(progress, kind),
             )
             summary[kind] = f"{report.records_new} new, {report.records_known} known"
     trained = train_model(
@@ -101,3 +118,10 @@ def import_demo(
     )
     summary["model"] = f"{trained.version} ({trained.status})"
     return summary
+
+
+def _named(progress: Report, kind: str) -> Report:
+    def report(stage: str, done: int, total: int | None) -> None:
+        progress(f"{kind}: {stage}", done, total)
+
+    return report

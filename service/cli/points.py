@@ -51,9 +51,7 @@ def verify(settings: Settings) -> None:
     sys.exit(1 if violations else 0)
 
 
-def _sweep(
-    settings: Settings, stage: str, sweep: Callable[..., Swept]
-) -> dict[str, object]:
+def _sweep(settings: Settings, stage: str, sweep: Callable[..., Swept]) -> dict[str, object]:
     now = read_clock()
     members = released = expired = 0
     with ready_engine(settings) as (engine, _), show_progress() as progress:

@@ -20,7 +20,6 @@ from service.kit.auth import create_key
 from service.kit.clock import read_clock
 from service.kit.db import open_engine, transaction
 from service.kit.settings import Settings
-from service.programme.operations import Programme
 from service.startup import make_ready, reach_database
 
 
@@ -59,7 +58,9 @@ def _keys(engine: Engine, settings: Settings) -> dict[str, str]:
             return kept
     now = read_clock()
     with transaction(engine) as conn:
-        made = {role: create_key(conn, role=role, label="tidemark serve", now=now) for role in ("server", "admin")}
+        made = {
+            role: create_key(conn, role=role, label="tidemark serve", now=now) for role in ("server", "admin")
+        }
     settings.var.mkdir(parents=True, exist_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.writelines(f"{role} {token}\n" for role, token in made.items())

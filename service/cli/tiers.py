@@ -11,7 +11,7 @@ from service.cli.progress import show_progress
 from service.kit.clock import parse_time, read_clock
 from service.kit.settings import Settings
 from service.startup import ready_engine
-from service.tiers import reviews
+import service.tiers.reviews as reviews
 
 CHUNK = 2_000
 

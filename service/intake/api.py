@@ -28,6 +28,7 @@ from service.intake.schemas import (
     ShipmentAnswerSchema,
     ShipmentBody,
 )
+from service.kit.auth import Role
 from service.kit.clock import format_time
 from service.kit.errors import CurrencyMismatch, FutureTime
 from service.kit.http import STAFF, Blueprint, Door
@@ -37,7 +38,7 @@ from service.programme.operations import get_programme
 
 blueprint = Blueprint("intake", __name__, url_prefix="/v1", description="Orders and refunds come in.")
 
-_WRITERS = ("server", "operations", "admin")
+_WRITERS: tuple[Role, ...] = ("server", "operations", "admin")
 
 
 @blueprint.door(

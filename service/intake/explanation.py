@@ -29,7 +29,9 @@ def explain_order(
     times = _times(rule.multiplier_bp)
     tier = tier_when_placed.name.get(locale, tier_when_placed.code)
     if locale == "zh-Hant":
-        earned = f"{amount} 以「{tier}」等級（{times} 倍）、每 {per} 得 {rule.points} 點計算，獲得 {points} 點。"
+        earned = (
+            f"{amount} 以「{tier}」等級（{times} 倍）、每 {per} 得 {rule.points} 點計算，獲得 {points} 點。"
+        )
         wait = f"點數待鑑賞期結束後生效：{pending_until}。"
     else:
         earned = (
@@ -43,9 +45,7 @@ def explain_order(
     return [*sentences, *_explain_move(move, locale)]
 
 
-def explain_refund(
-    taken: Mapping[str, Any], move: tuple[HeldTier, HeldTier], *, locale: str
-) -> list[str]:
+def explain_refund(taken: Mapping[str, Any], move: tuple[HeldTier, HeldTier], *, locale: str) -> list[str]:
     """Return what a refund took back and what it did to the tier."""
     points, shortfall = taken["reversed"], taken["shortfall"]
     if locale == "zh-Hant":
@@ -55,7 +55,9 @@ def explain_refund(
     else:
         sentences = [f"{_points(points)} taken back."]
         if shortfall:
-            sentences.append(f"{_points(shortfall)} more should have been taken back but were no longer there.")
+            sentences.append(
+                f"{_points(shortfall)} more should have been taken back but were no longer there."
+            )
     return [*sentences, *_explain_move(move, locale)]
 
 

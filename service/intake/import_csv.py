@@ -126,7 +126,7 @@ def _read_header(source: _TextLines, columns: Columns) -> list[str]:
 
 
 class _TextLines:
-    """Lines as text for the CSV reader, without blank ones; knows where a row began and what is wrong with it."""
+    """Lines as text for the CSV reader, without blank ones; knows where a row began and its faults."""
 
     def __init__(self, lines: Lines) -> None:
         self._lines = iter(lines)
@@ -159,48 +159,53 @@ class _TextLines:
 
 
 def _join_orders(rows: Iterator[_Row]) -> Iterator[Record | Reject]:
-    """Bring together the rows of each order, which stand one after the other."""
+    """Bring together the rows of each order, which stand one after the other.
+
+    A row that cannot be read may belong to the order before it or to the one behind it, so neither is whole.
+    """
     group: list[_Row] = []
+    is_torn = False
     for row in rows:
-        is_next = group and row.cells.get("order_id") == group[0].cells.get("order_id") and not row.code
-        if group and (not is_next or "order_id" not in row.cells):
-            # A row that cannot be read may belong to the order before it; the order is then not whole.
-            if row.code:
-                group.append(row)
-                yield from _build_order(group)
-                group = []
-                continue
-            yield from _build_order(group)
-            group = []
-        if len(group) <= MAX_LINES:
+        if row.code:
+            yield from _build_order(group, is_torn=True)
+            yield reject(row.line_no, row.code, row.detail)
+            group, is_torn = [], True
+        elif not group or row.cells.get("order_id", row) != group[0].cells.get("order_id"):
+            yield from _build_order(group, is_torn=is_torn and bool(group))
+            is_torn = is_torn and not group
+            group = [row]
+        elif len(group) <= MAX_LINES:
             group.append(row)
         else:
             yield reject(row.line_no, "invalid", _TOO_MANY)
-    if group:
-        yield from _build_order(group)
+    yield from _build_order(group, is_torn=is_torn)
 
 
-def _build_order(rows: Sequence[_Row]) -> Iterator[Record | Reject]:
+def _build_order(rows: Sequence[_Row], *, is_torn: bool) -> Iterator[Record | Reject]:
+    if not rows:
+        return
     own = COLUMNS["orders"].of_line
     head = {name: cell for name, cell in rows[0].cells.items() if name not in own}
-    wrong = [row for row in rows if row.code]
-    for row in rows:
-        if not row.code and {name: cell for name, cell in row.cells.items() if name not in own} != head:
-            detail = "what belongs to the order as a whole differs from the order's first row"
-            wrong.append(row._replace(code="rows-differ", detail=detail))
-    if len(rows) > MAX_LINES:
-        wrong = [row._replace(code="invalid", detail=_TOO_MANY) for row in rows]
-    if not wrong:
+    differing = {
+        row.line_no
+        for row in rows
+        if {name: cell for name, cell in row.cells.items() if name not in own} != head
+    }
+    if not (is_torn or differing or len(rows) > MAX_LINES):
         lines = [_whole(dict(_only(row.cells, own)), "quantity") for row in rows]
         yield from load("orders", tuple(row.line_no for row in rows), {**head, "lines": lines})
         return
-    told = {row.line_no: row for row in wrong}
     for row in rows:
-        fault = told.get(row.line_no)
-        if fault is None:
-            yield reject(row.line_no, "record-incomplete", "another row of this order cannot be taken")
+        if row.line_no in differing:
+            detail = "what belongs to the order as a whole differs from the order's first row"
+            yield reject(row.line_no, "rows-differ", detail)
+        elif len(rows) > MAX_LINES:
+            yield reject(row.line_no, "invalid", _TOO_MANY)
+        elif is_torn:
+            detail = "a row beside this order cannot be read and may belong to it"
+            yield reject(row.line_no, "record-incomplete", detail)
         else:
-            yield reject(row.line_no, fault.code, fault.detail)
+            yield reject(row.line_no, "record-incomplete", "another row of this order cannot be taken")
 
 
 def _only(cells: Mapping[str, str], names: frozenset[str]) -> Iterator[tuple[str, Any]]:
@@ -244,4 +249,8 @@ def _member_body(cells: Mapping[str, str]) -> dict[str, Any]:
     return body
 
 
-_BODIES: Final[Mapping[str, Callable[[Mapping[str, str]], dict[str, Any]]]] = {"items": _item_body, "members": _member_body, "refunds": dict}
+_BODIES: Final[Mapping[str, Callable[[Mapping[str, str]], dict[str, Any]]]] = {
+    "items": _item_body,
+    "members": _member_body,
+    "refunds": dict,
+}

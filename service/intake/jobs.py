@@ -9,4 +9,6 @@ from service.kit.jobs import defer
 
 def defer_refold(conn: Connection, *, member_key: int) -> None:
     """Have a member's whole history rated again; once, however often it is asked for meanwhile."""
-    defer(conn, task="tiers.refold", arguments={"member_key": member_key}, queueing_lock=f"refold-{member_key}")
+    defer(
+        conn, task="tiers.refold", arguments={"member_key": member_key}, queueing_lock=f"refold-{member_key}"
+    )

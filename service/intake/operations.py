@@ -157,7 +157,7 @@ def get_order(
         conn, member_key=row.member_key, order_key=row.order_key, placed_at=row.placed_at
     )
     pending_until = None
-    if points is not None and points.earned and points.available_at > now:
+    if points is not None and points.available_at is not None and points.available_at > now:
         pending_until = format_time(points.available_at)
     return {
         "order": activity.order_view(conn, row, member_id=member_id, details=True),
@@ -317,9 +317,7 @@ def _window_start(programme: Programme, at: datetime, now: datetime) -> date:
     return earliest - timedelta(days=tiers.LONGEST_WINDOW_DAYS + 2)
 
 
-def _points_dates(
-    placed_at: datetime, day: date, programme: Programme
-) -> tuple[datetime, datetime | None]:
+def _points_dates(placed_at: datetime, day: date, programme: Programme) -> tuple[datetime, datetime | None]:
     settings = programme.settings
     available_at = ledger.available_from(
         placed_at, day=day, return_period_days=settings.return_period_days, timezone=programme.timezone

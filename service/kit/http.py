@@ -119,7 +119,13 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         if query is not None:
             kinds = (*kinds, errors.Invalid)
         if idempotency_key:
-            kinds = (*kinds, errors.IdempotencyKeyReused, errors.RequestInFlight)
+            kinds = (
+                *kinds,
+                errors.IdempotencyKeyInvalid,
+                *([errors.IdempotencyKeyRequired] if idempotency_key == "required" else []),
+                errors.IdempotencyKeyReused,
+                errors.RequestInFlight,
+            )
         route = Route(tuple(roles), kinds, writes, idempotency_key)
         default_status = min(answers)
 

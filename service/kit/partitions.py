@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
 _EXISTS = text("SELECT to_regclass(:name) IS NOT NULL")
 # Attaching needs the default partition to itself for a moment; nobody waits behind us for longer than this.
 _PATIENCE = text("SET LOCAL lock_timeout = '2s'")
 _NO_PATIENCE = text("SET LOCAL lock_timeout = 0")
+_LEFT_ALONE = {
+    "23514",  # check_violation: the default partition holds such rows
+    "55P03",  # lock_not_available: too busy just now
+    "42P07",  # duplicate_table: another process was faster
+    "23505",  # unique_violation in the catalogue: likewise, at the same moment
+}
+
+PARTITIONED = ("orders", "order_lines", "refunds", "refund_lines", "events", "exposures")
+"""Every table whose rows are kept by month."""
+
+
+def keep_ahead(conn: Connection, *, today: date, days: int = 62) -> list[str]:
+    """Create every table's partitions from this month to that of `days` ahead; returns the names created."""
+    last = today + timedelta(days=days)
+    return [
+        name for table in PARTITIONED for name in ensure_months(conn, table=table, first=today, last=last)
+    ]
 
 
 def ensure_months(conn: Connection, *, table: str, first: date, last: date) -> list[str]:
@@ -30,9 +47,8 @@ def ensure_months(conn: Connection, *, table: str, first: date, last: date) -> l
             with conn.begin_nested():
                 conn.execute(_PATIENCE)
                 _attach(conn, table=table, name=name, begin=begin, end=end)
-        except (IntegrityError, OperationalError) as error:
-            # check_violation: the default partition holds such rows; lock_not_available: too busy.
-            if getattr(error.orig, "sqlstate", None) not in {"23514", "55P03"}:
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) not in _LEFT_ALONE:
                 raise
         else:
             made.append(name)

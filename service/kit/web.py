@@ -53,7 +53,8 @@ class MerchantIdConverter(BaseConverter):
     def to_python(self, value: str) -> str:
         """Return the id with its slashes and percent signs back."""
         text = re.sub(r"%2[Ff]", "/", value).replace("%25", "%")
-        if not 1 <= len(text) <= 128 or not is_storable(text) or not is_visible(text):
+        # U+FFFD stands for bytes that were no UTF-8: different ids would become one.
+        if not 1 <= len(text) <= 128 or not is_storable(text) or not is_visible(text) or "\ufffd" in text:
             raise ValidationError
         return text
 

@@ -28,16 +28,16 @@ class HistoryPosted:
 def create_history_table(conn: Connection) -> None:
     """Create the temporary table `ledger_history`, which lives until the transaction ends.
 
-    One row per order, `refund_key` NULL:
+    One row per order, with its rule and `refund_key` NULL:
 
     - `member_key`, `order_key`, `occurred_at` (when it was placed);
     - `eligible_minor`: the amount that earns, programme minor units;
     - `rule_points`, `rule_per_minor`, `multiplier_bp`, `tier`: the rule, as in `EarningRule`;
     - `available_at`, `expires_at` (NULL: never): of its lot; kept from the first run when they differ later.
 
-    One row per refund of such an order, whichever door it came by:
+    One row per refund or cancellation of such an order, whichever door it came by, without a rule:
 
-    - `member_key`, `order_key`, `refund_key`, `occurred_at` (when it was refunded, not in the future);
+    - `member_key`, `order_key`, `refund_key` (NULL: the cancellation), `occurred_at` (not in the future);
     - `eligible_minor`: what of the order's is *left* after this refund and all before it.
 
     Points are computed here, by the same arithmetic as for live orders.
@@ -80,9 +80,7 @@ def post_history(
     )
 
 
-def _settle(
-    conn: Connection, *, order: Row[Any], policy: str, now: datetime, import_key: int
-) -> list[str]:
+def _settle(conn: Connection, *, order: Row[Any], policy: str, now: datetime, import_key: int) -> list[str]:
     """Bring one order whose points others have drawn on to what it should hold; return the kinds posted."""
     kinds = []
     for take in store_history.list_new_takes(conn, order_key=order.order_key):
@@ -144,8 +142,9 @@ def _pay_debts(conn: Connection, *, now: datetime, import_key: int) -> list[str]
     """Pay what members owe from what has just become available, and return the kinds posted."""
     rows = store_history.list_indebted(conn)
     for row in rows:
-        lots = store.list_available_lots(conn, member_key=row.member_key)
-        draws, _ = allocate(min(row.debt, row.available), lots)
+        points = min(row.debt, row.available)
+        lots = store.list_available_lots(conn, member_key=row.member_key, points=points)
+        draws, _ = allocate(points, lots)
         entry = Entry(
             member_key=row.member_key,
             kind="correct",

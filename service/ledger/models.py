@@ -37,10 +37,11 @@ ledger_transactions = Table(
     Column("import_key", BigInteger),
     Index(None, "member_key", "occurred_at"),
     Index(None, "order_key", postgresql_where=text("order_key IS NOT NULL")),
-    # An order earns once, and each refund takes back from it once, whatever is repeated.
+    # An order earns once, each refund takes back from it once, and so does its cancellation (no refund_key).
     Index(
         "ux_ledger_transactions_once",
         "order_key",
+        "kind",
         "refund_key",
         unique=True,
         postgresql_nulls_not_distinct=True,

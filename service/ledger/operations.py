@@ -38,6 +38,7 @@ __all__ = [
     "EarningRule",
     "Expiring",
     "HistoryPosted",
+    "OrderPoints",
     "Points",
     "SignedPosting",
     "Swept",
@@ -51,9 +52,12 @@ __all__ = [
     "earn_points",
     "expire_due",
     "expires_from",
+    "get_order_points",
     "get_points",
+    "get_taken_back",
     "list_transactions",
     "lock_account",
+    "name_references",
     "open_account",
     "open_accounts",
     "points_for",
@@ -161,6 +165,17 @@ class Swept:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderPoints:
+    """What an order holds: earned and taken back so far, by which rule, on what amount, from when."""
+
+    rule: EarningRule
+    eligible_minor: int
+    earned: int
+    reversed: int
+    available_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Violation:
     """A row that breaks a law: which law, what is wrong, and where to look."""
 
@@ -169,6 +184,16 @@ class Violation:
     member_key: int | None
     transaction_key: int | None
     lot_key: int | None
+
+    def to_json(self) -> dict[str, object]:
+        """Return the row as a report shows it."""
+        return {
+            "law": self.law,
+            "detail": self.detail,
+            "member_key": self.member_key,
+            "transaction_key": self.transaction_key,
+            "lot_key": self.lot_key,
+        }
 
 
 def open_account(conn: Connection, *, member_key: int) -> None:
@@ -235,7 +260,7 @@ def take_back_points(
     *,
     member_key: int,
     order_key: int,
-    refund_key: int,
+    refund_key: int | None,
     eligible_left_minor: int,
     occurred_at: datetime,
     policy: ShortfallPolicy,
@@ -247,7 +272,7 @@ def take_back_points(
     `eligible_left_minor` is what of the order's eligible amount is left after this refund and all others
     known. Pending points go first, the order's own lots before others. What is missing becomes a reported
     shortfall (`clamp`) or a debt that later points pay (`allow_negative`). A refund takes once: a repetition
-    changes nothing and returns the first answer.
+    changes nothing and returns the first answer. `refund_key` None is the order's cancellation.
     """
     if account is None:
         lock_account(conn, member_key=member_key, now=now)
@@ -272,6 +297,31 @@ def take_back_points(
     )
     store.post(conn, entry=entry, moves=reversals(draws, debt=debt))
     return TakenBack(wanted - missing + debt, missing - debt, debt)
+
+
+def get_order_points(conn: Connection, *, member_key: int, order_key: int) -> OrderPoints | None:
+    """Return what the ledger holds of an order, or None when it was never awarded."""
+    record, _, _ = store.get_order(conn, member_key=member_key, order_key=order_key, refund_key=None)
+    if record is None:
+        return None
+    available_at = store.find_available_at(conn, order_key=order_key)
+    return OrderPoints(record.rule, record.eligible_minor, record.earned, record.reversed, available_at)
+
+
+def get_taken_back(
+    conn: Connection, *, member_key: int, refund_key: int | None, order_key: int | None = None
+) -> TakenBack:
+    """Return what a refund took back when it came in, over all the orders it reduced.
+
+    A cancellation has no `refund_key`: it is found by the order that was cancelled.
+    """
+    if refund_key is None:
+        if order_key is None:
+            return TakenBack(0, 0)
+        _, first, _ = store.get_order(conn, member_key=member_key, order_key=order_key, refund_key=None)
+        return TakenBack(first.first_points, first.first_shortfall, first.first_debt)
+    row = store.get_taken_back(conn, member_key=member_key, refund_key=refund_key)
+    return TakenBack(row.points, row.shortfall, row.debt)
 
 
 def adjust_points(
@@ -305,7 +355,8 @@ def adjust_points(
         return key
     if balance.available < -points:
         raise InsufficientPoints(f"{balance.available} points are available, {-points} were asked for")
-    draws, _ = allocate(-points, store.list_available_lots(conn, member_key=member_key))
+    lots = store.list_available_lots(conn, member_key=member_key, points=-points)
+    draws, _ = allocate(-points, lots)
     return store.post(conn, entry=entry, moves=reversals(draws))
 
 
@@ -350,9 +401,19 @@ def list_transactions(
 ) -> list[Transaction]:
     """Return up to `limit` transactions before (`occurred_at`, `transaction_key`), newest first."""
     rows = store.list_transactions(conn, member_key=member_key, before=before, limit=limit)
-    return [
-        _transaction(list(group)) for _, group in groupby(rows, key=lambda row: int(row.transaction_key))
-    ]
+    return [_transaction(list(group)) for _, group in groupby(rows, key=lambda row: int(row.transaction_key))]
+
+
+def name_references(
+    conn: Connection, *, transactions: Sequence[Transaction]
+) -> tuple[dict[int, str], dict[int, str]]:
+    """Return the merchant's ids, by key, of the orders and of the refunds that transactions refer to."""
+    order_keys = sorted({entry.order_key for entry in transactions if entry.order_key is not None})
+    refund_keys = sorted({entry.refund_key for entry in transactions if entry.refund_key is not None})
+    return (
+        store.find_order_ids(conn, order_keys=order_keys) if order_keys else {},
+        store.find_refund_ids(conn, refund_keys=refund_keys) if refund_keys else {},
+    )
 
 
 def release_due(conn: Connection, *, now: datetime, limit: int) -> Swept:

@@ -107,9 +107,7 @@ def points_to_take_back(record: OrderRecord, *, eligible_left_minor: int) -> int
     return max(0, record.still_held() - points_for(left, record.rule))
 
 
-def allocate(
-    points: int, lots: Iterable[Lot], *, own_order_key: int | None = None
-) -> tuple[list[Draw], int]:
+def allocate(points: int, lots: Iterable[Lot], *, own_order_key: int | None = None) -> tuple[list[Draw], int]:
     """Draw points on lots and return the draws and what no lot could give.
 
     The order's own lots come first; then pending before available, soonest to expire first, without
@@ -132,9 +130,7 @@ def _turn(lot: Lot, own_order_key: int | None) -> tuple[bool, bool, datetime, da
     return (foreign, not lot.pending, lot.expires_at or _NEVER, lot.earned_at, lot.lot_key)
 
 
-def available_from(
-    occurred_at: datetime, *, day: date, return_period_days: int, timezone: str
-) -> datetime:
+def available_from(occurred_at: datetime, *, day: date, return_period_days: int, timezone: str) -> datetime:
     """Return when points become available: as the return period ends, at a midnight of the store's zone.
 
     `day` is the order's store-local day. A return period of 0 means at once.

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, Row, bindparam, select, text
 
+from service.activity.readable import order_ids, refund_ids
 from service.ledger.rules import Lot, Move, OrderRecord, rule_from_json
 
 
@@ -117,7 +118,7 @@ WITH entry AS (
         (member_key, kind, occurred_at, recorded_at, order_key, rule, reason, actor, import_key)
     VALUES (:member_key, :kind, :occurred_at, :recorded_at, :order_key, CAST(:rule AS jsonb),
             :reason, :actor, :import_key)
-    ON CONFLICT (order_key, refund_key) WHERE kind IN ('earn', 'reverse') AND order_key IS NOT NULL
+    ON CONFLICT (order_key, kind, refund_key) WHERE kind IN ('earn', 'reverse') AND order_key IS NOT NULL
     DO NOTHING
     RETURNING transaction_key
 ), paying AS (
@@ -182,12 +183,18 @@ WITH moves AS (
 SELECT transaction_key FROM entry
 """)
 
-_LOTS = text(
-    "SELECT lot_key, order_key, remaining, pending, earned_at, expires_at FROM lots "
-    "WHERE member_key = :member_key AND remaining > 0 AND NOT pending"
-)
+# Only the lots that the draw can reach, in the order of rules.allocate: a member of many years has hundreds.
+_LOTS = text("""
+SELECT lot_key, order_key, remaining, pending, earned_at, expires_at
+FROM (
+    SELECT *, sum(remaining) OVER (ORDER BY expires_at NULLS LAST, earned_at, lot_key) - remaining AS before
+    FROM lots WHERE member_key = :member_key AND remaining > 0 AND NOT pending
+) l
+WHERE before < :points
+""")
 
-# The order's entries summed, a take-back for this refund if there is one, and the member's open lots.
+# The order's entries summed, a take-back for this refund (null: the cancellation) if there is one, and the
+# open lots that taking all of it back could reach.
 _ORDER = text("""
 WITH entries AS (
     SELECT t.transaction_key, t.kind, t.refund_key, t.rule, t.shortfall, p.issued, p.reversed, p.owed
@@ -200,24 +207,41 @@ WITH entries AS (
         FROM postings WHERE transaction_key = t.transaction_key
     ) p ON true
     WHERE t.order_key = :order_key
+), marked AS (
+    SELECT *, kind = 'reverse' AND refund_key IS NOT DISTINCT FROM CAST(:refund_key AS bigint) AS is_repeat
+    FROM entries
 ), record AS (
     SELECT (array_agg(rule ORDER BY transaction_key DESC) FILTER (WHERE rule IS NOT NULL))[1] AS rule,
            CAST(coalesce(sum(issued), 0) AS bigint) AS earned,
            CAST(coalesce(sum(reversed), 0) AS bigint) AS reversed,
            CAST(coalesce(sum(shortfall), 0) AS bigint) AS shortfall,
-           CAST(coalesce(sum(reversed) FILTER (WHERE kind = 'reverse' AND refund_key = :refund_key), 0)
-               AS bigint) AS first_points,
-           CAST(coalesce(sum(shortfall) FILTER (WHERE kind = 'reverse' AND refund_key = :refund_key), 0)
-               AS bigint) AS first_shortfall,
-           CAST(coalesce(sum(owed) FILTER (WHERE kind = 'reverse' AND refund_key = :refund_key), 0)
-               AS bigint) AS first_debt,
-           coalesce(bool_or(kind = 'reverse' AND refund_key = :refund_key), false) AS is_repeat,
+           coalesce(bool_or(is_repeat), false) AS is_repeat,
+           CAST(coalesce(sum(reversed) FILTER (WHERE is_repeat), 0) AS bigint) AS first_points,
+           CAST(coalesce(sum(shortfall) FILTER (WHERE is_repeat), 0) AS bigint) AS first_shortfall,
+           CAST(coalesce(sum(owed) FILTER (WHERE is_repeat), 0) AS bigint) AS first_debt,
            min(transaction_key) FILTER (WHERE kind = 'earn') AS earn_key,
            CAST(coalesce(sum(issued) FILTER (WHERE kind = 'earn'), 0) AS bigint) AS first_earned
-    FROM entries
+    FROM marked
 )
 SELECT r.*, l.lot_key, l.order_key, l.remaining, l.pending, l.earned_at, l.expires_at
-FROM record r LEFT JOIN lots l ON l.member_key = :member_key AND l.remaining > 0
+FROM record r LEFT JOIN (
+    SELECT *, sum(remaining) OVER (ORDER BY (order_key IS NOT DISTINCT FROM :order_key) DESC, pending DESC,
+                                   expires_at NULLS LAST, earned_at, lot_key) - remaining AS before
+    FROM lots WHERE member_key = :member_key AND remaining > 0
+) l ON l.before < r.earned
+""")
+
+_LOT_OF_ORDER = text("SELECT min(available_at) FROM lots WHERE order_key = :order_key")
+
+_TAKEN_BACK = text("""
+SELECT CAST(coalesce(sum(p.points), 0) AS bigint) AS points,
+       CAST(coalesce(sum(p.owed), 0) AS bigint) AS debt,
+       CAST(coalesce(sum(t.shortfall), 0) AS bigint) AS shortfall
+FROM ledger_transactions t LEFT JOIN LATERAL (
+    SELECT sum(points) AS points, sum(points) FILTER (WHERE from_account = 'debt') AS owed
+    FROM postings WHERE transaction_key = t.transaction_key
+) p ON true
+WHERE t.member_key = :member_key AND t.kind = 'reverse' AND t.refund_key = :refund_key
 """)
 
 _EXPIRED_MEMBERS = text(
@@ -269,6 +293,11 @@ ORDER BY t.occurred_at DESC, t.transaction_key DESC, p.posting_no
 """)
 
 
+# What the merchant calls the orders and refunds that entries refer to.
+_ORDER_IDS = select(order_ids).where(order_ids.c.order_key.in_(bindparam("keys", expanding=True)))
+_REFUND_IDS = select(refund_ids).where(refund_ids.c.refund_key.in_(bindparam("keys", expanding=True)))
+
+
 def open_accounts(conn: Connection, *, member_keys: Sequence[int]) -> None:
     """Open the accounts that do not exist yet."""
     conn.execute(_OPEN, {"member_keys": list(member_keys)})
@@ -310,9 +339,7 @@ def earn(
     return conn.execute(_EARN, values).scalar_one_or_none()
 
 
-def post(
-    conn: Connection, *, entry: Entry, moves: Sequence[Move], due_at: datetime | None = None
-) -> int:
+def post(conn: Connection, *, entry: Entry, moves: Sequence[Move], due_at: datetime | None = None) -> int:
     """Write a transaction with its postings and everything that follows from them; return its key.
 
     `due_at` is when a lot that is added to becomes available or expires.
@@ -339,15 +366,15 @@ def _change(moves: Sequence[Move], account: str) -> int:
     )
 
 
-def list_available_lots(conn: Connection, *, member_key: int) -> list[Lot]:
-    """Return the open lots whose points are available."""
-    return [_lot(row) for row in conn.execute(_LOTS, {"member_key": member_key})]
+def list_available_lots(conn: Connection, *, member_key: int, points: int) -> list[Lot]:
+    """Return the open lots that a draw of so many available points can reach."""
+    return [_lot(row) for row in conn.execute(_LOTS, {"member_key": member_key, "points": points})]
 
 
 def get_order(
     conn: Connection, *, member_key: int, order_key: int, refund_key: int | None
 ) -> tuple[OrderRecord | None, Row[Any], list[Lot]]:
-    """Return what the ledger holds of an order (None: nothing), its first answers, the member's open lots."""
+    """Return what is held of an order (None: nothing), its first answers, and the lots it could draw on."""
     rows = conn.execute(
         _ORDER, {"member_key": member_key, "order_key": order_key, "refund_key": refund_key}
     ).all()
@@ -357,6 +384,17 @@ def get_order(
         rule, eligible_minor = rule_from_json(head.rule)
         record = OrderRecord(rule, eligible_minor, head.earned, head.reversed, head.shortfall)
     return record, head, [_lot(row) for row in rows if row.lot_key is not None]
+
+
+def find_available_at(conn: Connection, *, order_key: int) -> datetime | None:
+    """Return when an order's points become available; None when it earned none."""
+    at: datetime | None = conn.execute(_LOT_OF_ORDER, {"order_key": order_key}).scalar_one()
+    return at
+
+
+def get_taken_back(conn: Connection, *, member_key: int, refund_key: int) -> Row[Any]:
+    """Return the points, debt and shortfall that a refund came to."""
+    return conn.execute(_TAKEN_BACK, {"member_key": member_key, "refund_key": refund_key}).one()
 
 
 def _lot(row: Row[Any]) -> Lot:
@@ -375,3 +413,15 @@ def list_transactions(
     before_at, before_key = before or (None, None)
     values = {"member_key": member_key, "before_at": before_at, "before_key": before_key, "limit": limit}
     return conn.execute(_TRANSACTIONS, values).all()
+
+
+def find_order_ids(conn: Connection, *, order_keys: Sequence[int]) -> dict[int, str]:
+    """Return the merchant's id of each order."""
+    rows = conn.execute(_ORDER_IDS, {"keys": list(order_keys)})
+    return {row.order_key: row.order_id for row in rows}
+
+
+def find_refund_ids(conn: Connection, *, refund_keys: Sequence[int]) -> dict[int, str]:
+    """Return the merchant's id of each refund."""
+    rows = conn.execute(_REFUND_IDS, {"keys": list(refund_keys)})
+    return {row.refund_key: row.refund_id for row in rows}

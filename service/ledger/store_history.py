@@ -33,10 +33,12 @@ CREATE TEMPORARY TABLE IF NOT EXISTS ledger_history (
     tier text,
     available_at timestamptz,
     expires_at timestamptz,
-    UNIQUE NULLS NOT DISTINCT (order_key, refund_key),
-    CHECK (refund_key IS NOT NULL
-           OR (rule_points IS NOT NULL AND rule_per_minor IS NOT NULL AND multiplier_bp IS NOT NULL
-               AND available_at IS NOT NULL))
+    is_order boolean GENERATED ALWAYS AS (rule_points IS NOT NULL) STORED,
+    UNIQUE NULLS NOT DISTINCT (order_key, is_order, refund_key),
+    CHECK (CASE WHEN rule_points IS NOT NULL
+                THEN rule_per_minor IS NOT NULL AND multiplier_bp IS NOT NULL AND available_at IS NOT NULL
+                     AND refund_key IS NULL
+                ELSE available_at IS NULL END)
 ) ON COMMIT DROP;
 CREATE TEMPORARY TABLE IF NOT EXISTS ledger_history_orders (
     member_key bigint NOT NULL,
@@ -57,11 +59,25 @@ CREATE TEMPORARY TABLE IF NOT EXISTS ledger_history_orders (
 ) ON COMMIT DROP;
 CREATE TEMPORARY TABLE IF NOT EXISTS ledger_history_takes (
     order_key bigint NOT NULL,
-    refund_key bigint NOT NULL,
+    refund_key bigint NOT NULL,  -- 0: the cancellation
     occurred_at timestamptz NOT NULL,
     points bigint NOT NULL CHECK (points >= 0),
     is_new boolean NOT NULL,
     PRIMARY KEY (order_key, refund_key)
+) ON COMMIT DROP;
+CREATE TEMPORARY TABLE IF NOT EXISTS ledger_history_posted (
+    order_key bigint NOT NULL,
+    transaction_key bigint NOT NULL,
+    kind text NOT NULL,
+    refund_key bigint,
+    import_key bigint,
+    shortfall bigint NOT NULL,
+    rule jsonb,
+    occurred_at timestamptz NOT NULL,
+    from_account text,
+    to_account text,
+    points bigint,
+    lot_key bigint
 ) ON COMMIT DROP;
 CREATE TEMPORARY TABLE IF NOT EXISTS ledger_history_entries (
     transaction_key bigint NOT NULL,
@@ -89,50 +105,72 @@ INSERT INTO balances (member_key) SELECT DISTINCT member_key FROM ledger_history
 ON CONFLICT (member_key) DO NOTHING
 """)
 
-_READ_ORDERS = text("""
+_READ_POSTED = text("""
+INSERT INTO ledger_history_posted
+SELECT t.order_key, t.transaction_key, t.kind, t.refund_key, t.import_key, t.shortfall, t.rule, t.occurred_at,
+       p.from_account, p.to_account, p.points, p.lot_key
+FROM ledger_history h JOIN ledger_transactions t ON t.order_key = h.order_key
+LEFT JOIN postings p ON p.transaction_key = t.transaction_key
+WHERE h.is_order
+""")
+
+_READ_ORDERS = text(
+    """
+WITH known AS (
+    SELECT order_key, bool_or(kind = 'earn' AND import_key IS NULL) AS is_live,
+           (array_agg(rule ORDER BY transaction_key DESC) FILTER (WHERE rule IS NOT NULL))[1] AS rule
+    FROM ledger_history_posted GROUP BY order_key
+)
 INSERT INTO ledger_history_orders
 SELECT h.member_key, h.order_key, h.occurred_at, h.rule_points, h.rule_per_minor, h.multiplier_bp, r.rule,
        r.points, coalesce(l.available_at, h.available_at),
        CASE WHEN l.lot_key IS NULL THEN h.expires_at ELSE l.expires_at END,
        coalesce(l.lot_key, CASE WHEN r.points > 0 THEN nextval('lots_lot_key_seq') END),
-       l.lot_key IS NULL, e.transaction_key IS NULL,
-       e.transaction_key IS NOT NULL AND r.rule IS DISTINCT FROM (
-           SELECT t.rule FROM ledger_transactions t WHERE t.order_key = h.order_key AND t.rule IS NOT NULL
-           ORDER BY t.transaction_key DESC LIMIT 1),
-       e.transaction_key IS NOT NULL AND EXISTS (
-           SELECT FROM ledger_transactions t LEFT JOIN postings p USING (transaction_key)
-           WHERE t.order_key = h.order_key
-             AND (t.shortfall > 0 OR t.import_key IS NULL AND t.kind NOT IN ('release', 'expire')
-                  OR p.lot_key IS DISTINCT FROM l.lot_key AND p.points IS NOT NULL))
-       OR EXISTS (
-           SELECT FROM postings p JOIN ledger_transactions t USING (transaction_key)
-           WHERE p.lot_key = l.lot_key
-             AND (t.order_key IS DISTINCT FROM h.order_key OR p.from_account IN ('held', 'debt', 'redeemed')
-                  OR p.to_account IN ('held', 'debt', 'redeemed')))
+       l.lot_key IS NULL, k.rule IS NULL, k.rule IS NOT NULL AND k.rule <> r.rule, false
 FROM ledger_history h
 CROSS JOIN LATERAL (
     SELECT {points} AS points,
            jsonb_build_object('points', h.rule_points, 'per_minor', h.rule_per_minor,
                'multiplier_bp', h.multiplier_bp, 'tier', h.tier, 'eligible_minor', h.eligible_minor) AS rule
 ) r
-LEFT JOIN ledger_transactions e ON e.order_key = h.order_key AND e.kind = 'earn'
+LEFT JOIN known k ON k.order_key = h.order_key
 LEFT JOIN lots l ON l.order_key = h.order_key
-WHERE h.refund_key IS NULL AND (e.transaction_key IS NULL OR e.import_key IS NOT NULL)
-""".replace("{points}", _POINTS.format(rule="h")))
+WHERE h.is_order AND k.is_live IS NOT TRUE
+""".replace("{points}", _POINTS.format(rule="h"))
+)
 
-_READ_TAKES = text("""
+# Points of the order were drawn on by something else, or something else paid for its refunds.
+_MARK_ENTANGLED = text("""
+UPDATE ledger_history_orders o SET is_entangled = true
+FROM (
+    SELECT p.order_key FROM ledger_history_posted p JOIN ledger_history_orders o USING (order_key)
+    WHERE p.shortfall > 0 OR p.import_key IS NULL AND p.kind NOT IN ('release', 'expire')
+       OR p.points IS NOT NULL AND p.lot_key IS DISTINCT FROM o.lot_key
+    UNION
+    SELECT o.order_key FROM ledger_history_orders o JOIN postings p ON p.lot_key = o.lot_key
+    JOIN ledger_transactions t ON t.transaction_key = p.transaction_key
+    WHERE NOT o.is_new_lot
+      AND (t.order_key IS DISTINCT FROM o.order_key OR p.from_account IN ('held', 'debt', 'redeemed')
+           OR p.to_account IN ('held', 'debt', 'redeemed'))
+) e
+WHERE o.order_key = e.order_key
+""")
+
+_READ_TAKES = text(
+    """
 INSERT INTO ledger_history_takes
 SELECT order_key, refund_key, occurred_at,
        lag(left_points, 1, points) OVER earlier - left_points,
-       NOT EXISTS (SELECT FROM ledger_transactions t WHERE t.kind = 'reverse' AND t.order_key = s.order_key
-                   AND t.refund_key = s.refund_key)
+       NOT EXISTS (SELECT FROM ledger_history_posted p WHERE p.kind = 'reverse' AND p.order_key = s.order_key
+                   AND coalesce(p.refund_key, 0) = s.refund_key)
 FROM (
-    SELECT h.order_key, h.refund_key, h.occurred_at, o.points,
+    SELECT h.order_key, coalesce(h.refund_key, 0) AS refund_key, h.occurred_at, o.points,
            {points} AS left_points
-    FROM ledger_history h JOIN ledger_history_orders o USING (order_key) WHERE h.refund_key IS NOT NULL
+    FROM ledger_history h JOIN ledger_history_orders o USING (order_key) WHERE NOT h.is_order
 ) s
 WINDOW earlier AS (PARTITION BY order_key ORDER BY occurred_at, left_points DESC, refund_key)
-""".replace("{points}", _POINTS.format(rule="o")))
+""".replace("{points}", _POINTS.format(rule="o"))
+)
 
 _COMPARE = text("""
 WITH spans AS (
@@ -164,20 +202,17 @@ WITH spans AS (
            o.points - coalesce(while_pending, 0) - coalesce(while_available, 0), expired_at
     FROM spans o LEFT JOIN taken USING (order_key) WHERE expired_at <= :now
     UNION ALL
-    SELECT order_key, refund_key, from_account, 'reversed', points, occurred_at FROM takes
+    SELECT order_key, nullif(refund_key, 0), from_account, 'reversed', points, occurred_at FROM takes
 ), transfers AS (
-    SELECT t.order_key, t.refund_key, p.points, t.occurred_at, p.from_account, p.to_account,
-           CAST(:ladder AS text[]) AS ladder
-    FROM spans o JOIN ledger_transactions t ON t.order_key = o.order_key
-    JOIN postings p USING (transaction_key)
-), upwards AS (
-    SELECT *, array_position(ladder, from_account) < array_position(ladder, to_account) AS is_upward
-    FROM transfers
+    SELECT p.*, array_position(l.ladder, from_account) < array_position(l.ladder, to_account) AS is_upward
+    FROM spans o JOIN ledger_history_posted p USING (order_key),
+         LATERAL (SELECT CAST(:ladder AS text[]) AS ladder) l
+    WHERE p.points IS NOT NULL
 ), posted AS (
     SELECT order_key, refund_key, CASE WHEN is_upward THEN from_account ELSE to_account END AS from_account,
            CASE WHEN is_upward THEN to_account ELSE from_account END AS to_account,
            sum(CASE WHEN is_upward THEN points ELSE -points END) AS points, max(occurred_at) AS occurred_at
-    FROM upwards GROUP BY 1, 2, 3, 4
+    FROM transfers GROUP BY 1, 2, 3, 4
 ), compared AS (
     SELECT coalesce(d.order_key, p.order_key) AS order_key,
            coalesce(d.refund_key, p.refund_key) AS refund_key,
@@ -195,7 +230,8 @@ WITH spans AS (
                                  WHEN c.to_account = 'reversed' THEN t.is_new
                                  ELSE c.is_first END AS is_original
     FROM compared c JOIN spans o ON o.order_key = c.order_key
-    LEFT JOIN ledger_history_takes t ON t.order_key = c.order_key AND t.refund_key = c.refund_key
+    LEFT JOIN ledger_history_takes t ON t.order_key = c.order_key
+         AND t.refund_key = coalesce(c.refund_key, 0) AND c.to_account = 'reversed'
     WHERE c.points <> 0
        OR c.is_desired AND (c.from_account = 'issued' AND (o.is_new OR o.is_rule_new)
                             OR c.to_account = 'reversed' AND t.is_new)
@@ -279,14 +315,15 @@ SELECT o.member_key, o.order_key, o.lot_key, o.occurred_at, CAST(o.rule AS text)
                     WHERE transaction_key = t.transaction_key AND to_account = 'reversed') p ON true
                 WHERE t.order_key = o.order_key AND t.kind = 'reverse' AND t.import_key IS NULL
                   AND NOT EXISTS (SELECT FROM ledger_history_takes k
-                                  WHERE k.order_key = t.order_key AND k.refund_key = t.refund_key)), 0)
+                                  WHERE k.order_key = t.order_key
+                                    AND k.refund_key = coalesce(t.refund_key, 0))), 0)
             AS bigint) AS points
 FROM ledger_history_orders o WHERE o.is_entangled ORDER BY o.member_key, o.occurred_at, o.order_key
 """)
 
 _NEW_TAKES = text("""
-SELECT refund_key, occurred_at, points FROM ledger_history_takes WHERE order_key = :order_key AND is_new
-ORDER BY occurred_at, refund_key
+SELECT nullif(refund_key, 0) AS refund_key, occurred_at, points FROM ledger_history_takes
+WHERE order_key = :order_key AND is_new ORDER BY occurred_at, refund_key
 """)
 
 _INDEBTED = text("""
@@ -298,10 +335,11 @@ ORDER BY member_key
 _LOT_STATE = text("SELECT pending, available_at, expires_at FROM lots WHERE lot_key = :lot_key")
 
 # A temporary table has no statistics of its own accord, and 25,000 rows taken for 1,000 cost a bad join.
-_ANALYZE, _ANALYZE_ORDERS, _ANALYZE_TAKES = (
-    text("ANALYZE ledger_history"),
-    text("ANALYZE ledger_history_orders"),
-    text("ANALYZE ledger_history_takes"),
+_ANALYZE, _ANALYZE_POSTED, _ANALYZE_ORDERS, _ANALYZE_TAKES = (
+    text("ANALYZE ledger_history (order_key, refund_key)"),
+    text("ANALYZE ledger_history_posted (order_key, refund_key)"),
+    text("ANALYZE ledger_history_orders (order_key, lot_key)"),
+    text("ANALYZE ledger_history_takes (order_key, refund_key)"),
 )
 
 _COUNT = text(
@@ -309,7 +347,9 @@ _COUNT = text(
     "FROM ledger_history_entries GROUP BY kind"
 )
 
-_CLEAR_WORK = text("TRUNCATE ledger_history_orders, ledger_history_takes, ledger_history_entries")
+_CLEAR_WORK = text(
+    "TRUNCATE ledger_history_posted, ledger_history_orders, ledger_history_takes, ledger_history_entries"
+)
 _CLEAR = text("TRUNCATE ledger_history")
 
 
@@ -329,8 +369,11 @@ def lock_members(conn: Connection, *, now: datetime) -> Sequence[Row[Any]]:
 def post_differences(conn: Connection, *, now: datetime, import_key: int) -> Sequence[Row[Any]]:
     """Enter what the history lacks for orders whose lots nothing else has drawn on; counts by kind."""
     conn.execute(_CLEAR_WORK)
+    conn.execute(_READ_POSTED)
+    conn.execute(_ANALYZE_POSTED)
     conn.execute(_READ_ORDERS)
     conn.execute(_ANALYZE_ORDERS)
+    conn.execute(_MARK_ENTANGLED)
     conn.execute(_READ_TAKES)
     conn.execute(_ANALYZE_TAKES)
     conn.execute(_COMPARE, {"now": now, "ladder": LADDER})

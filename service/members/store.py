@@ -13,7 +13,8 @@ _FIND = text(
     "WHERE member_id = :member_id"
 )
 _FIND_PROFILE = text(
-    "SELECT m.*, s.store_id FROM members m LEFT JOIN stores s USING (store_key) WHERE m.member_id = :member_id"
+    "SELECT m.*, s.store_id FROM members m LEFT JOIN stores s USING (store_key) WHERE m.member_id = "
+    ":member_id"
 )
 _LIST = text(
     "SELECT member_key, member_id, joined_at, locale, consent_profiling FROM members "

@@ -110,9 +110,7 @@ def get_card(
             "available": points.available,
             "pending": points.pending,
             "held": points.held,
-            "expiring": [
-                {"points": lot.points, "on": lot.on} for lot in points.expiring[:_SHOWN_EXPIRIES]
-            ],
+            "expiring": [{"points": lot.points, "on": lot.on} for lot in points.expiring[:_SHOWN_EXPIRIES]],
             "value": to_text(points.value_minor, currency=programme.currency),
         },
         "explanation": standing["explanation"],

@@ -93,7 +93,10 @@ def verify_token(
     if version != _VERSION or fields is None:
         raise TokenForged
     secret = keys.secrets.get(fields[4])
-    if secret is None or not hmac.compare_digest(_mac(secret, payload), mac):
+    # As bytes: a comparison of texts refuses what is not ASCII instead of telling it apart.
+    if secret is None or not hmac.compare_digest(
+        _mac(secret, payload).encode(), mac.encode("utf-8", "surrogatepass")
+    ):
         raise TokenForged
     if not hmac.compare_digest(fields[1], _member_mark(secret, member_id)):
         raise TokenForeign

@@ -23,12 +23,6 @@ class NothingToLearn(Unavailable):
     code = "nothing-to-learn"
 
 
-class UnknownItem(NotFound):
-    """There is no such item."""
-
-    code = "unknown-item"
-
-
 class DecisionNotFound(NotFound):
     """No recommendation was given under this id."""
 

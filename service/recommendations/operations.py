@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row
 from sqlalchemy.exc import DBAPIError
 
 from recommender.serving import Recommendation
+from service.catalogue.errors import UnknownItem
 from service.experiments import operations as experiments
 from service.kit.clock import local_day
 from service.kit.ids import new_uuid
@@ -26,7 +27,6 @@ from service.recommendations.annotation import (
 )
 from service.recommendations.attribution import sign_token
 from service.recommendations.decisions import ID_PREFIX, build_decision, get_decision
-from service.recommendations.errors import UnknownItem
 from service.recommendations.ranking import (
     BASELINE,
     DEFAULT_LIMIT,
@@ -118,7 +118,9 @@ def _answer(
     try:
         opening = store.find_opening(conn, member_id=asked.member_id or "", context_sku=asked.context_sku)
         subject, newly = _enrol(conn, opening, asked, now)
-    except DBAPIError:
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise
         log.exception("no assignment could be read; serving the baseline")
         return _answer_unrecorded(serving, Question(asked, Taken(), today), now)
     if policy == RELATED and opening.context_names is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -45,19 +45,24 @@ class Registered:
 
     def to_json(self) -> dict[str, Any]:
         """Return everything known of the model, JSON-able: data span, counts, settings and figures."""
+        first_day = self.manifest.get("trained_from")
+        since = None if first_day is None else date(1970, 1, 1) + timedelta(days=first_day)
         return {
             **self.summary(),
+            "trained_from": None if since is None else since.isoformat(),
             "seed": self.manifest.get("seed"),
-            "counts": self.manifest.get("counts"),
-            "parameters": self.manifest.get("parameters"),
-            "metrics": self.manifest.get("metrics"),
-            "libraries": self.manifest.get("libraries"),
+            "counts": self.manifest.get("counts", {}),
+            "parameters": self.manifest.get("parameters", {}),
+            "metrics": self.manifest.get("metrics", {}),
+            "libraries": self.manifest.get("libraries", {}),
         }
 
 
-def list_models(conn: Connection) -> list[Registered]:
-    """Return every registered model, the newest first."""
-    return [_read(row) for row in store.list_models(conn)]
+def list_models(
+    conn: Connection, *, before: tuple[datetime, str] | None = None, limit: int | None = None
+) -> list[Registered]:
+    """Return the registered models, the newest first; `before` is (creation, version) of the last seen."""
+    return [_read(row) for row in store.list_models(conn, before=before, limit=limit)]
 
 
 def get_model(conn: Connection, *, version: str) -> Registered:

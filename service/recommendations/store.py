@@ -146,7 +146,11 @@ _MODELS = (
     "SELECT version, status, location, content_hash, manifest, trained_through, created_at, promoted_at, "
     "decision FROM recommender_models "
 )
-_LIST_MODELS = text(_MODELS + "ORDER BY created_at DESC, version DESC")
+_LIST_MODELS = text(
+    _MODELS + "WHERE CAST(:created_before AS timestamptz) IS NULL "
+    "OR (created_at, version) < (CAST(:created_before AS timestamptz), :version_before) "
+    "ORDER BY created_at DESC, version DESC LIMIT :limit"
+)
 _FIND_MODEL = text(_MODELS + "WHERE version = :version")
 _FORMER_MODELS = text(
     _MODELS + "WHERE promoted_at IS NOT NULL AND status = 'retired' ORDER BY promoted_at DESC LIMIT 3"
@@ -202,9 +206,13 @@ def find_skus(conn: Connection, *, item_keys: Sequence[int]) -> dict[int, str]:
     return {row.item_key: row.sku for row in conn.execute(_SKUS, {"item_keys": list(item_keys)})}
 
 
-def list_models(conn: Connection) -> Sequence[Row[Any]]:
-    """Return the register, newest first."""
-    return conn.execute(_LIST_MODELS).all()
+def list_models(
+    conn: Connection, *, before: tuple[datetime, str] | None, limit: int | None
+) -> Sequence[Row[Any]]:
+    """Return the register, newest first, from before a (creation, version) on; no limit is all."""
+    created, version = before or (None, None)
+    parameters = {"created_before": created, "version_before": version, "limit": limit}
+    return conn.execute(_LIST_MODELS, parameters).all()
 
 
 def find_model(conn: Connection, *, version: str) -> Row[Any] | None:

@@ -16,7 +16,6 @@ from sqlalchemy import (
     Connection,
     Date,
     Integer,
-    Row,
     Select,
     Text,
     and_,
@@ -24,7 +23,6 @@ from sqlalchemy import (
     cast,
     func,
     literal,
-    null,
     select,
     text,
     union,
@@ -36,20 +34,20 @@ from service.activity.readable import line_rows, order_rows, return_rows, undone
 from service.catalogue.readable import item_rows
 from service.members.readable import member_rows
 
-ROW = np.dtype(
-    [
-        ("fields", ">i2"),
-        ("member_size", ">i4"),
-        ("member_key", ">i8"),
-        ("item_size", ">i4"),
-        ("item_key", ">i8"),
-        ("day_size", ">i4"),
-        ("day", ">i4"),
-        ("quantity_size", ">i4"),
-        ("quantity", ">i4"),
+
+def _row(**columns: str) -> np.dtype[np.void]:
+    """Return a row of PostgreSQL's binary COPY: a count of fields, then each after its length."""
+    parts = [
+        (part, kind)
+        for name, code in columns.items()
+        for part, kind in ((f"{name}_size", ">i4"), (name, code))
     ]
-)
-"""A row of PostgreSQL's binary COPY: two bigints and two integers, each after its length."""
+    return np.dtype([("fields", ">i2"), *parts])
+
+
+UNTOUCHED_ROW = _row(member_key=">i8", item_key=">i8", day=">i4", quantity=">i4")
+TOUCHED_ROW = _row(member_key=">i8", item_key=">i8", day=">i4", quantity=">i4", order_key=">i8", bought="?")
+"""As the untouched, with the order (0: the refund names none) and whether it is a purchase or a return."""
 
 _HEADER_BYTES = 19
 _SIGNATURE = b"PGCOPY\n\xff\r\n\x00"
@@ -99,31 +97,30 @@ _UNTOUCHED = (
     .select_from(_ordered)
     .where(~_touched(order_rows.c.member_key, line_rows.c.item_key))
 )
-_TOUCHED: Select[Any] = select(
-    union_all(
-        select(
-            literal(True).label("bought"),
-            order_rows.c.member_key,
-            line_rows.c.item_key,
-            _day_number(order_rows.c.placed_at).label("day"),
-            line_rows.c.quantity,
-            order_rows.c.order_key,
-        )
-        .select_from(_ordered)
-        .where(
-            _touched(order_rows.c.member_key, line_rows.c.item_key),
-            order_rows.c.order_key.not_in(select(_undone.c.order_key)),
-        ),
-        select(
-            literal(False),
-            return_rows.c.member_key,
-            return_rows.c.item_key,
-            _day_number(return_rows.c.refunded_at),
-            return_rows.c.quantity,
-            cast(func.coalesce(return_rows.c.order_key, null()), BigInteger),
-        ),
-    ).subquery("touched")
-).order_by(text("member_key, item_key"))
+_touched_rows = union_all(
+    select(
+        order_rows.c.member_key,
+        line_rows.c.item_key,
+        _day_number(order_rows.c.placed_at).label("day"),
+        line_rows.c.quantity,
+        order_rows.c.order_key,
+        literal(True).label("bought"),
+    )
+    .select_from(_ordered)
+    .where(
+        _touched(order_rows.c.member_key, line_rows.c.item_key),
+        order_rows.c.order_key.not_in(select(_undone.c.order_key)),
+    ),
+    select(
+        return_rows.c.member_key,
+        return_rows.c.item_key,
+        _day_number(return_rows.c.refunded_at),
+        return_rows.c.quantity,
+        func.coalesce(return_rows.c.order_key, 0),
+        literal(False),
+    ),
+).subquery("touched_rows")
+_TOUCHED = select(_touched_rows).order_by(_touched_rows.c.member_key, _touched_rows.c.item_key)
 _COUNT = text("SELECT count(*) FROM order_lines")
 _MEMBER_IDS: Select[Any] = select(member_rows.c.member_key, member_rows.c.member_id)
 _SKUS: Select[Any] = select(item_rows.c.item_key, item_rows.c.sku)
@@ -151,22 +148,33 @@ def _write_out(query: Any) -> str:
 
 
 def copy_untouched(conn: Connection, *, timezone: str) -> Iterator[NDArray[np.void]]:
-    """Yield blocks of `ROW` for the lines of which nothing was given back.
+    """Yield blocks of `UNTOUCHED_ROW`: the lines of which nothing was given back."""
+    yield from _copy(conn, _UNTOUCHED.params(timezone=timezone), UNTOUCHED_ROW)
 
-    Raises:
-        ValueError: the server sent something that is not such rows.
+
+def copy_touched(conn: Connection, *, timezone: str) -> Iterator[NDArray[np.void]]:
+    """Yield blocks of `TOUCHED_ROW` by member and item: where something was given back.
+
+    Orders undone as a whole are left out.
     """
-    query = _write_out(_UNTOUCHED.params(timezone=timezone))
+    yield from _copy(conn, _TOUCHED.params(timezone=timezone), TOUCHED_ROW)
+
+
+def _copy(conn: Connection, query: Any, row: np.dtype[np.void]) -> Iterator[NDArray[np.void]]:
     driver: Any = conn.connection.driver_connection
     with (
         driver.cursor() as cursor,
-        cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT BINARY)") as copy,
+        cursor.copy(f"COPY ({_write_out(query)}) TO STDOUT (FORMAT BINARY)") as copy,
     ):
-        yield from _cut_rows(bytes(block) for block in copy)
+        yield from cut_rows((bytes(block) for block in copy), row)
 
 
-def _cut_rows(blocks: Iterator[bytes]) -> Iterator[NDArray[np.void]]:
-    """Cut a binary COPY into arrays of whole rows, about a megabyte each."""
+def cut_rows(blocks: Iterator[bytes], row: np.dtype[np.void]) -> Iterator[NDArray[np.void]]:
+    """Cut a binary COPY of rows that are all of one width into arrays, about a megabyte each.
+
+    Raises:
+        ValueError: this is no such copy, or it breaks off.
+    """
     rest, header = b"", True
     pending: list[bytes] = []
     size = 0
@@ -174,33 +182,26 @@ def _cut_rows(blocks: Iterator[bytes]) -> Iterator[NDArray[np.void]]:
         pending.append(block)
         size += len(block)
         if size >= 1 << 20:
-            rest, rows = _whole_rows(b"".join([rest, *pending]), header=header)
+            rest, rows = _whole_rows(b"".join([rest, *pending]), row, header=header)
             pending, size, header = [], 0, False
             yield rows
-    rest, rows = _whole_rows(b"".join([rest, *pending]), header=header)
+    rest, rows = _whole_rows(b"".join([rest, *pending]), row, header=header)
     yield rows
     if rest != b"\xff\xff":
         raise ValueError("the copy did not end as it should")
 
 
-def _whole_rows(raw: bytes, *, header: bool) -> tuple[bytes, NDArray[np.void]]:
+def _whole_rows(raw: bytes, row: np.dtype[np.void], *, header: bool) -> tuple[bytes, NDArray[np.void]]:
     if header:
         if not raw.startswith(_SIGNATURE):
             raise ValueError("not a binary copy")
         raw = raw[_HEADER_BYTES:]
-    count = len(raw) // ROW.itemsize
-    rows = np.frombuffer(raw, dtype=ROW, count=count)
-    if count and not (rows["fields"] == 4).all():
+    count = len(raw) // row.itemsize
+    rows = np.frombuffer(raw, dtype=row, count=count)
+    # Any other width shows as another number of fields in the rows after it.
+    if not np.all(rows["fields"] == len(row.names or ()) // 2):
         raise ValueError("rows of another width")
-    return raw[count * ROW.itemsize :], rows
-
-
-def stream_touched(conn: Connection, *, timezone: str) -> Iterator[Row[Any]]:
-    """Yield (bought, member_key, item_key, day, quantity, order_key) where something was given back.
-
-    Sorted by member and item; orders undone as a whole are left out.
-    """
-    yield from conn.execute(_TOUCHED, {"timezone": timezone}, execution_options={"yield_per": 10_000})
+    return raw[count * row.itemsize :], rows
 
 
 def map_member_ids(conn: Connection) -> dict[int, str]:

@@ -6,7 +6,7 @@ Imported by the command line and the worker only: it brings in the libraries tha
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import count, groupby
@@ -32,7 +32,7 @@ from service.recommendations.rules import Bought, Returned, net_purchases
 Report = Callable[[str, int, int | None], None]
 
 # Evaluation is paired by member: beyond this many it costs more than it tells.
-_EVALUATED_MEMBERS = 2_000
+_EVALUATED_MEMBERS = 1_000
 _HORIZON_DAYS = 28
 _ORIGINS = 3
 _EPOCH = date(1970, 1, 1)
@@ -123,32 +123,28 @@ def read_interactions(conn: Connection, *, timezone: str, progress: Report | Non
         columns.add(rows["member_key"], rows["item_key"], rows["day"], rows["quantity"])
         read += len(rows)
         tell("read", read, total)
-    columns.add(*_net_touched(conn, timezone))
+    _net_touched(conn, columns, timezone)
     tell("read", total, total)
     return _to_interactions(conn, columns)
 
 
-def _net_touched(conn: Connection, timezone: str) -> tuple[list[int], list[int], list[int], list[int]]:
-    """Net the pairs of member and item of which something was given back, as columns."""
-    member_keys: list[int] = []
-    item_keys: list[int] = []
-    days: list[int] = []
-    quantities: list[int] = []
-    rows: Iterator[Any] = store_training.stream_touched(conn, timezone=timezone)
-    for (member_key, item_key), lines in groupby(rows, key=lambda row: (row.member_key, row.item_key)):
+def _net_touched(conn: Connection, columns: _Columns, timezone: str) -> None:
+    """Net the pairs of member and item of which something was given back, and add what is left."""
+    blocks = list(store_training.copy_touched(conn, timezone=timezone))
+    names = ("member_key", "item_key", "day", "quantity", "order_key", "bought")
+    table = {name: np.concatenate([block[name] for block in blocks]) for name in names}
+    rows = zip(*(table[name].tolist() for name in names), strict=True)
+    left: list[tuple[int, int, int, int]] = []
+    for (member_key, item_key), pair in groupby(rows, key=lambda row: row[:2]):
         bought: list[Bought] = []
         returned: list[Returned] = []
-        for line in lines:
-            if line.bought:
-                bought.append(Bought("", line.day, line.quantity, line.order_key))
+        for _, _, day, quantity, order_key, is_purchase in pair:
+            if is_purchase:
+                bought.append(Bought("", day, quantity, order_key))
             else:
-                returned.append(Returned("", line.day, line.quantity, line.order_key))
-        for purchase in net_purchases(bought, returned):
-            member_keys.append(member_key)
-            item_keys.append(item_key)
-            days.append(purchase.day)
-            quantities.append(purchase.quantity)
-    return member_keys, item_keys, days, quantities
+                returned.append(Returned("", day, quantity, order_key or None))
+        left += [(member_key, item_key, day, pieces) for _, day, pieces in net_purchases(bought, returned)]
+    columns.add(*np.array(left, np.int64).reshape(-1, 4).T)
 
 
 def _to_interactions(conn: Connection, columns: _Columns) -> Interactions:

@@ -186,6 +186,16 @@ class MemberFold:
         """The rank held now."""
         return self._span.rank
 
+    @property
+    def at_risk(self) -> bool:
+        """Whether the grace before a fall was running on the last day rated."""
+        return self._at_risk
+
+    @property
+    def last_day(self) -> date:
+        """The last day rated."""
+        return date.fromordinal(self._day)
+
     def day_of(self, moment: datetime) -> int:
         """Return the programme's day of a moment, as an ordinal."""
         return moment.astimezone(self._zone).toordinal()

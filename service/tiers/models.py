@@ -48,7 +48,9 @@ tier_changes = Table(
     Column("refund_key", BigInteger),
     Column("superseded_at", DateTime(timezone=True)),
     Column("import_key", BigInteger),
-    Index("ix_tier_changes_spans", "member_key", "effective_at", postgresql_where=text("superseded_at IS NULL")),
+    Index(
+        "ix_tier_changes_spans", "member_key", "effective_at", postgresql_where=text("superseded_at IS NULL")
+    ),
     Index(None, "member_key", "recorded_at"),
     CheckConstraint(
         "cause IN ('order', 'refund', 'roll_off', 'rule_change', 'manual', 'late_fact', 'import', 'merge', "

@@ -69,9 +69,19 @@ class Tier:
         given = [benefit.multiplier_bp for benefit in self.benefits if benefit.multiplier_bp is not None]
         return given[0] if given else PAR_BP
 
-    def staying(self) -> Condition | None:
-        """Return the condition under which a member stays."""
-        return self.keep if self.keep is not None else self.enter
+    def held(self) -> HeldTier:
+        """Return what other rooms need of this tier."""
+        return HeldTier(self.code, self.rank, self.names, self.multiplier_bp)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldTier:
+    """A tier as others need it: code, rank, name per locale, points multiplier in basis points."""
+
+    code: str
+    rank: int
+    name: Mapping[str, str]
+    multiplier_bp: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,9 @@ def get_active_ruleset(conn: Connection) -> RuleSet:
         NoActiveRuleset: none has been published.
     """
     row = store.find_active_version(conn)
-    return recall_ruleset(conn, version=None if row is None else row.version, stamp=row.stamp if row else None)
+    return recall_ruleset(
+        conn, version=None if row is None else row.version, stamp=row.stamp if row else None
+    )
 
 
 def recall_ruleset(conn: Connection, *, version: int | None, stamp: str | None) -> RuleSet:

@@ -243,7 +243,7 @@ def standing_json(standing: Standing, *, locale: str) -> dict[str, object]:
         "name": standing.tier.names[locale],
         "rank": standing.tier.rank,
         "benefits": [
-            {"kind": benefit.kind, "multiplier_bp": benefit.multiplier_bp, "text": benefit.text[locale]}
+            {"kind": benefit.kind, "value": benefit.multiplier_bp, "text": benefit.text[locale]}
             for benefit in standing.tier.benefits
         ],
         "since": format_time(standing.since),

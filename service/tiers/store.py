@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Row, bindparam, select, text
@@ -13,28 +13,33 @@ from service.kit.db import dumps
 from service.tiers.models import tier_changes
 
 # `xmin` names the transaction that wrote the row: it tells one published version from any other.
-_ACTIVE = (
+_FIND_ACTIVE = text(
     "SELECT version, CAST(xmin AS text) AS stamp FROM tier_rulesets WHERE state = 'active' "
     "ORDER BY version DESC LIMIT 1"
 )
-_FIND_ACTIVE = text(_ACTIVE)
 _DEFINITION = text("SELECT definition FROM tier_rulesets WHERE version = :version")
 _ADD_FIRST_RULESET = text(
     """
     INSERT INTO tier_rulesets (version, state, definition, effective_from, created_at, published_at,
         published_by, reason)
-    SELECT 1, 'active', CAST(:definition AS jsonb), :now, :now, :now, 'tidemark', 'defaults of the first start'
+    SELECT 1, 'active', CAST(:definition AS jsonb), :now, :now, :now, 'tidemark',
+        'defaults of the first start'
     WHERE NOT EXISTS (SELECT FROM tier_rulesets)
     ON CONFLICT (version) DO NOTHING
     """
 )
-_STATE = (
-    "SELECT s.member_key, s.tier, s.rank, s.since, s.unqualified_since, s.carrier_order_key, s.through, "
-    "s.next_review_on, r.version, r.stamp "
-    f"FROM tier_states s LEFT JOIN LATERAL ({_ACTIVE}) r ON true WHERE s.member_key = :member_key"
+_FIND_STATE = text(
+    """
+    SELECT s.member_key, s.tier, s.rank, s.since, s.unqualified_since, s.carrier_order_key, s.through,
+        s.next_review_on, r.version, r.stamp
+    FROM tier_states s LEFT JOIN LATERAL (
+        SELECT version, CAST(xmin AS text) AS stamp FROM tier_rulesets WHERE state = 'active'
+        ORDER BY version DESC LIMIT 1
+    ) r ON true
+    WHERE s.member_key = :member_key
+    """
 )
-_FIND_STATE = text(_STATE)
-_LOCK_STATE = text(f"{_STATE} FOR NO KEY UPDATE OF s")
+_LOCK_STATE = text(f"{_FIND_STATE.text} FOR NO KEY UPDATE OF s")
 _ADD_STATE = text(
     """
     INSERT INTO tier_states (member_key, tier, rank, since, ruleset_version, unqualified_since,
@@ -126,7 +131,7 @@ def update_state(conn: Connection, *, values: Mapping[str, object]) -> None:
 def add_changes(conn: Connection, *, rows: Sequence[Mapping[str, object]]) -> None:
     """Append to the log, in the order given."""
     for row in rows:
-        conn.execute(_ADD_CHANGE, row)
+        conn.execute(_ADD_CHANGE, {**row, "metrics": dumps(row["metrics"])})
 
 
 def list_standing_changes(conn: Connection, *, member_keys: Sequence[int]) -> Sequence[Row[Any]]:
@@ -161,17 +166,3 @@ def find_refund_ids(conn: Connection, *, refund_keys: Sequence[int]) -> dict[int
 def list_changes_until(conn: Connection, *, member_key: int, at: datetime) -> Sequence[Row[Any]]:
     """Return the last changes in effect at a moment, the latest first."""
     return conn.execute(_AROUND, {"member_key": member_key, "at": at}).all()
-
-
-def state_values(row: Row[Any]) -> tuple[str, int, datetime, int, date | None, int | None, datetime, date | None]:
-    """Return what of a stored state a rating may change."""
-    return (
-        row.tier,
-        row.rank,
-        row.since,
-        row.ruleset_version,
-        row.unqualified_since,
-        row.carrier_order_key,
-        row.through,
-        row.next_review_on,
-    )

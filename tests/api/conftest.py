@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from service.kit.auth import ROLES, Role, create_key
 from service.kit.db import transaction
 from service.kit.settings import Settings
 from service.startup import make_ready
-
 
 
 class Client:
@@ -86,13 +85,13 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def client(engine: Engine, settings: Settings) -> Iterator[Client]:
+def client(engine: Engine, settings: Settings) -> Client:
     """A client on a started, empty programme in TWD, Asia/Taipei, with a key of every role."""
     now = datetime.now(UTC)
     make_ready(engine, settings, now=now)
     with transaction(engine) as conn:
         keys = {role: create_key(conn, role=role, label="test", now=now) for role in ROLES}
-    yield Client(create_app(settings, engine), engine, keys)
+    return Client(create_app(settings, engine), engine, keys)
 
 
 def enrol(client: Client, member_id: str = "m1", **fields: Any) -> None:
@@ -101,7 +100,9 @@ def enrol(client: Client, member_id: str = "m1", **fields: Any) -> None:
     assert response.status_code in {200, 201}, response.data
 
 
-def an_order(order_id: str = "o1", member_id: str = "m1", amount: str = "1000", **fields: Any) -> dict[str, Any]:
+def an_order(
+    order_id: str = "o1", member_id: str = "m1", amount: str = "1000", **fields: Any
+) -> dict[str, Any]:
     """Return the body of a plain order."""
     return {
         "order_id": order_id,

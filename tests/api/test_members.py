@@ -50,7 +50,8 @@ def test_names_and_contacts_are_sealed_in_the_database(client: Client) -> None:
     client.put("/v1/members/m1", json=FULL)
     with client.engine.connect() as conn:
         row = conn.execute(text("SELECT CAST(m AS text) FROM members m")).scalar_one()
-        outbox = conn.execute(text("SELECT COALESCE(string_agg(CAST(o AS text), ''), '') FROM outbox o")).scalar_one()
+        told = text("SELECT COALESCE(string_agg(CAST(o AS text), ''), '') FROM outbox o")
+        outbox = conn.execute(told).scalar_one()
     for secret in ("林美玲", "Mei.Lin", "900 000", "1990-02-28"):
         assert secret not in row
         assert secret not in outbox
@@ -106,7 +107,7 @@ def test_the_card_shows_tier_progress_points_and_measurement_in_the_callers_lang
     enrol(client)
     placed = (datetime.now(UTC) - timedelta(days=30)).isoformat()
     client.post("/v1/orders", json=an_order(amount="3000", placed_at=placed))
-    card = client.get("/v1/members/m1/card", role="storefront").json or {}
+    card = client.get("/v1/members/m1/card").json or {}
     assert card["points"]["available"] == 100
     assert card["tier"]["tier"] == "member"
     assert card["progress"]["to_rise"]["tier"] == "silver"
@@ -133,7 +134,16 @@ def test_the_card_of_an_unknown_member_is_not_found(client: Client) -> None:
 
 
 def _fingerprint(client: Client) -> dict[str, int]:
-    tables = ("assignments", "exposures", "tier_changes", "tier_states", "postings", "balances", "outbox", "lots")
+    tables = (
+        "assignments",
+        "exposures",
+        "tier_changes",
+        "tier_states",
+        "postings",
+        "balances",
+        "outbox",
+        "lots",
+    )
     with client.engine.connect() as conn:
         return {
             table: conn.execute(
@@ -141,3 +151,11 @@ def _fingerprint(client: Client) -> dict[str, int]:
             ).scalar_one()
             for table in tables
         }
+
+
+def test_a_publishable_key_reads_no_member_until_it_comes_with_a_members_token(client: Client) -> None:
+    enrol(client)
+    for path in ("", "/card", "/tier", "/points", "/recommendations"):
+        assert client.get(f"/v1/members/m1{path}", role="storefront").status_code == 403
+    assert client.post("/v1/events", json={"events": []}, role="storefront").status_code == 403
+    assert client.get("/v1/items/none", role="storefront").status_code == 404

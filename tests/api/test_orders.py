@@ -163,7 +163,7 @@ def test_a_cancelled_order_counts_for_nothing(client: Client) -> None:
 
 
 def test_an_order_raises_the_tier_and_the_refund_of_it_undoes_the_rise(client: Client) -> None:
-    enrol(client)
+    enrol(client, joined_at=ago(days=30))
     client.post("/v1/orders", json=an_order("o1", amount="1000", placed_at=ago(days=20)))
     rise = client.post("/v1/orders", json=an_order("o2", amount="9000", placed_at=ago(days=10))).json or {}
     assert (rise["tier"]["before"]["tier"], rise["tier"]["after"]["tier"]) == ("member", "silver")
@@ -189,7 +189,7 @@ def test_an_order_that_comes_late_is_rated_where_it_belongs(client: Client) -> N
     client.post("/v1/orders", json=an_order("o2", amount="3000", placed_at=ago(days=10)))
     client.post("/v1/orders", json=an_order("o1", amount="3000", placed_at=ago(days=40)))
     changes = (client.get("/v1/members/m1/tier/changes").json or {})["data"]
-    assert changes[0]["to"]["tier"] == "silver"
+    assert changes[0]["to"] == "silver"
     assert changes[0]["cause"] == "late_fact"
 
 
@@ -281,7 +281,9 @@ def test_unknown_query_parameters_are_refused(client: Client) -> None:
 def test_no_key_and_a_wrong_role_are_refused(client: Client) -> None:
     assert client.post("/v1/orders", json=an_order(), role=None).status_code == 401
     assert client.post("/v1/orders", json=an_order(), role="marketing").status_code == 403
-    wrong = client.post("/v1/orders", json=an_order(), role=None, headers={"Authorization": "Bearer nonsense"})
+    wrong = client.post(
+        "/v1/orders", json=an_order(), role=None, headers={"Authorization": "Bearer nonsense"}
+    )
     assert wrong.status_code == 401
 
 

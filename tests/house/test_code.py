@@ -128,7 +128,7 @@ def test_only_the_wiring_and_the_migrations_see_every_shelf() -> None:
         source.path
         for source in list_sources()
         if "service.shelves" in source.list_imports()
-        and not source.path.startswith(("migrations/", "tests/", "service/shelves"))
+        and not source.path.startswith(("migrations/", "tests/", "benchmarks/", "service/shelves"))
     ]
     assert not found
 

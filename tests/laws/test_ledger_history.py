@@ -55,7 +55,7 @@ def with_refunds(order: PastOrder, refunds: list[tuple[int, int]]) -> PastOrder:
     return replace(order, refunds=tuple(listed))
 
 
-def without_some_refunds(order: PastOrder, keep: set[int]) -> PastOrder:
+def without_some_refunds(order: PastOrder, keep: set[int | None]) -> PastOrder:
     """Return the order as it was known when only the refunds `keep` had come."""
     before, amounts = order.minor, []
     for key, at, left in order.refunds:

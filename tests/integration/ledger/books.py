@@ -66,7 +66,7 @@ class Books:
     def take_back(
         self,
         order: int,
-        refund: int,
+        refund: int | None,
         left: int,
         *,
         at: float = 0,

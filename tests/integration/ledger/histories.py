@@ -19,12 +19,13 @@ _STAGE = text(
 
 @dataclass(frozen=True)
 class PastOrder:
-    """An order as an importer knows it; days after START. `refunds` are (key, day, minor units left)."""
+    """An order as an importer knows it; days after START. `refunds` are (key, day, minor units left);
+    the key None is the cancellation."""
 
     order: int
     minor: int
     at: float = 0
-    refunds: tuple[tuple[int, float, int], ...] = ()
+    refunds: tuple[tuple[int | None, float, int], ...] = ()
     member: int = 1
     pending_days: float = 7
     expires: float | None = None

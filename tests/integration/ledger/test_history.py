@@ -175,6 +175,19 @@ def test_a_refund_after_the_expiry_leaves_the_balance_alone(conn: Connection) ->
     assert books.read(at=NOW).lifetime_earned == 50
 
 
+def test_a_cancellation_is_posted_and_corrected_like_a_refund(conn: Connection) -> None:
+    cancelled = PastOrder(1, 10_000, refunds=((5, 2, 8_000), (None, 3, 0)))
+    post(conn, [cancelled, PastOrder(2, 5_000)], now=20)
+    books = Books(conn)
+    assert books.figures(at=20) == (50, 0, 0)
+    assert ledger.get_taken_back(conn, member_key=1, refund_key=None, order_key=1).points == 80
+    assert post(conn, [cancelled], now=20, import_key=2) == ledger.HistoryPosted(0, 0)
+    books.take_back(2, None, 0, at=21)
+    known = PastOrder(2, 5_000, refunds=((None, 21, 0),))
+    assert post(conn, [known], now=22, import_key=3) == ledger.HistoryPosted(0, 0)
+    assert books.figures(at=22) == (0, 0, 0)
+
+
 def test_dates_of_an_existing_lot_are_not_rewritten_by_a_later_run(conn: Connection) -> None:
     post(conn, [PastOrder(1, 10_000)], now=20)
     assert post(conn, [PastOrder(1, 10_000, expires=10)], now=21, import_key=2) == ledger.HistoryPosted(0, 0)

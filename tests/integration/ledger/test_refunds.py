@@ -160,3 +160,44 @@ def test_cancelled_then_completed_again_takes_only_what_is_gone(conn: Connection
     books.take_back(1, 1, 5_000, at=1)
     assert books.take_back(1, 2, 8_000, at=2) == ledger.TakenBack(0, 0)
     assert books.figures(at=2) == (0, 50, 0)
+
+
+def test_a_cancellation_takes_once_beside_the_refunds_before_it(conn: Connection) -> None:
+    books = Books(conn)
+    books.earn(1, 10_000)
+    assert books.take_back(1, 1, 7_000, at=1) == ledger.TakenBack(30, 0)
+    assert books.take_back(1, None, 0, at=2) == ledger.TakenBack(70, 0)
+    assert books.take_back(1, None, 0, at=3) == ledger.TakenBack(70, 0)
+    assert books.kinds() == ["earn", "reverse", "reverse"]
+    assert books.figures(at=3) == (0, 0, 0)
+
+
+def test_what_a_refund_or_a_cancellation_took_back_can_be_asked_for_later(conn: Connection) -> None:
+    books = Books(conn)
+    books.earn(1, 10_000, pending_days=0)
+    books.earn(2, 5_000, pending_days=0)
+    books.adjust(-60)
+    books.take_back(1, 7, 0)
+    books.take_back(2, 7, 0)
+    books.earn(3, 1_000)
+    books.take_back(3, None, 0)
+    assert ledger.get_taken_back(conn, member_key=1, refund_key=7) == ledger.TakenBack(90, 60)
+    assert ledger.get_taken_back(conn, member_key=1, refund_key=8) == ledger.TakenBack(0, 0)
+    cancelled = ledger.get_taken_back(conn, member_key=1, refund_key=None, order_key=3)
+    assert cancelled == ledger.TakenBack(10, 0)
+
+
+def test_an_order_tells_what_its_points_came_to_and_by_which_rule(conn: Connection) -> None:
+    rule = ledger.EarningRule(points=1, per_minor=100, multiplier_bp=15_000, tier="gold")
+    books = Books(conn, rule=rule)
+    books.earn(1, 10_000)
+    books.take_back(1, 1, 6_000, at=1)
+    books.lock(at=30)
+    assert ledger.get_order_points(conn, member_key=1, order_key=1) == ledger.OrderPoints(
+        rule=rule, eligible_minor=10_000, earned=150, reversed=60, available_at=books.when(7)
+    )
+    books.earn(2, 0)
+    nothing = ledger.get_order_points(conn, member_key=1, order_key=2)
+    assert nothing is not None
+    assert (nothing.earned, nothing.available_at) == (0, None)
+    assert ledger.get_order_points(conn, member_key=1, order_key=3) is None

@@ -70,7 +70,7 @@ def test_answers_and_training_see_the_same_purchases(conn: Connection, shop: Sho
     _add_givings_back(shop)
     trained_on = _rows(read_interactions(conn, timezone="Asia/Taipei"))
     for member_id in ("returner", "keeper", "member-003"):
-        key = operations.store.find_opening(conn, member_id=member_id, context_sku=None).member_key
+        key = store.find_opening(conn, member_id=member_id, context_sku=None).member_key
         taken = read_taken(conn, member_key=key, timezone="Asia/Taipei", locale="en")
         summed: dict[tuple[str, str, int], float] = {}
         for item, day, quantity in taken.purchases:

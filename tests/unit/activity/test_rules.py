@@ -67,17 +67,20 @@ def test_lines_after_discount_never_go_below_zero(lines: list[int], discount: in
     discount = min(discount, sum(lines))
     amounts = value_order(lines, discount_minor=discount, tax_minor=0, paid_otherwise_minor=0, rate=None)
     assert sum(line.order_amount_minor for line in amounts.lines) == sum(lines) - discount
-    assert all(0 <= line.order_amount_minor for line in amounts.lines)
+    assert all(line.order_amount_minor >= 0 for line in amounts.lines)
 
 
 @given(st.integers(0, 10**7), st.integers(1, 10**6), st.data())
-def test_refunds_in_any_split_and_order_end_at_the_same_figure(whole: int, goods: int, data: st.DataObject) -> None:
+def test_refunds_in_any_split_and_order_end_at_the_same_figure(
+    whole: int, goods: int, data: st.DataObject
+) -> None:
     cuts = data.draw(st.lists(st.integers(1, goods), max_size=5))
     amounts = [amount for amount in cuts if amount > 0]
     while sum(amounts) > goods:
         amounts.pop()
     steps = [
-        RefundStep(NOON + timedelta(days=index), f"r{index}", index, amount) for index, amount in enumerate(amounts)
+        RefundStep(NOON + timedelta(days=index), f"r{index}", index, amount)
+        for index, amount in enumerate(amounts)
     ]
     order = value(goods=whole, order_goods=goods)
     facts = order_facts(order, data.draw(st.permutations(steps)))
@@ -134,7 +137,9 @@ def test_other_content_has_another_hash(other: NewOrder) -> None:
 
 
 def test_content_of_another_member_is_other_content() -> None:
-    assert order_content_hash(an_order(TEA), member_id="m1") != order_content_hash(an_order(TEA), member_id="m2")
+    assert order_content_hash(an_order(TEA), member_id="m1") != order_content_hash(
+        an_order(TEA), member_id="m2"
+    )
 
 
 def test_unlinked_refund_goes_to_the_newest_order_of_its_sku_and_then_by_amount() -> None:

@@ -1,0 +1,72 @@
+"""Run the measurements and print one table."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks import bulk, hot_routes, learning, postings, report
+from benchmarks.results import Row
+from benchmarks.shop import Sizes
+from benchmarks.world import World, open_world
+
+RESULTS = Path(__file__).resolve().parent / "results"
+_ROUTES = tuple(hot_routes.BUDGETS)
+_OTHERS: dict[str, Callable[[World, argparse.Namespace], list[Row]]] = {
+    "posting": lambda world, asked: postings.measure(world, rounds=asked.rounds),
+    "import": lambda world, asked: bulk.measure(world, rounds=min(asked.rounds, 3)),
+    "import-uci": lambda world, asked: bulk.measure_uci(world, rounds=1),
+    "train": lambda world, asked: learning.measure(world, rounds=min(asked.rounds, 3)),
+    "evaluation": lambda world, asked: learning.measure_evaluation(world, rounds=1),
+    "worker": lambda world, asked: hot_routes.measure_worker(
+        world, rounds=asked.rounds, requests=asked.requests
+    ),
+    "growth": lambda world, asked: hot_routes.measure_growth(
+        world, rounds=asked.rounds, requests=asked.requests
+    ),
+}
+NAMES = (*_ROUTES, *_OTHERS)
+
+
+def main() -> int:
+    """Measure what was asked for; 1 when a budget is missed."""
+    asked = _arguments()
+    scale = float(os.environ.get("TIDEMARK_BENCH_SCALE", "1"))
+    names = asked.names or list(NAMES)
+    rows: list[Row] = []
+    with open_world(Sizes.of_scale(scale)) as world:
+        routes = [name for name in _ROUTES if name in names]
+        if routes:
+            rows += hot_routes.measure(world, routes, rounds=asked.rounds, requests=asked.requests)
+        for name, measure in _OTHERS.items():
+            if name in names:
+                rows += measure(world, asked)
+    print(report.to_text(rows))
+    if set(names) == set(NAMES):
+        settings = f"scale {scale:g}, {asked.rounds} rounds of {asked.requests:,} requests"
+        report.write(rows, asked.results, settings=settings)
+    return int(any(row.verdict == "MISSED" for row in rows))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="name", help=f"what to measure: {', '.join(NAMES)} (all)")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each against its baseline (5)")
+    parser.add_argument("--requests", type=int, default=1000, help="requests a turn (1000)")
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, help="folder of latest.md, if all is measured"
+    )
+    asked = parser.parse_args()
+    unknown = sorted(set(asked.names) - set(NAMES))
+    if unknown:
+        parser.error(f"unknown: {', '.join(unknown)}")
+    if not 1 <= asked.rounds <= 50 or not 1 <= asked.requests <= 100_000:
+        parser.error("1 to 50 rounds of 1 to 100,000 requests")
+    return asked
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What the service is measured against: the least work that could do the same."""

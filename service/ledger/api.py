@@ -1,0 +1,197 @@
+"""Routes of the ledger."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+
+from service.kit.clock import format_time, local_day, local_midnight, parse_time
+from service.kit.errors import FieldError, Malformed
+from service.kit.http import STAFF, Blueprint, Door
+from service.kit.money import to_text
+from service.kit.pagination import decode_cursor, encode_cursor, page
+from service.ledger import operations
+from service.ledger.errors import ExpiryNotAcceptable, InsufficientPoints
+from service.ledger.operations import Points, SignedPosting, Transaction
+from service.ledger.schemas import (
+    AdjustmentBody,
+    AdjustmentSchema,
+    PointsSchema,
+    PointsTransactionsSchema,
+    TransactionsQuery,
+)
+from service.members.errors import UnknownMember
+from service.members.operations import get_member
+from service.programme.operations import Programme, get_programme
+
+blueprint = Blueprint("ledger", __name__, url_prefix="/v1", description="Points and their ledger.")
+
+
+@blueprint.door(
+    "GET",
+    "/members/<id:member_id>/points",
+    roles=STAFF,
+    answers={200: PointsSchema()},
+    refusals=(UnknownMember,),
+)
+def get_points(door: Door, member_id: str) -> object:
+    """Tell what points a member has now.
+
+    Points whose return period has ended count as available and expired ones are gone at once, whether or
+    not a job has posted them yet.
+    """
+    member = get_member(door.conn, member_id=member_id)
+    programme = get_programme(door.conn)
+    points = operations.get_points(door.conn, member_key=member.member_key, now=door.now, programme=programme)
+    return _points_to_json(points, programme)
+
+
+@blueprint.door(
+    "GET",
+    "/members/<id:member_id>/points/transactions",
+    roles=STAFF,
+    query=TransactionsQuery(),
+    answers={200: PointsTransactionsSchema()},
+    refusals=(UnknownMember,),
+)
+def list_transactions(door: Door, member_id: str, query: dict[str, Any]) -> object:
+    """List the entries of a member's ledger with their postings and lots, newest first."""
+    member = get_member(door.conn, member_id=member_id)
+    programme = get_programme(door.conn)
+    entries = operations.list_transactions(
+        door.conn,
+        member_key=member.member_key,
+        before=_read_cursor(query.get("cursor")),
+        limit=query["limit"] + 1,
+    )
+    orders, refunds = operations.name_references(door.conn, transactions=entries)
+    rows = [_transaction_to_json(entry, orders, refunds, programme) for entry in entries]
+    cursors = [encode_cursor(format_time(entry.occurred_at), entry.transaction_key) for entry in entries]
+    return page(rows, limit=query["limit"], cursors=cursors)
+
+
+@blueprint.door(
+    "POST",
+    "/members/<id:member_id>/points/adjustments",
+    roles=STAFF,
+    body=AdjustmentBody(),
+    answers={201: AdjustmentSchema()},
+    refusals=(UnknownMember, InsufficientPoints, ExpiryNotAcceptable),
+    idempotency_key="required",
+)
+def adjust_points(door: Door, member_id: str, body: dict[str, Any]) -> object:
+    """Give or take points by hand, with a reason.
+
+    Points that are given are available at once. Points that are taken come from what expires soonest, and
+    never more than is available.
+    """
+    member = get_member(door.conn, member_id=member_id)
+    programme = get_programme(door.conn)
+    expires_at = _read_expiry(body, programme, door.now)
+    actor = f"{door.caller.role}:{door.caller.key_id}"
+    key = operations.adjust_points(
+        door.conn,
+        member_key=member.member_key,
+        points=body["points"],
+        reason=body["reason"],
+        actor=actor,
+        expires_at=expires_at,
+        now=door.now,
+    )
+    balance = operations.get_points(
+        door.conn, member_key=member.member_key, now=door.now, programme=programme
+    )
+    return {
+        "transaction_id": _transaction_id(key),
+        "points": body["points"],
+        "reason": body["reason"],
+        "actor": actor,
+        "occurred_at": format_time(door.now),
+        "expires_on": _day_of(expires_at, programme),
+        "balance": _points_to_json(balance, programme),
+    }
+
+
+def _read_expiry(body: dict[str, Any], programme: Programme, now: datetime) -> datetime | None:
+    today = local_day(now, timezone=programme.timezone)
+    given: date | None = body.get("expires_on")
+    if given is not None and (body["points"] < 0 or given <= today):
+        detail = "points that are taken do not expire" if body["points"] < 0 else "must lie after today"
+        raise ExpiryNotAcceptable(errors=[FieldError(detail, pointer="/expires_on")])
+    if given is not None:
+        return local_midnight(given, timezone=programme.timezone)
+    if "expires_on" in body or body["points"] < 0:
+        return None
+    expiry = programme.settings.points_expiry
+    return operations.expires_from(
+        today, model=expiry.model, months=expiry.months, timezone=programme.timezone
+    )
+
+
+def _read_cursor(cursor: str | None) -> tuple[datetime, int] | None:
+    key = decode_cursor(cursor, types=(str, int))
+    if key is None:
+        return None
+    try:
+        return parse_time(key[0]), key[1]
+    except ValueError as error:
+        raise Malformed(errors=[FieldError("not a cursor of this list", parameter="cursor")]) from error
+
+
+def _points_to_json(points: Points, programme: Programme) -> dict[str, Any]:
+    return {
+        "available": points.available,
+        "pending": points.pending,
+        "held": points.held,
+        "debt": points.debt,
+        "lifetime_earned": points.lifetime_earned,
+        "expiring": [{"points": one.points, "on": one.on} for one in points.expiring],
+        "value": to_text(points.value_minor, currency=programme.currency),
+    }
+
+
+def _transaction_to_json(
+    entry: Transaction, orders: dict[int, str], refunds: dict[int, str], programme: Programme
+) -> dict[str, Any]:
+    return {
+        "transaction_id": _transaction_id(entry.transaction_key),
+        "kind": entry.kind,
+        "occurred_at": format_time(entry.occurred_at),
+        "recorded_at": format_time(entry.recorded_at),
+        "order_id": None if entry.order_key is None else orders.get(entry.order_key),
+        "refund_id": None if entry.refund_key is None else refunds.get(entry.refund_key),
+        "rule": None if entry.rule is None else _rule_to_json(entry.rule, programme),
+        "shortfall": entry.shortfall,
+        "reason": entry.reason,
+        "actor": entry.actor,
+        "postings": [_posting_to_json(posting) for posting in entry.postings],
+    }
+
+
+def _rule_to_json(rule: Any, programme: Programme) -> dict[str, Any]:
+    return {
+        "points": rule["points"],
+        "per": to_text(rule["per_minor"], currency=programme.currency),
+        "multiplier_bp": rule["multiplier_bp"],
+        "tier": rule["tier"],
+        "eligible": to_text(rule["eligible_minor"], currency=programme.currency),
+    }
+
+
+def _posting_to_json(posting: SignedPosting) -> dict[str, Any]:
+    lot = None
+    if posting.lot_key is not None and posting.available_at is not None:
+        lot = {
+            "lot_id": f"lot_{posting.lot_key}",
+            "available_at": format_time(posting.available_at),
+            "expires_at": None if posting.expires_at is None else format_time(posting.expires_at),
+        }
+    return {"account": posting.account, "points": posting.points, "lot": lot}
+
+
+def _transaction_id(transaction_key: int) -> str:
+    return f"txn_{transaction_key}"
+
+
+def _day_of(moment: datetime | None, programme: Programme) -> str | None:
+    return None if moment is None else local_day(moment, timezone=programme.timezone).isoformat()

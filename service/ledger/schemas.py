@@ -1,0 +1,157 @@
+"""JSON in and out of the ledger."""
+
+from __future__ import annotations
+
+from marshmallow import Schema, ValidationError, fields, validate
+
+from service.kit.fields import Day, QueryWhole, StrictSchema, Text, Whole
+from service.kit.pagination import DEFAULT_LIMIT, MAX_LIMIT
+
+MOST_POINTS = 10**9
+"""Largest adjustment taken in one go."""
+
+
+def _not_zero(points: int) -> None:
+    if points == 0:
+        raise ValidationError("an adjustment by 0 points adjusts nothing")
+
+
+class TransactionsQuery(StrictSchema):
+    """Which page of the ledger."""
+
+    limit = QueryWhole(least=1, most=MAX_LIMIT, load_default=DEFAULT_LIMIT)
+    cursor = Text(max_length=500)
+
+
+class AdjustmentPoints(Whole):
+    """Points to give (+) or take (−), never 0."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            least=-MOST_POINTS,
+            most=MOST_POINTS,
+            required=True,
+            metadata={"description": "Points to give (+) or to take (−), whole and not 0.", "example": 50},
+        )
+        self.validators = [*self.validators, _not_zero]
+
+
+class AdjustmentBody(StrictSchema):
+    """A change by hand; the key that sends it is recorded as its actor."""
+
+    points = AdjustmentPoints()
+    reason = Text(required=True, min_length=1, max_length=500)
+    expires_on = Day(
+        allow_none=True,
+        metadata={
+            "format": "date",
+            "description": "Of points that are given: they expire as this day begins, in the programme's "
+            "zone; null for never. Left out: by the programme's setting.",
+        },
+    )
+
+
+class ExpiringSchema(Schema):
+    """Points that expire as a day begins."""
+
+    points = fields.Integer(required=True)
+    on = fields.String(required=True, metadata={"format": "date"})
+
+
+class PointsSchema(Schema):
+    """What a member effectively has now."""
+
+    available = fields.Integer(
+        required=True,
+        metadata={
+            "description": "What can be spent, net of debt: below zero only where the policy allows it."
+        },
+    )
+    pending = fields.Integer(
+        required=True, metadata={"description": "Earned, and not available before the return period ends."}
+    )
+    held = fields.Integer(required=True, metadata={"description": "Set aside for checkouts."})
+    debt = fields.Integer(
+        required=True,
+        metadata={"description": "Taken back beyond what was there; paid first by points that come."},
+    )
+    lifetime_earned = fields.Integer(
+        required=True, metadata={"description": "Everything ever given, less everything ever taken back."}
+    )
+    expiring = fields.List(
+        fields.Nested(ExpiringSchema),
+        required=True,
+        metadata={"description": "Every coming expiry by day, points still pending included."},
+    )
+    value = fields.String(
+        required=True,
+        metadata={"description": "What the available points are worth in the programme's currency."},
+    )
+
+
+class LotSchema(Schema):
+    """Points earned together, which become available and expire together."""
+
+    lot_id = fields.String(required=True)
+    available_at = fields.String(required=True, metadata={"format": "date-time"})
+    expires_at = fields.String(required=True, allow_none=True, metadata={"format": "date-time"})
+
+
+class PostingSchema(Schema):
+    """Points into (+) or out of (−) an account."""
+
+    account = fields.String(
+        required=True,
+        validate=validate.OneOf(
+            ["pending", "available", "held", "debt", "issued", "redeemed", "expired", "reversed"]
+        ),
+    )
+    points = fields.Integer(required=True)
+    lot = fields.Nested(LotSchema, required=True, allow_none=True)
+
+
+class AppliedRuleSchema(Schema):
+    """The earning rule of an award: `points` for every `per`, times the tier's multiplier."""
+
+    points = fields.Integer(required=True)
+    per = fields.String(required=True)
+    multiplier_bp = fields.Integer(required=True)
+    tier = fields.String(required=True, allow_none=True)
+    eligible = fields.String(required=True, metadata={"description": "The amount that the award is for."})
+
+
+class PointsTransactionSchema(Schema):
+    """One entry of the ledger; its postings sum to zero."""
+
+    transaction_id = fields.String(required=True)
+    kind = fields.String(required=True)
+    occurred_at = fields.String(required=True, metadata={"format": "date-time"})
+    recorded_at = fields.String(required=True, metadata={"format": "date-time"})
+    order_id = fields.String(required=True, allow_none=True)
+    refund_id = fields.String(required=True, allow_none=True)
+    rule = fields.Nested(AppliedRuleSchema, required=True, allow_none=True)
+    shortfall = fields.Integer(
+        required=True, metadata={"description": "What a refund should have taken back and could not."}
+    )
+    reason = fields.String(required=True, allow_none=True)
+    actor = fields.String(required=True, allow_none=True)
+    postings = fields.List(fields.Nested(PostingSchema), required=True)
+
+
+class PointsTransactionsSchema(Schema):
+    """A page of the ledger, newest first."""
+
+    data = fields.List(fields.Nested(PointsTransactionSchema), required=True)
+    next_cursor = fields.String(required=True, allow_none=True)
+
+
+class AdjustmentSchema(Schema):
+    """What was adjusted, and what the member has after it."""
+
+    transaction_id = fields.String(required=True)
+    points = fields.Integer(required=True)
+    reason = fields.String(required=True)
+    actor = fields.String(required=True)
+    occurred_at = fields.String(required=True, metadata={"format": "date-time"})
+    expires_on = fields.String(required=True, allow_none=True, metadata={"format": "date"})
+    balance = fields.Nested(PointsSchema, required=True)

@@ -1,0 +1,118 @@
+"""Routes of the recommendations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.catalogue.errors import UnknownItem
+from service.kit.clock import format_time, parse_time
+from service.kit.errors import FieldError, Malformed
+from service.kit.http import STAFF, Blueprint, Door
+from service.kit.pagination import decode_cursor, encode_cursor, page
+from service.kit.web import traceparent
+from service.recommendations import operations
+from service.recommendations.errors import DecisionNotFound, ModelUnusable, UnknownModel
+from service.recommendations.operations import Asked
+from service.recommendations.schemas import (
+    DecisionSchema,
+    ModelSchema,
+    ModelsQuery,
+    ModelsSchema,
+    RecommendationsQuery,
+    RecommendationsSchema,
+    RelatedQuery,
+)
+
+blueprint = Blueprint(
+    "recommendations", __name__, url_prefix="/v1", description="What to show, and what it led to."
+)
+
+
+@blueprint.door(
+    "GET",
+    "/members/<id:member_id>/recommendations",
+    roles=STAFF,
+    query=RecommendationsQuery(),
+    answers={200: RecommendationsSchema()},
+)
+def get_recommendations(door: Door, member_id: str, query: dict[str, Any]) -> object:
+    """Recommend items to a member.
+
+    An unknown member gets popular items, no arm, and is not enrolled. The answer has the same shape for
+    everybody and in every failure; `measurement` says what happened.
+    """
+    asked = Asked(member_id, **query, locale=door.locale, traceparent=traceparent())
+    return operations.recommend(door.conn, serving=door.desk.tools["serving"], asked=asked, now=door.now)
+
+
+@blueprint.door(
+    "GET",
+    "/items/<id:sku>/related",
+    roles=STAFF,
+    query=RelatedQuery(),
+    answers={200: RecommendationsSchema()},
+    refusals=(UnknownItem,),
+)
+def get_related(door: Door, sku: str, query: dict[str, Any]) -> object:
+    """Recommend what goes with an item, for a member if one is named."""
+    asked = Asked(**query, locale=door.locale, traceparent=traceparent())
+    return operations.relate(
+        door.conn, serving=door.desk.tools["serving"], sku=sku, asked=asked, now=door.now
+    )
+
+
+@blueprint.door(
+    "GET",
+    "/decisions/<id:recommendation_id>",
+    roles=STAFF,
+    answers={200: DecisionSchema()},
+    refusals=(DecisionNotFound,),
+)
+def get_decision(door: Door, recommendation_id: str) -> object:
+    """Return the decision record of an answer."""
+    return operations.get_decision(door.conn, recommendation_id=recommendation_id)
+
+
+@blueprint.door("GET", "/models", roles=STAFF, query=ModelsQuery(), answers={200: ModelsSchema()})
+def list_models(door: Door, query: dict[str, Any]) -> object:
+    """List trained models, the newest first."""
+    limit = query["limit"]
+    found = operations.list_models(door.conn, before=_read_cursor(query.get("cursor")), limit=limit + 1)
+    cursors = [encode_cursor(format_time(model.created_at), model.version) for model in found]
+    return page([model.summary() for model in found], limit=limit, cursors=cursors)
+
+
+def _read_cursor(cursor: str | None) -> tuple[Any, str] | None:
+    key = decode_cursor(cursor, types=(str, str))
+    try:
+        return None if key is None else (parse_time(key[0]), key[1])
+    except ValueError as error:
+        raise Malformed(errors=[FieldError("not a cursor of this list", parameter="cursor")]) from error
+
+
+@blueprint.door(
+    "GET", "/models/<id:version>", roles=STAFF, answers={200: ModelSchema()}, refusals=(UnknownModel,)
+)
+def get_model(door: Door, version: str) -> object:
+    """Return a model with its figures against the baselines."""
+    return operations.get_model(door.conn, version=version).to_json()
+
+
+@blueprint.door(
+    "POST",
+    "/models/<id:version>/promote",
+    roles=("operations", "admin"),
+    answers={200: ModelSchema()},
+    refusals=(UnknownModel, ModelUnusable),
+    idempotency_key="optional",
+)
+def promote_model(door: Door, version: str) -> object:
+    """Put a model in force; an older one rolls back."""
+    model = operations.promote_model(
+        door.conn,
+        version=version,
+        models_folder=door.desk.tools["serving"].models_folder,
+        actor=f"{door.caller.role} {door.caller.key_id}",
+        now=door.now,
+    )
+    return model.to_json()

@@ -1,0 +1,321 @@
+"""JSON in and out of the recommendations; `MeasurementSchema` is the annotation's JSON Schema."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, validate
+
+from service.kit.fields import MerchantId, QueryWhole, StrictSchema, Text, is_visible
+from service.recommendations.operations import DEFAULT_LIMIT, MAX_LIMIT
+
+_MAX_EXCLUDED = 500
+
+
+class Skus(fields.Field[tuple[str, ...]]):
+    """Skus with commas between them."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> tuple[str, ...]:
+        skus = dict.fromkeys(part.strip() for part in str(value).split(",") if part.strip())
+        if len(skus) > _MAX_EXCLUDED:
+            raise ValidationError(f"at most {_MAX_EXCLUDED} skus")
+        if not all(len(sku) <= 128 and is_visible(sku) for sku in skus):
+            raise ValidationError("each sku is 1 to 128 visible characters")
+        return tuple(skus)
+
+
+def _placement() -> Text:
+    return Text(
+        max_length=64,
+        min_length=1,
+        load_default="default",
+        metadata={"description": "Where the answer is shown, in the shop's own words."},
+    )
+
+
+def _channel() -> fields.String:
+    return fields.String(
+        load_default="web", validate=validate.OneOf(("web", "app", "email", "store", "other"))
+    )
+
+
+def _limit() -> QueryWhole:
+    return QueryWhole(least=1, most=MAX_LIMIT, load_default=DEFAULT_LIMIT)
+
+
+def _excluded() -> Skus:
+    return Skus(
+        load_default=(),
+        metadata={"type": "string", "default": "", "description": "Skus to keep out, commas between."},
+    )
+
+
+class RecommendationsQuery(StrictSchema):
+    """What is wanted."""
+
+    placement = _placement()
+    channel = _channel()
+    limit = _limit()
+    exclude = _excluded()  # type: ignore[assignment]
+    category = Text(max_length=100, min_length=1, load_default=None)
+    context_sku = MerchantId(
+        load_default=None, metadata={"description": "The item on the page: it steers, and is not shown."}
+    )
+    mode = fields.String(load_default="mixed", validate=validate.OneOf(("mixed", "buy_again", "discover")))
+
+
+class RelatedQuery(StrictSchema):
+    """What is wanted, and for whom if the storefront knows."""
+
+    member_id = MerchantId(load_default=None)
+    placement = _placement()
+    channel = _channel()
+    limit = _limit()
+    exclude = _excluded()  # type: ignore[assignment]
+    category = Text(max_length=100, min_length=1, load_default=None)
+
+
+class ReasonSchema(Schema):
+    """Why an item is shown."""
+
+    code = fields.String(required=True)
+    text = fields.String(required=True, metadata={"description": "A true sentence, in Accept-Language."})
+
+
+class RecommendedItemSchema(Schema):
+    """One item of the answer."""
+
+    sku = fields.String(required=True)
+    rank = fields.Integer(required=True, metadata={"description": "From 1."})
+    index = fields.Integer(required=True, metadata={"description": "From 0."})
+    score = fields.Float(required=True)
+    source = fields.String(required=True, validate=validate.OneOf(("buy_again", "discover", "popular")))
+    reason = fields.Nested(ReasonSchema, required=True)
+    impression_id = fields.String(required=True)
+
+
+class AssignmentSchema(Schema):
+    """Which side of the hold-out the answer was on; no arm where nobody was enrolled, and why."""
+
+    experiment = fields.String(required=True, allow_none=True)
+    version = fields.Integer(required=True, allow_none=True)
+    arm = fields.String(required=True, allow_none=True)
+    is_holdout = fields.Boolean(required=True)
+    reason = fields.String(
+        required=True,
+        validate=validate.OneOf(
+            ("split", "not_a_member", "not_assigned", "no_experiment", "assignment_unavailable")
+        ),
+    )
+
+
+class NestedAssignmentSchema(Schema):
+    """Which arm of an experiment nested in the treated side."""
+
+    experiment = fields.String(required=True)
+    version = fields.Integer(required=True)
+    arm = fields.String(required=True)
+
+
+class PolicyModelSchema(Schema):
+    """The trained model behind a policy."""
+
+    name = fields.String(required=True, allow_none=True)
+    version = fields.String(required=True, allow_none=True)
+    trained_through = fields.Date(required=True, allow_none=True)
+
+
+class PolicySchema(Schema):
+    """What decided the answer, and the fallback it needed."""
+
+    name = fields.String(required=True)
+    version = fields.String(required=True, allow_none=True)
+    model = fields.Nested(PolicyModelSchema, required=True)
+    fallback = fields.String(required=True, allow_none=True, validate=validate.OneOf(("popular", "empty")))
+
+
+class SurfaceSchema(Schema):
+    """Where the answer is shown."""
+
+    placement = fields.String(required=True)
+    channel = fields.String(required=True)
+
+
+class BaselineSchema(Schema):
+    """What the hold-out does by itself, for the member's tier at assignment: the rate to beat."""
+
+    repurchase_rate = fields.Float(required=True, allow_none=True)
+    numerator = fields.Integer(required=True, allow_none=True)
+    denominator = fields.Integer(required=True, allow_none=True)
+    as_of = fields.Date(required=True, allow_none=True)
+
+
+class OutcomeSchema(Schema):
+    """What will be counted, between which moments, and from when on it can be judged."""
+
+    metric = fields.String(required=True, validate=validate.OneOf(("repurchase",)))
+    window_days = fields.Integer(required=True, allow_none=True)
+    refund_grace_days = fields.Integer(required=True, allow_none=True)
+    window_start = fields.DateTime(required=True, allow_none=True)
+    window_end = fields.DateTime(required=True, allow_none=True)
+    matures_at = fields.DateTime(required=True, allow_none=True)
+    baseline = fields.Nested(BaselineSchema, required=True)
+
+
+class ReportBackSchema(Schema):
+    """What to send back with events, and where to."""
+
+    echo = fields.List(fields.String(), required=True)
+    url = fields.String(required=True)
+
+
+class TraceSchema(Schema):
+    """The caller's own trace."""
+
+    traceparent = fields.String(required=True, allow_none=True)
+
+
+class MeasurementSchema(Schema):
+    """The block on every answer that could influence a purchase: one shape in both arms and for fallbacks."""
+
+    schema_version = fields.Integer(required=True, validate=validate.OneOf((1,)))
+    issued_at = fields.DateTime(required=True)
+    attribution_token = fields.String(
+        required=True, metadata={"pattern": r"^v1\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$"}
+    )
+    assignment = fields.Nested(AssignmentSchema, required=True)
+    nested = fields.List(fields.Nested(NestedAssignmentSchema), required=True)
+    policy = fields.Nested(PolicySchema, required=True)
+    surface = fields.Nested(SurfaceSchema, required=True)
+    outcome = fields.Nested(OutcomeSchema, required=True)
+    report_back = fields.Nested(ReportBackSchema, required=True)
+    trace = fields.Nested(TraceSchema, required=True)
+
+
+class RecommendationsSchema(Schema):
+    """Items to show, and what makes them accountable."""
+
+    recommendation_id = fields.String(required=True, metadata={"pattern": "^rec_[0-9a-f]{32}$"})
+    items = fields.List(fields.Nested(RecommendedItemSchema), required=True)
+    measurement = fields.Nested(MeasurementSchema, required=True)
+
+
+class DecidedAssignmentSchema(AssignmentSchema):
+    """The draw behind the arm."""
+
+    class Meta:
+        exclude = ("is_holdout",)
+
+    bucket = fields.Integer(required=True, allow_none=True)
+    salt_id = fields.String(required=True, allow_none=True)
+    arm_probability = fields.Float(required=True, allow_none=True)
+
+
+class DecidedPolicySchema(Schema):
+    """What decided the answer."""
+
+    name = fields.String(required=True)
+    model_version = fields.String(required=True, allow_none=True)
+    fallback = fields.String(required=True, allow_none=True)
+
+
+class CandidatesSchema(Schema):
+    """What was in the running."""
+
+    count = fields.Integer(required=True)
+    hash = fields.String(required=True, allow_none=True)
+
+
+class PropensitySchema(Schema):
+    """How likely each item was to be shown; a deterministic ranker has none, and none is invented."""
+
+    kind = fields.String(required=True, validate=validate.OneOf(("deterministic",)))
+    value = fields.Float(required=True, allow_none=True)
+
+
+class ContextSchema(Schema):
+    """What was known of the member then."""
+
+    tier = fields.String(required=True, allow_none=True)
+    days_since_last_order = fields.Integer(required=True, allow_none=True)
+    purchases_read = fields.Integer(required=True)
+
+
+class DecidedRequestSchema(Schema):
+    """What was asked for."""
+
+    limit = fields.Integer(required=True)
+    mode = fields.String(required=True)
+    category = fields.String(required=True, allow_none=True)
+    context_sku = fields.String(required=True, allow_none=True)
+    excluded = fields.Integer(required=True)
+
+
+class DecidedItemSchema(Schema):
+    """One item as it was sent."""
+
+    sku = fields.String(required=True, allow_none=True)
+    rank = fields.Integer(required=True)
+    score = fields.Float(required=True)
+    source = fields.String(required=True)
+    reason_code = fields.String(required=True)
+
+
+class DecisionSchema(Schema):
+    """The decision record of one answer."""
+
+    recommendation_id = fields.String(required=True)
+    issued_at = fields.DateTime(required=True)
+    member_id = fields.String(required=True, allow_none=True)
+    assignment = fields.Nested(DecidedAssignmentSchema, required=True)
+    policy = fields.Nested(DecidedPolicySchema, required=True)
+    surface = fields.Nested(SurfaceSchema, required=True)
+    window_end = fields.DateTime(required=True, allow_none=True)
+    candidates = fields.Nested(CandidatesSchema, required=True)
+    propensity = fields.Nested(PropensitySchema, required=True)
+    context = fields.Nested(ContextSchema, required=True)
+    request = fields.Nested(DecidedRequestSchema, required=True)
+    seed = fields.Integer(required=True, allow_none=True)
+    config_hash = fields.String(required=True, allow_none=True)
+    items = fields.List(fields.Nested(DecidedItemSchema), required=True)
+
+
+class ModelsQuery(StrictSchema):
+    """A page of the register."""
+
+    limit = QueryWhole(least=1, most=500, load_default=50)
+    cursor = Text()
+
+
+class ModelRowSchema(Schema):
+    """A trained model in the register."""
+
+    version = fields.String(required=True)
+    status = fields.String(required=True, validate=validate.OneOf(("candidate", "active", "retired")))
+    content_hash = fields.String(
+        required=True, metadata={"description": "The same for two trainings on the same data and seed."}
+    )
+    trained_through = fields.Date(required=True, allow_none=True)
+    created_at = fields.DateTime(required=True)
+    promoted_at = fields.DateTime(required=True, allow_none=True)
+    decision = fields.String(
+        required=True, allow_none=True, metadata={"description": "Why it is in force, or is not."}
+    )
+
+
+class ModelsSchema(Schema):
+    """A page of the register, newest first."""
+
+    data = fields.List(fields.Nested(ModelRowSchema), required=True)
+    next_cursor = fields.String(required=True, allow_none=True)
+
+
+class ModelSchema(ModelRowSchema):
+    """Everything known of a model: data span, counts, settings and figures against the baselines."""
+
+    trained_from = fields.Date(required=True, allow_none=True)
+    seed = fields.Integer(required=True, allow_none=True)
+    counts = fields.Dict(required=True)
+    parameters = fields.Dict(required=True)
+    metrics = fields.Dict(required=True, metadata={"description": "Empty when the history was too short."})
+    libraries = fields.Dict(required=True)

@@ -1,0 +1,141 @@
+"""Routes of the tiers."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime
+from typing import Any, Literal
+
+from service.kit.clock import local_day, parse_time
+from service.kit.errors import FieldError, Invalid
+from service.kit.http import STAFF, Blueprint, Door
+from service.kit.pagination import decode_cursor, encode_cursor
+from service.members.errors import UnknownMember
+from service.members.operations import get_member
+from service.programme.operations import get_programme
+from service.tiers import operations
+from service.tiers.errors import AsOfInFuture, NoActiveRuleset, NoMembership
+from service.tiers.schemas import (
+    ChangesQuery,
+    ChangesSchema,
+    ReviewBody,
+    ReviewSchema,
+    StandingQuery,
+    StandingSchema,
+)
+
+blueprint = Blueprint("tiers", __name__, url_prefix="/v1", description="Tiers, their changes and reviews.")
+
+REVIEWED_AT_ONCE = 2_000
+"""Members one request reviews in its one transaction; `tidemark tiers review` goes through all of them."""
+
+
+@blueprint.door(
+    "GET",
+    "/members/<id:member_id>/tier",
+    roles=STAFF,
+    query=StandingQuery(),
+    answers={200: StandingSchema()},
+    refusals=(UnknownMember, NoMembership, AsOfInFuture, NoActiveRuleset),
+)
+def get_tier(door: Door, member_id: str, query: dict[str, Any]) -> object:
+    """Tell where a member stands, why, what keeps the tier and what is missing for the next.
+
+    Nothing is written: what is due for a review is caught up in the answer. `as_of` in the past replays
+    the facts in effect by then, as they are known now.
+    """
+    member = get_member(door.conn, member_id=member_id)
+    return operations.get_standing(
+        door.conn,
+        member_key=member.member_key,
+        as_of=_read_as_of(query.get("as_of"), FieldError("", parameter="as_of")),
+        now=door.now,
+        programme=get_programme(door.conn),
+        locale=door.locale,
+    )
+
+
+@blueprint.door(
+    "GET",
+    "/members/<id:member_id>/tier/changes",
+    roles=STAFF,
+    query=ChangesQuery(),
+    answers={200: ChangesSchema()},
+    refusals=(UnknownMember, NoActiveRuleset),
+)
+def list_changes(door: Door, member_id: str, query: dict[str, Any]) -> object:
+    """List a member's tier changes, the latest first: as they were believed, or as they should have been."""
+    member = get_member(door.conn, member_id=member_id)
+    return operations.list_changes(
+        door.conn,
+        member_key=member.member_key,
+        basis=query["basis"],
+        limit=query["limit"],
+        cursor=query.get("cursor"),
+        now=door.now,
+        programme=get_programme(door.conn),
+    )
+
+
+@blueprint.door(
+    "POST",
+    "/tier-reviews",
+    roles=("operations", "admin"),
+    body=ReviewBody(),
+    answers={200: ReviewSchema()},
+    refusals=(AsOfInFuture, NoActiveRuleset),
+    idempotency_key="required",
+)
+def review_tiers(door: Door, body: dict[str, Any]) -> object:
+    """Apply falls, risks and rises that time alone has brought about, for the next few thousand members.
+
+    Go on with `next_cursor` until it is null. The worker does this by itself every hour.
+    """
+    programme = get_programme(door.conn)
+    scope: Literal["due", "all"] = body["scope"]
+    after = decode_cursor(body.get("cursor"), types=(int,))
+    day = _review_day(body.get("as_of"), now=door.now, timezone=programme.timezone)
+    chunk = operations.review_due(
+        door.conn,
+        now=door.now,
+        programme=programme,
+        limit=REVIEWED_AT_ONCE,
+        everyone=scope == "all",
+        after_member_key=0 if after is None else after[0],
+        as_of=day,
+    )
+    more = chunk.reviewed == REVIEWED_AT_ONCE
+    return {
+        "as_of": day.isoformat(),
+        "scope": scope,
+        "reviewed": chunk.reviewed,
+        "changed": chunk.changed,
+        "next_cursor": encode_cursor(chunk.last_member_key) if more else None,
+    }
+
+
+def _review_day(value: str | None, *, now: datetime, timezone: str) -> date:
+    today = local_day(now, timezone=timezone)
+    as_of = _read_as_of(value, FieldError("", pointer="/as_of"))
+    day = local_day(as_of, timezone=timezone) if isinstance(as_of, datetime) else as_of or today
+    if day > today:
+        raise AsOfInFuture
+    return day
+
+
+def _read_as_of(value: str | None, place: FieldError) -> datetime | date | None:
+    """Return a day or a moment from its text.
+
+    Raises:
+        Invalid: it is neither.
+    """
+    if value is None:
+        return None
+    try:
+        if re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
+            return date.fromisoformat(value)
+        return parse_time(value)
+    except ValueError as error:
+        detail = "a day such as 2026-11-21, or an RFC 3339 time with an offset"
+        wrong = FieldError(detail, pointer=place.pointer, parameter=place.parameter)
+        raise Invalid("as_of is neither a day nor a time", errors=[wrong]) from error

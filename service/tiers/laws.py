@@ -1,0 +1,83 @@
+"""The laws of tiers, checked on live data: T1 (replay) for every member, T4 (every change explained)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from service.activity import operations as activity
+from service.kit.clock import local_day
+from service.members import operations as members
+from service.programme.operations import Programme
+from service.tiers import store, store_bulk
+from service.tiers.changes import correct_log, state_values
+from service.tiers.fold import fold
+from service.tiers.rules import RuleSet
+from service.tiers.rulesets import get_active_ruleset
+
+_JUDGED = ("tier", "rank", "since", "unqualified_since", "carrier_order_key", "next_review_on")
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A law that is broken: which, whose, and what was found instead of what."""
+
+    law: str
+    detail: str
+    member_key: int
+
+    def to_json(self) -> dict[str, object]:
+        """Return it as JSON-able data."""
+        return {"law": self.law, "detail": self.detail, "member_key": self.member_key}
+
+
+def check_laws(conn: Connection, *, programme: Programme, now: datetime) -> Iterator[Violation]:
+    """Yield every violation of T1 and T4, member by member; reads only.
+
+    A member who is due for a review is judged as of the day before it was due.
+    """
+    rules = get_active_ruleset(conn)
+    today = local_day(now, timezone=programme.timezone)
+    for keys in members.each_member_key(conn, chunk=1_000):
+        yield from _check_replay(conn, keys, rules, programme, today)
+    for row in store_bulk.list_unexplained_changes(conn):
+        detail = f"change {row.change_key} ({row.cause}) lacks its rule set, its metrics or its fact"
+        yield Violation("T4", detail, row.member_key)
+
+
+def _check_replay(
+    conn: Connection, keys: Sequence[int], rules: RuleSet, programme: Programme, today: date
+) -> Iterator[Violation]:
+    for key in store_bulk.list_stateless(conn, member_keys=keys):
+        yield Violation("T1", "a member without a tier", key)
+    states = {row.member_key: row for row in store_bulk.list_states(conn, member_keys=keys)}
+    rows = store.list_standing_changes(conn, member_keys=keys)
+    logged = {key: list(group) for key, group in groupby(rows, key=lambda row: row.member_key)}
+    joined = members.list_joined(conn, member_keys=keys)
+    for key, facts in activity.stream_tier_facts(conn, member_keys=keys):
+        row = states.get(key)
+        if row is None:
+            continue
+        until = min(today, (row.next_review_on or today + timedelta(days=1)) - timedelta(days=1))
+        member = fold(facts, rules=rules, timezone=programme.timezone, joined_at=joined[key], until=until)
+        expected = state_values(member.state(), member_key=key, rules=rules)
+        for detail in _differences(row, expected):
+            yield Violation("T1", detail, key)
+        correction = correct_log(logged.get(key, []), member.changes, rules=rules, same_metrics=False)
+        if correction.superseded or correction.appended:
+            detail = (
+                f"the log differs from the replay: {len(correction.superseded)} changes too many, "
+                f"{len(correction.appended)} missing"
+            )
+            yield Violation("T1", detail, key)
+
+
+def _differences(row: Row[Any], expected: dict[str, object]) -> Iterator[str]:
+    for name in _JUDGED:
+        if getattr(row, name) != expected[name]:
+            yield f"{name} is {getattr(row, name)}, the replay says {expected[name]}"

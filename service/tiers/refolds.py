@@ -1,0 +1,148 @@
+"""Fold many members from all their facts and write what differs: imports, corrections, very late facts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from service.activity import operations as activity
+from service.kit.clock import local_day
+from service.members import operations as members
+from service.programme.operations import Programme
+from service.tiers import store, store_bulk
+from service.tiers.changes import causes_of, change_values, correct_log, state_values
+from service.tiers.fold import MemberFold, fold
+from service.tiers.rules import RuleSet
+from service.tiers.rulesets import get_active_ruleset
+
+CHUNK = 1_000
+"""Members folded and written together: their facts and changes are in memory at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderTier:
+    """The tier held just before an order was placed, with its points multiplier in basis points."""
+
+    order_key: int
+    tier: str
+    multiplier_bp: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What is the same for every member of one call."""
+
+    rules: RuleSet
+    programme: Programme
+    now: datetime
+    today: date
+    import_key: int | None
+    # A live decision keeps the numbers it was made on; history is what the fold says, number by number.
+    is_history: bool
+
+
+@dataclass(slots=True)
+class _Writes:
+    """What a chunk has to write."""
+
+    states: list[dict[str, object]] = field(default_factory=list)
+    superseded: list[int] = field(default_factory=list)
+    changes: list[dict[str, object]] = field(default_factory=list)
+
+
+def refold_members(
+    conn: Connection,
+    *,
+    member_keys: Sequence[int],
+    now: datetime,
+    programme: Programme,
+    import_key: int | None = None,
+) -> Iterator[OrderTier]:
+    """Fold these members up to now, make state and log say what the fold says, and yield every order's tier.
+
+    Exhaust it: each chunk is written before its orders are yielded. Changes keep their own causes and the
+    times they happened; a member without a membership gets one; no events are emitted. A repetition
+    writes nothing.
+    """
+    run = _run(conn, now=now, programme=programme, import_key=import_key, is_history=True)
+    keys = sorted(set(member_keys))
+    for start in range(0, len(keys), CHUNK):
+        yield from _refold_chunk(conn, run, keys[start : start + CHUNK])
+
+
+def refold_member(conn: Connection, *, member_key: int, programme: Programme, now: datetime) -> None:
+    """Fold one member again after a very late fact, or after the time of joining was corrected.
+
+    What turns out to have happened before the last fact rated until now gets the cause `late_fact`.
+    """
+    run = _run(conn, now=now, programme=programme, import_key=None, is_history=False)
+    _refold_chunk(conn, run, [member_key])
+
+
+def _run(
+    conn: Connection, *, now: datetime, programme: Programme, import_key: int | None, is_history: bool
+) -> _Run:
+    return _Run(
+        rules=get_active_ruleset(conn),
+        programme=programme,
+        now=now,
+        today=local_day(now, timezone=programme.timezone),
+        import_key=import_key,
+        is_history=is_history,
+    )
+
+
+def _refold_chunk(conn: Connection, run: _Run, keys: Sequence[int]) -> list[OrderTier]:
+    joined = members.list_joined(conn, member_keys=keys)
+    store_bulk.add_missing_states(
+        conn,
+        member_keys=keys,
+        tier=run.rules.tiers[0].code,
+        ruleset_version=run.rules.version,
+        now=run.now,
+    )
+    states = {row.member_key: row for row in store_bulk.lock_states(conn, member_keys=keys)}
+    rows = store.list_standing_changes(conn, member_keys=keys)
+    logged = {key: list(group) for key, group in groupby(rows, key=lambda row: row.member_key)}
+    writes, orders = _Writes(), list[OrderTier]()
+    for key, facts in activity.stream_tier_facts(conn, member_keys=keys):
+        member = fold(
+            facts,
+            rules=run.rules,
+            timezone=run.programme.timezone,
+            joined_at=joined[key],
+            until=run.today,
+        )
+        _compare(run, states[key], logged.get(key, []), member, writes)
+        for fact, rank in member.held:
+            tier = run.rules.tiers[rank]
+            if fact.order_key is not None:
+                orders.append(OrderTier(fact.order_key, tier.code, tier.multiplier_bp))
+    if writes.superseded:
+        store.supersede_changes(conn, change_keys=writes.superseded, now=run.now)
+    store_bulk.append_changes(conn, rows=writes.changes)
+    store_bulk.write_states(conn, rows=writes.states)
+    return orders
+
+
+def _compare(
+    run: _Run, row: Row[Any], logged: Sequence[Row[Any]], member: MemberFold, writes: _Writes
+) -> None:
+    key, rules = row.member_key, run.rules
+    values = state_values(member.state(), member_key=key, rules=rules)
+    if values != row._asdict():
+        writes.states.append(values)
+    correction = correct_log(logged, member.changes, rules=rules, same_metrics=run.is_history)
+    writes.superseded += correction.superseded
+    changes = causes_of(correction.appended, learned_late_until=None if run.is_history else row.through)
+    writes.changes += [
+        change_values(
+            change, cause=cause, member_key=key, rules=rules, now=run.now, import_key=run.import_key
+        )
+        for change, cause in changes
+    ]

@@ -1,0 +1,210 @@
+"""Every SQL statement of the tiers that reads or writes many members at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any
+
+import psycopg
+from sqlalchemy import ARRAY, BigInteger, Connection, Date, Integer, Row, any_, bindparam, func, select, text
+
+from service.activity.readable import day_rows
+from service.kit.db import dumps
+from service.tiers.models import tier_states
+
+_COLUMNS = (
+    "member_key",
+    "tier",
+    "rank",
+    "since",
+    "ruleset_version",
+    "unqualified_since",
+    "carrier_order_key",
+    "through",
+    "next_review_on",
+)
+# A state that stands for nothing yet, so that there is a row to lock; the same transaction overwrites it.
+_ADD_MISSING = text(
+    """
+    INSERT INTO tier_states (member_key, tier, rank, since, ruleset_version, through)
+    SELECT member_key, :tier, 0, :now, :ruleset_version, :now
+    FROM unnest(CAST(:member_keys AS bigint[])) AS member_key
+    ORDER BY member_key
+    ON CONFLICT (member_key) DO NOTHING
+    """
+)
+_states = select(tier_states)
+_by_key = _states.order_by(tier_states.c.member_key)
+_due = tier_states.c.next_review_on <= bindparam("today")
+_later = tier_states.c.member_key > bindparam("after", type_=BigInteger)
+_limit = bindparam("limit", type_=Integer)
+_READ_SOME = _by_key.where(
+    tier_states.c.member_key == any_(bindparam("member_keys", type_=ARRAY(BigInteger)))
+)
+_LOCK_SOME = _READ_SOME.with_for_update(key_share=True)
+_READ_EVERYONE = _by_key.where(_later).limit(_limit)
+_LOCK_EVERYONE = _READ_EVERYONE.with_for_update(key_share=True)
+_READ_DUE = _by_key.where(_due, _later).limit(_limit)
+_LOCK_DUE = (
+    _states.where(_due)
+    .order_by(tier_states.c.next_review_on, tier_states.c.member_key)
+    .limit(_limit)
+    .with_for_update(key_share=True, skip_locked=True)
+)
+_COUNT_EVERYONE = select(func.count()).select_from(tier_states)
+_COUNT_DUE = _COUNT_EVERYONE.where(_due)
+
+_wanted = (
+    func.unnest(bindparam("member_keys", type_=ARRAY(BigInteger)), bindparam("afters", type_=ARRAY(Date)))
+    .table_valued("member_key", "after", name="wanted")
+    .render_derived()
+)
+_DAYS = (
+    select(
+        day_rows.c.member_key,
+        day_rows.c.day,
+        day_rows.c.goods_minor,
+        day_rows.c.spend_minor,
+        day_rows.c.orders,
+        day_rows.c.unlinked_minor,
+    )
+    .select_from(_wanted.join(day_rows, day_rows.c.member_key == _wanted.c.member_key))
+    .where(day_rows.c.day > _wanted.c.after)
+    .order_by(day_rows.c.member_key, day_rows.c.day)
+)
+
+_STAGE = text(
+    "CREATE TEMPORARY TABLE IF NOT EXISTS tier_states_rated (LIKE tier_states) ON COMMIT DELETE ROWS"
+)
+_COPY_STATES = f"COPY pg_temp.tier_states_rated ({', '.join(_COLUMNS)}) FROM STDIN"
+_APPLY_STATES = text(
+    """
+    UPDATE tier_states s SET tier = r.tier, rank = r.rank, since = r.since,
+        ruleset_version = r.ruleset_version, unqualified_since = r.unqualified_since,
+        carrier_order_key = r.carrier_order_key, through = r.through, next_review_on = r.next_review_on
+    FROM pg_temp.tier_states_rated r WHERE r.member_key = s.member_key
+    """
+)
+_CLEAR_STAGE = text("DELETE FROM pg_temp.tier_states_rated")
+_CHANGE_COLUMNS = (
+    "member_key",
+    "from_tier",
+    "to_tier",
+    "effective_at",
+    "recorded_at",
+    "cause",
+    "ruleset_version",
+    "metrics",
+    "order_key",
+    "refund_key",
+    "import_key",
+)
+_COPY_CHANGES = f"COPY tier_changes ({', '.join(_CHANGE_COLUMNS)}) FROM STDIN"
+
+_UNEXPLAINED = text(
+    """
+    SELECT c.change_key, c.member_key, c.cause FROM tier_changes c
+    WHERE NOT EXISTS (SELECT FROM tier_rulesets r WHERE r.version = c.ruleset_version)
+       OR NOT (c.metrics ?& ARRAY['active_days', 'days_since_last_visit', 'net_spend', 'orders',
+                                  'visit_interval_days'])
+       OR (c.cause = 'order' AND c.order_key IS NULL)
+       OR (c.cause = 'refund' AND c.order_key IS NULL AND c.refund_key IS NULL)
+    ORDER BY c.change_key
+    """
+)
+_STATELESS = text(
+    "SELECT key FROM unnest(CAST(:member_keys AS bigint[])) AS key "
+    "WHERE NOT EXISTS (SELECT FROM tier_states s WHERE s.member_key = key) ORDER BY key"
+)
+
+
+def add_missing_states(
+    conn: Connection, *, member_keys: Sequence[int], tier: str, ruleset_version: int, now: datetime
+) -> None:
+    """Give members without a state one to lock; the caller overwrites it in the same transaction."""
+    conn.execute(
+        _ADD_MISSING,
+        {"member_keys": list(member_keys), "tier": tier, "ruleset_version": ruleset_version, "now": now},
+    )
+
+
+def lock_states(conn: Connection, *, member_keys: Sequence[int]) -> Sequence[Row[Any]]:
+    """Return the states of some members by key, held until the transaction ends."""
+    return conn.execute(_LOCK_SOME, {"member_keys": list(member_keys)}).all()
+
+
+def list_states(conn: Connection, *, member_keys: Sequence[int]) -> Sequence[Row[Any]]:
+    """Return the states of some members by key."""
+    return conn.execute(_READ_SOME, {"member_keys": list(member_keys)}).all()
+
+
+def lock_due(conn: Connection, *, today: date, limit: int) -> Sequence[Row[Any]]:
+    """Return states that are due and that nobody else holds, the longest overdue first."""
+    return conn.execute(_LOCK_DUE, {"today": today, "limit": limit}).all()
+
+
+def lock_everyone(conn: Connection, *, after: int, limit: int) -> Sequence[Row[Any]]:
+    """Return the next states by key, waiting for those that somebody else holds."""
+    return conn.execute(_LOCK_EVERYONE, {"after": after, "limit": limit}).all()
+
+
+def list_due(conn: Connection, *, today: date, after: int, limit: int) -> Sequence[Row[Any]]:
+    """Return the next states by key that are due, holding none."""
+    return conn.execute(_READ_DUE, {"today": today, "after": after, "limit": limit}).all()
+
+
+def list_everyone(conn: Connection, *, after: int, limit: int) -> Sequence[Row[Any]]:
+    """Return the next states by key, holding none."""
+    return conn.execute(_READ_EVERYONE, {"after": after, "limit": limit}).all()
+
+
+def count_states(conn: Connection, *, due_by: date | None) -> int:
+    """Return how many states there are, or how many of them are due by a day."""
+    if due_by is None:
+        return int(conn.execute(_COUNT_EVERYONE).scalar_one())
+    return int(conn.execute(_COUNT_DUE, {"today": due_by}).scalar_one())
+
+
+def list_days(conn: Connection, *, afters: Mapping[int, date]) -> Iterable[Row[Any]]:
+    """Return the roll-up of each member's days after that member's own day, by member and day."""
+    return conn.execute(_DAYS, {"member_keys": list(afters), "afters": list(afters.values())})
+
+
+def list_unexplained_changes(conn: Connection) -> Iterable[Row[Any]]:
+    """Return changes without a published rule set, their metrics, or the fact they name as cause."""
+    return conn.execute(_UNEXPLAINED)
+
+
+def list_stateless(conn: Connection, *, member_keys: Sequence[int]) -> Sequence[int]:
+    """Return which of some members have no state."""
+    return conn.execute(_STATELESS, {"member_keys": list(member_keys)}).scalars().all()
+
+
+def write_states(conn: Connection, *, rows: Sequence[Mapping[str, object]]) -> None:
+    """Overwrite many states at once, through COPY."""
+    if not rows:
+        return
+    conn.execute(_STAGE)
+    _copy(conn, _COPY_STATES, (tuple(row[name] for name in _COLUMNS) for row in rows))
+    conn.execute(_APPLY_STATES)
+    conn.execute(_CLEAR_STAGE)
+
+
+def append_changes(conn: Connection, *, rows: Sequence[Mapping[str, object]]) -> None:
+    """Append many changes to the log at once, through COPY, in the order given."""
+    if rows:
+        values = (
+            tuple(dumps(row[name]) if name == "metrics" else row[name] for name in _CHANGE_COLUMNS)
+            for row in rows
+        )
+        _copy(conn, _COPY_CHANGES, values)
+
+
+def _copy(conn: Connection, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
+    driver = conn.connection.driver_connection
+    if not isinstance(driver, psycopg.Connection):
+        raise TypeError("COPY needs a psycopg connection")
+    with driver.cursor() as cursor, cursor.copy(statement.encode()) as copy:
+        for row in rows:
+            copy.write_row(row)

@@ -1,0 +1,157 @@
+"""The same facts in any order and any pieces end in the same state (rulings 9), as by the API."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from service.intake import operations as stories
+from service.intake.import_fields import load_member, load_order, load_refund
+from service.intake.reading import read_order, read_refund
+from service.kit.clock import parse_time
+from service.kit.db import transaction
+from service.programme.operations import Programme
+from tests.conftest import wipe
+from tests.integration.intake.business import (
+    NOW,
+    SEALER,
+    assert_lawful,
+    bring_in,
+    count,
+    differences,
+    dump,
+    release_everything,
+    review_everybody,
+    start,
+    write_ndjson,
+)
+from tests.integration.intake.conftest import Shop
+
+KINDS = ("items", "members", "orders", "refunds")
+
+
+@pytest.fixture
+def in_order(engine: Engine, programme: Programme, files: dict[str, Path]) -> dict[str, list[str]]:
+    """The state after the files in their natural order; the database is empty again."""
+    for kind in KINDS:
+        report = bring_in(engine, programme, kind, files[kind])
+        assert (report.lines_rejected, report.records_known, report.records_parked) == (0, 0, 0)
+    assert_lawful(engine)
+    state = dump(engine)
+    assert all(state[name] for name in state if name != "parked")
+    wipe(engine)
+    return state
+
+
+def shuffled(engine: Engine, programme: Programme, shop: Shop, folder: Path) -> None:
+    """Refunds before their orders, both shuffled."""
+    stream = random.Random(5)
+    for kind in ("refunds", "orders"):
+        records = list(shop[kind])
+        stream.shuffle(records)
+        report = bring_in(engine, programme, kind, write_ndjson(folder / f"{kind}.ndjson", records))
+        assert report.lines_rejected == 0
+        assert (report.records_parked > 0) == (kind == "refunds")
+        assert (report.records_unparked > 0) == (kind == "orders")
+
+
+def in_pieces(engine: Engine, programme: Programme, shop: Shop, folder: Path) -> None:
+    """Three overlapping pieces, the last first, orders and refunds by turns."""
+    for low, high in ((60, 100), (0, 50), (30, 80)):
+        for kind in ("orders", "refunds"):
+            records = shop[kind]
+            piece = records[len(records) * low // 100 : len(records) * high // 100]
+            bring_in(engine, programme, kind, write_ndjson(folder / f"{kind}{low}.ndjson", piece))
+
+
+def one_by_one(engine: Engine, programme: Programme, shop: Shop, folder: Path) -> None:
+    """Many tiny files, so that everything is rated again and again."""
+    stream = random.Random(9)
+    records = [("orders", one) for one in shop["orders"]] + [("refunds", one) for one in shop["refunds"]]
+    stream.shuffle(records)
+    for begin in range(0, len(records), 40):
+        for kind in ("orders", "refunds"):
+            piece = [one for its, one in records[begin : begin + 40] if its == kind]
+            bring_in(engine, programme, kind, write_ndjson(folder / f"{kind}{begin}.ndjson", piece))
+
+
+@pytest.mark.parametrize("arrive", [shuffled, in_pieces, one_by_one])
+def test_any_order_of_arrival_ends_in_the_same_state(
+    arrive: Callable[[Engine, Programme, Shop, Path], None],
+    in_order: dict[str, list[str]],
+    engine: Engine,
+    shop: Shop,
+    files: dict[str, Path],
+    tmp_path: Path,
+) -> None:
+    programme = start(engine)
+    bring_in(engine, programme, "items", files["items"])
+    bring_in(engine, programme, "members", files["members"])
+    arrive(engine, programme, shop, tmp_path)
+    assert differences(in_order, dump(engine)) == {}
+    assert_lawful(engine)
+
+
+def test_a_second_run_of_the_same_files_changes_nothing(
+    engine: Engine, programme: Programme, files: dict[str, Path]
+) -> None:
+    first = {kind: bring_in(engine, programme, kind, files[kind]) for kind in KINDS}
+    state, rows = dump(engine), count(engine)
+    for kind in KINDS:
+        again = bring_in(engine, programme, kind, files[kind])
+        assert (again.records_new, again.members_rated, again.lines_rejected) == (0, 0, 0)
+        assert again.records_known == first[kind].records_new
+        assert again.lines_read == first[kind].lines_read
+    assert differences(state, dump(engine)) == {}
+    assert count(engine) == rows
+
+
+def test_orders_without_members_or_items_are_rated_once_both_have_come(
+    in_order: dict[str, list[str]], engine: Engine, files: dict[str, Path]
+) -> None:
+    programme = start(engine)
+    refused = bring_in(engine, programme, "orders", files["orders"])
+    assert refused.rejected.keys() == {"unknown-member"}
+    for kind in ("members", "orders", "refunds", "items"):
+        bring_in(engine, programme, kind, files[kind])
+    assert differences(in_order, dump(engine)) == {}
+
+
+def test_an_import_does_what_the_same_calls_of_the_api_do(
+    in_order: dict[str, list[str]], engine: Engine, shop: Shop, files: dict[str, Path]
+) -> None:
+    programme = start(engine)
+    bring_in(engine, programme, "items", files["items"])
+    calls: list[tuple[datetime, int, dict[str, object]]] = []
+    for rank, kind, when in (
+        (0, "members", "joined_at"),
+        (1, "orders", "placed_at"),
+        (2, "refunds", "refunded_at"),
+    ):
+        calls += [(parse_time(one[when]), rank, one) for one in json.loads(json.dumps(shop[kind]))]
+    placed = {one["order_id"]: one for one in shop["orders"]}
+    for at, rank, raw in sorted(calls, key=lambda call: call[:2]):
+        with transaction(engine) as conn:
+            common = {"programme": programme, "now": at}
+            if rank == 0:
+                body = load_member(raw)
+                member_id = body.pop("member_id")
+                stories.enrol_member(conn, member_id=member_id, body=body, sealer=SEALER, **common)
+            elif rank == 1:
+                order = read_order(load_order(raw), currency=programme.currency)
+                stories.place_order(conn, member_id=str(raw["member_id"]), order=order, locale="en", **common)
+            else:
+                body = load_refund(raw)
+                currency = placed.get(body.get("order_id"), {}).get("currency", programme.currency)
+                refund = read_refund(body, order_currency=currency)
+                member_id = str(raw["member_id"])
+                stories.take_refund(conn, member_id=member_id, refund=refund, locale="en", **common)
+    release_everything(engine, now=NOW)
+    review_everybody(engine, programme)
+    assert differences(in_order, dump(engine)) == {}

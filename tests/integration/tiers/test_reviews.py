@@ -1,0 +1,174 @@
+"""The nightly review on a real database."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+
+from service.kit.db import transaction
+from service.tiers import operations as tiers
+from service.tiers import reviews
+from tests.integration.tiers.shop import Shop, Statements, spend_ladder
+
+MIDNIGHT = 4 / 24
+
+
+@pytest.fixture
+def shop(conn: Connection) -> Shop:
+    """Nine members who bought once, on days 0 to 8, and one who never did."""
+    shop = Shop(conn, spend_ladder(100, 300))
+    fill(shop)
+    return shop
+
+
+def fill(shop: Shop) -> None:
+    shop.enrol("m0")
+    for number in range(1, 10):
+        shop.enrol(f"m{number}")
+        shop.order(f"o{number}", number, 320, member_id=f"m{number}")
+
+
+@pytest.fixture
+def committed(engine: Engine) -> Shop:
+    """The same, committed, so that several connections see it."""
+    with transaction(engine) as conn:
+        shop = Shop(conn, spend_ladder(100, 300))
+        fill(shop)
+    return shop
+
+
+def test_only_those_who_are_due_are_read(shop: Shop) -> None:
+    assert shop.review(30.5).reviewed == 0
+    done = shop.review(33.5)
+    # Days 1 to 3 left the window: at risk, not fallen.
+    assert (done.reviewed, done.changed) == (3, 0)
+    assert shop.review(33.5).reviewed == 0
+    assert shop.violations() == []
+
+
+def test_a_late_review_dates_each_fall_on_its_due_day(shop: Shop) -> None:
+    done = shop.review(200)
+    assert (done.reviewed, done.changed) == (9, 9)
+    assert shop.log("m3")[2:] == [
+        ("t2", "t1", "roll_off", 43 - MIDNIGHT),
+        ("t1", "t0", "roll_off", 53 - MIDNIGHT),
+    ]
+    assert shop.state("m3").next_review_on is None
+    assert shop.violations() == []
+
+
+def test_reviews_of_every_day_end_like_one_review(conn: Connection) -> None:
+    outcomes = []
+    for days in (range(1, 101), [100]):
+        with conn.begin_nested() as savepoint:
+            shop = Shop(conn, spend_ladder(100, 300))
+            fill(shop)
+            for day in days:
+                shop.review(day + 0.5)
+            outcomes.append([(shop.log(f"m{n}"), shop.state(f"m{n}")[1:]) for n in range(10)])
+            savepoint.rollback()
+    assert outcomes[0] == outcomes[1]
+
+
+def test_t2_reviewing_everyone_changes_nothing_more_than_reviewing_the_due(shop: Shop) -> None:
+    shop.review(45)
+    before = [(shop.log(f"m{n}"), shop.state(f"m{n}")) for n in range(10)]
+    done = shop.review(45, everyone=True)
+    assert (done.reviewed, done.changed) == (10, 0)
+    assert [(shop.log(f"m{n}"), shop.state(f"m{n}")) for n in range(10)] == before
+
+
+def test_everyone_is_reviewed_in_chunks_by_key(shop: Shop) -> None:
+    seen, after = 0, 0
+    while True:
+        done = tiers.review_due(
+            shop.conn,
+            now=shop.at(60),
+            programme=shop.programme,
+            limit=4,
+            everyone=True,
+            after_member_key=after,
+        )
+        if not done.reviewed:
+            break
+        seen, after = seen + done.reviewed, done.last_member_key
+    assert seen == 10
+
+
+def test_a_review_costs_the_same_statements_for_any_number_of_members(shop: Shop) -> None:
+    shop.review(33.5)
+    with Statements(shop.conn) as statements:
+        assert shop.review(41.6).reviewed == 7
+    # Lock, rule set, windows, stage, apply, clear; one event for each member at risk or fallen besides.
+    others = [statement for statement in statements.seen if "outbox" not in statement]
+    assert len(others) <= 6, others
+
+
+def test_being_at_risk_is_told_once_however_often_it_is_reviewed(shop: Shop) -> None:
+    for _ in range(3):
+        shop.review(31.6)
+        shop.review(31.6, everyone=True)
+    told = [payload for topic, payload in shop.events() if topic == "member.tier.at_risk"]
+    assert [payload["falls_on"] for payload in told] == ["2024-02-11"]
+
+
+def test_a_preview_tells_what_would_change_and_writes_nothing(shop: Shop) -> None:
+    shop.now = shop.at(43)
+    before = [(shop.log(f"m{n}"), shop.state(f"m{n}")) for n in range(10)]
+    found = tiers.preview_review(shop.conn, now=shop.now, programme=shop.programme, limit=100)
+    assert (found.reviewed, found.changed) == (9, 3)
+    assert found.changes[0].to_json() == {
+        "member_id": "m1",
+        "from": "t2",
+        "to": "t1",
+        "effective_at": "2024-02-11T00:00:00Z",
+        "cause": "roll_off",
+    }
+    assert [(shop.log(f"m{n}"), shop.state(f"m{n}")) for n in range(10)] == before
+
+
+def test_an_earlier_day_can_be_reviewed(shop: Shop) -> None:
+    done = tiers.review_due(
+        shop.conn, now=shop.at(200), programme=shop.programme, limit=100, as_of=shop.on(41)
+    )
+    assert (done.reviewed, done.changed) == (9, 1)
+
+
+def test_two_reviews_at_once_share_the_work(engine: Engine, committed: Shop) -> None:
+    now, programme = committed.at(200), committed.programme
+    with engine.connect() as one, engine.connect() as two:
+        first = tiers.review_due(one, now=now, programme=programme, limit=5)
+        second = tiers.review_due(two, now=now, programme=programme, limit=100)
+        assert (first.reviewed, second.reviewed) == (5, 4)
+        one.commit()
+        two.commit()
+    with engine.connect() as conn:
+        assert list(tiers.check_laws(conn, programme=programme, now=now)) == []
+        moves = conn.execute(text("SELECT count(*) FROM tier_changes WHERE cause = 'roll_off'")).scalar_one()
+        assert moves == 18
+
+
+def test_a_review_that_was_cut_off_is_finished_by_the_next(engine: Engine, committed: Shop) -> None:
+    now, programme = committed.at(200), committed.programme
+    seen: list[int] = []
+
+    def cut_off(stage: str, done: int, total: int | None) -> None:
+        seen.append(done)
+        assert (stage, total) == ("tiers", 9)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        reviews.review_members(engine, programme=programme, now=now, chunk=4, progress=cut_off)
+    summary = reviews.review_members(engine, programme=programme, now=now, chunk=4)
+    assert (seen, summary.reviewed, summary.changed) == ([4], 5, 5)
+    with engine.connect() as conn:
+        assert list(tiers.check_laws(conn, programme=programme, now=now)) == []
+
+
+def test_a_dry_run_goes_through_everybody_and_writes_nothing(engine: Engine, committed: Shop) -> None:
+    summary = reviews.review_members(
+        engine, programme=committed.programme, now=committed.at(200), chunk=4, dry_run=True
+    )
+    assert (summary.reviewed, summary.changed, len(summary.changes)) == (9, 9, 18)
+    with engine.connect() as conn:
+        assert conn.execute(text("SELECT count(*) FROM tier_changes WHERE cause = 'roll_off'")).scalar() == 0
