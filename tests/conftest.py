@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +38,7 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     _hurry(server.url)
     yield server.url
     server.stop()
+    shutil.rmtree(folder)
 
 
 def _hurry(server_url: str) -> None:

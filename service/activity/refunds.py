@@ -88,7 +88,7 @@ def cancel_order(
     if row.cancelled_at is not None:
         if (row.cancelled_at, row.cancel_reason) != (cancelled_at, reason):
             raise OrderConflict(f"the order {order_id} was cancelled before, otherwise")
-        return RecordedRefund(None, None)
+        return RecordedRefund(None, None, (_reduced(conn, row, int(row.refunded_minor)),))
     _refuse_before_order(row, cancelled_at, pointer="/cancelled_at")
     left = row.order_goods_minor - int(row.refunded_minor)
     store.add_cancellation(
@@ -233,14 +233,17 @@ def _reduce(conn: Connection, row: Row[Any], step: RefundStep) -> RecordedRefund
             "orders_delta": fact.orders_delta,
         },
     )
-    reduced = Reduced(
+    return RecordedRefund(step.refund_key, fact, (_reduced(conn, row, refunded + step.amount_minor),))
+
+
+def _reduced(conn: Connection, row: Row[Any], refunded_minor: int) -> Reduced:
+    return Reduced(
         order_key=row.order_key,
         goods_minor=row.goods_minor,
-        refunded_minor=refunded + step.amount_minor,
+        refunded_minor=refunded_minor,
         allotted_minor=store.sum_allotted(conn, order_key=row.order_key),
         order_goods_minor=row.order_goods_minor,
     )
-    return RecordedRefund(step.refund_key, fact, (reduced,))
 
 
 def _reduce_unlinked(

@@ -22,7 +22,7 @@ from service.kit.errors import FieldError
 from service.kit.money import to_text
 from service.kit.sealing import Sealer
 from service.ledger import operations as ledger
-from service.ledger.operations import EarningRule
+from service.ledger.operations import Balance, EarningRule
 from service.members import operations as members
 from service.members.errors import JoinedInFuture, MemberNotEnrolled
 from service.members.rules import Member
@@ -198,14 +198,14 @@ def cancel_order(
         UnknownOrder, OrderConflict, RefundBeforeOrder, FutureTime: see `activity.cancel_order`.
     """
     row = activity.get_order(conn, order_id=order_id)
-    ledger.lock_account(conn, member_key=row.member_key, now=now)
+    account = ledger.lock_account(conn, member_key=row.member_key, now=now)
     days = activity.list_member_days(
         conn, member_key=row.member_key, after=_window_start(programme, cancelled_at, now)
     )
     recorded = activity.cancel_order(
         conn, order_id=order_id, cancelled_at=cancelled_at, reason=reason, now=now
     )
-    taken, move = _undo(conn, row.member_key, recorded, days, cancelled_at, programme, now)
+    taken, move = _undo(conn, account, recorded, days, cancelled_at, programme, now)
     view = get_order(conn, order_id=order_id, programme=programme, locale=locale, now=now)
     return {
         "order": view["order"],
@@ -231,7 +231,7 @@ def take_refund(
         OrderNotKnown, RefundAboveLeft, OrderConflict, …: see `activity.record_refund`.
     """
     member = _enrolled(conn, member_id)
-    ledger.lock_account(conn, member_key=member.member_key, now=now)
+    account = ledger.lock_account(conn, member_key=member.member_key, now=now)
     days = activity.list_member_days(
         conn, member_key=member.member_key, after=_window_start(programme, refund.refunded_at, now)
     )
@@ -243,7 +243,7 @@ def take_refund(
         programme=programme,
         now=now,
     )
-    taken, move = _undo(conn, member.member_key, recorded, days, refund.refunded_at, programme, now)
+    taken, move = _undo(conn, account, recorded, days, refund.refunded_at, programme, now)
     return {
         "refund": activity.refund_view(conn, refund_id=refund.refund_id, member_id=member_id),
         "points": taken,
@@ -254,7 +254,7 @@ def take_refund(
 
 def _undo(
     conn: Connection,
-    member_key: int,
+    account: Balance,
     recorded: activity.RecordedRefund,
     days: list[activity.DayTotals],
     at: datetime,
@@ -262,8 +262,14 @@ def _undo(
     now: datetime,
 ) -> tuple[dict[str, Any], TierMove]:
     """Take points back from every order a refund reduced, and rate the member again."""
+    member_key = account.member_key
     if recorded.fact is None:
-        repeated = ledger.get_taken_back(conn, member_key=member_key, refund_key=recorded.refund_key)
+        repeated = ledger.get_taken_back(
+            conn,
+            member_key=member_key,
+            refund_key=recorded.refund_key,
+            order_key=recorded.reduced[0].order_key if recorded.reduced else None,
+        )
         held = tiers.get_held_tier(conn, member_key=member_key)
         return _taken_view(repeated.points, repeated.shortfall, 0, programme), TierMove(held, held, False)
     points = shortfall = 0
@@ -280,6 +286,7 @@ def _undo(
             occurred_at=at,
             policy=programme.settings.shortfall_policy,
             now=now,
+            account=account,
         )
         points += taken.points
         shortfall += taken.shortfall

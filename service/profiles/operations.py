@@ -18,8 +18,7 @@ from service.members import operations as members
 from service.members.rules import Member
 from service.programme.operations import Programme
 from service.recommendations import operations as recommendations
-from service.recommendations.annotation import Policy, Surface
-from service.recommendations.serving import Serving
+from service.recommendations.operations import Policy, Serving, Surface
 from service.tiers import operations as tiers
 
 _SHOWN_EXPIRIES = 5

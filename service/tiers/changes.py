@@ -8,8 +8,8 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any, Protocol
 
-from service.tiers.fold import Change, TierState
 from service.tiers.rules import RuleSet
+from service.tiers.spans import Change, TierState
 from service.tiers.standing import metrics_json
 
 

@@ -9,8 +9,9 @@ from sqlalchemy import Connection
 
 from service.kit import outbox
 from service.kit.clock import format_time
-from service.tiers.fold import Change, RiskNotice
+from service.tiers.fold import MemberFold
 from service.tiers.rules import RuleSet
+from service.tiers.spans import Change
 from service.tiers.standing import needs_json, needs_to_stay
 
 
@@ -50,20 +51,20 @@ def tell_move(
     )
 
 
-def tell_risks(
-    conn: Connection, notices: Iterable[RiskNotice], *, member_key: int, rules: RuleSet, now: datetime
+def tell_risk(
+    conn: Connection, member: MemberFold, *, member_key: int, rules: RuleSet, now: datetime
 ) -> None:
-    """Emit `member.tier.at_risk` with what is short, once for each grace that began."""
-    for notice in notices:
-        tier = rules.tiers[notice.rank]
-        needs = [need for need in needs_to_stay(tier, notice.metrics) if not need.met]
-        payload = {
-            "tier": tier.code,
-            "at_risk_since": notice.on.isoformat(),
-            "falls_on": notice.falls_on.isoformat(),
-            "shortfall": needs_json(needs, currency=rules.currency),
-            "ruleset_version": rules.version,
-        }
-        outbox.emit(
-            conn, topic="member.tier.at_risk", member_key=member_key, payload=payload, occurred_at=now
-        )
+    """Emit `member.tier.at_risk`, with what is short, for a grace that began and is still running."""
+    if not member.at_risk or not member.notices:
+        return
+    notice = member.notices[-1]
+    tier = rules.tiers[notice.rank]
+    needs = [need for need in needs_to_stay(tier, notice.metrics) if not need.met]
+    payload = {
+        "tier": tier.code,
+        "at_risk_since": notice.on.isoformat(),
+        "falls_on": notice.falls_on.isoformat(),
+        "shortfall": needs_json(needs, currency=rules.currency),
+        "ruleset_version": rules.version,
+    }
+    outbox.emit(conn, topic="member.tier.at_risk", member_key=member_key, payload=payload, occurred_at=now)

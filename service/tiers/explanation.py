@@ -55,8 +55,8 @@ def _explain_en(standing: Standing) -> str:
         if standing.next_review_on is not None:
             sentences.append(f"It is looked at again on {_day_en(standing.next_review_on)} at the latest.")
     elif standing.falls_on is not None:
-        unmet = _join_en([_need_en(need, standing) for need in standing.to_stay if not need.met])
-        sentences.append(f"To stay {name} you need {unmet}.")
+        unmet = [_need_en(need, standing) for need in standing.to_stay if not need.met]
+        sentences.append(f"To stay {name} you need {_join_en(unmet)}.")
         sentences.append(f"Without that, your tier falls on {_day_en(standing.falls_on)}.")
     if standing.to_rise is not None and standing.to_rise.missing:
         rise = standing.to_rise
@@ -122,7 +122,7 @@ def _count_en(value: Fraction | int, noun: str) -> str:
 
 
 def _join_en(parts: list[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else "".join(parts)
 
 
 def _day_en(day: date) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -17,11 +18,12 @@ from service.programme.operations import Programme
 from service.tiers import store
 from service.tiers.changes import causes_of, change_values, correct_log, state_values
 from service.tiers.errors import NoMembership
-from service.tiers.events import tell_changes, tell_move, tell_risks
-from service.tiers.fold import Change, MemberFold, TierState, fold, follows
+from service.tiers.events import tell_changes, tell_move, tell_risk
+from service.tiers.fold import MemberFold, fold, follows
 from service.tiers.history import tiers_around_order
 from service.tiers.rules import LONGEST_WINDOW_DAYS, HeldTier, RuleSet
 from service.tiers.rulesets import recall_ruleset
+from service.tiers.spans import Change, TierState
 from service.tiers.standing import Standing, see_standing
 
 
@@ -40,8 +42,13 @@ class TierOutcome:
     when_placed: HeldTier
     now: HeldTier
     changes: tuple[Change, ...]
-    standing: Standing | None
     pending: bool = False
+    _look: Callable[[], Standing] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def standing(self) -> Standing | None:
+        """Where the member stands now; made when asked for, because most callers never do."""
+        return None if self._look is None else self._look()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +159,7 @@ def _go_on(
     ]
     store.add_changes(conn, rows=rows)
     tell_changes(conn, member.changes, member_key=key, rules=rules)
-    tell_risks(conn, member.notices, member_key=key, rules=rules, now=case.now)
+    tell_risk(conn, member, member_key=key, rules=rules, now=case.now)
     return _outcome(case, member, facts, ranks=(before, after), changes=member.changes)
 
 
@@ -204,8 +211,8 @@ def _tell_outcome(conn: Connection, case: _Case, member: MemberFold, *, cause: s
     believed = MemberFold.resume(
         rules=rules, timezone=case.programme.timezone, state=case.state, totals=(), joined_at=None
     )
-    if member.at_risk and member.notices and (not believed.at_risk or member.rank != case.state.rank):
-        tell_risks(conn, member.notices[-1:], member_key=key, rules=rules, now=case.now)
+    if not believed.at_risk or member.rank != case.state.rank:
+        tell_risk(conn, member, member_key=key, rules=rules, now=case.now)
 
 
 def _put_off(conn: Connection, case: _Case, fact: TierFact) -> TierOutcome:
@@ -213,7 +220,7 @@ def _put_off(conn: Connection, case: _Case, fact: TierFact) -> TierOutcome:
     placed, _ = tiers_around_order(
         conn, member_key=case.member_key, order_key=fact.order_key, placed_at=fact.at
     )
-    return TierOutcome(held, held, placed, held, (), None, pending=True)
+    return TierOutcome(held, held, placed, held, (), pending=True)
 
 
 def _outcome(
@@ -233,5 +240,7 @@ def _outcome(
         when_placed=tiers[placed].held(),
         now=tiers[member.rank].held(),
         changes=tuple(changes),
-        standing=see_standing(member, rules=case.rules, day=max(case.today, member.last_day), as_of=case.now),
+        _look=partial(
+            see_standing, member, rules=case.rules, day=max(case.today, member.last_day), as_of=case.now
+        ),
     )

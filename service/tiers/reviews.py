@@ -17,11 +17,12 @@ from service.members import operations as members
 from service.programme.operations import Programme
 from service.tiers import store_bulk
 from service.tiers.changes import change_values, state_values
-from service.tiers.events import tell_changes, tell_risks
-from service.tiers.fold import Change, MemberFold
+from service.tiers.events import tell_changes, tell_risk
+from service.tiers.fold import MemberFold
 from service.tiers.rating import read_state
 from service.tiers.rules import RuleSet
 from service.tiers.rulesets import get_active_ruleset
+from service.tiers.spans import Change
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -138,7 +139,7 @@ def review_due(
             for change in member.changes
         ]
         tell_changes(conn, member.changes, member_key=key, rules=rules)
-        tell_risks(conn, member.notices, member_key=key, rules=rules, now=now)
+        tell_risk(conn, member, member_key=key, rules=rules, now=now)
     store_bulk.append_changes(conn, rows=changes)
     store_bulk.write_states(conn, rows=states)
     return ReviewChunk(len(rows), moved, max(row.member_key for row in rows))

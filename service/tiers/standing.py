@@ -130,35 +130,31 @@ def _need(leaf: Compare, metrics: Metrics) -> Need:
 
 def easiest_branch(condition: Condition, metrics: Metrics) -> list[Compare]:
     """Return the comparisons of the branch that lacks least: fewest unmet, then the smallest gaps."""
-    return _easiest(condition, metrics)[1]
-
-
-_Cost = tuple[int, Fraction]
-
-
-def _easiest(condition: Condition, metrics: Metrics) -> tuple[_Cost, list[Compare]]:
     if isinstance(condition, Compare):
-        return _cost(condition, metrics), [condition]
-    branches = [_easiest(part, metrics) for part in condition.of]
+        return [condition]
+    branches = [easiest_branch(part, metrics) for part in condition.of]
     if not isinstance(condition, AllOf):
         wanted = condition.k if isinstance(condition, AtLeast) else 1
-        # The written order again afterwards, so that an explanation reads like its rule.
-        chosen = sorted(sorted(range(len(branches)), key=lambda index: branches[index][0])[:wanted])
-        branches = [branches[index] for index in chosen]
-    unmet = sum(cost[0] for cost, _ in branches)
-    gaps = sum((cost[1] for cost, _ in branches), Fraction(0))
-    return (unmet, gaps), [leaf for _, leaves in branches for leaf in leaves]
+        cheapest = sorted(range(len(branches)), key=lambda index: _cost(branches[index], metrics))[:wanted]
+        # In the written order again, so that an explanation reads like its rule.
+        branches = [branches[index] for index in sorted(cheapest)]
+    return [leaf for branch in branches for leaf in branch]
 
 
-def _cost(leaf: Compare, metrics: Metrics) -> _Cost:
-    if holds(leaf, metrics):
-        return 0, Fraction(0)
-    have = metrics.value_of(leaf.metric)
-    if have is None:
-        return 1, Fraction(1)
-    need = leaf.upper if leaf.upper is not None and have > leaf.upper else leaf.value
-    size = max(abs(need), abs(Fraction(have)), Fraction(1))
-    return 1, abs(need - have) / size
+def _cost(leaves: Iterable[Compare], metrics: Metrics) -> tuple[int, Fraction]:
+    """Return how many comparisons do not hold, and the sum of their gaps, each relative to its size."""
+    unmet, gaps = 0, Fraction(0)
+    for leaf in leaves:
+        if holds(leaf, metrics):
+            continue
+        unmet += 1
+        have = metrics.value_of(leaf.metric)
+        if have is None:
+            gaps += 1
+            continue
+        need = leaf.upper if leaf.upper is not None and have > leaf.upper else leaf.value
+        gaps += abs(need - have) / max(abs(need), abs(Fraction(have)), Fraction(1))
+    return unmet, gaps
 
 
 def one_order_reaches(condition: Condition, metrics: Metrics) -> bool:

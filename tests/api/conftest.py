@@ -23,7 +23,7 @@ from service.startup import make_ready
 class Client:
     """Calls the API with a key of some role; refuses answers that the document does not promise."""
 
-    def __init__(self, app: Flask, engine: Engine, keys: Mapping[str, str]) -> None:
+    def __init__(self, app: Flask, engine: Engine, keys: Mapping[Role, str]) -> None:
         self.app = app
         self.engine = engine
         self.keys = keys

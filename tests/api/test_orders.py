@@ -156,6 +156,8 @@ def test_a_cancelled_order_counts_for_nothing(client: Client) -> None:
     assert (response.json or {})["points"]["reversed"] == 33
     again = client.post("/v1/orders/o1/cancel", json=body)
     assert again.status_code == 200
+    assert (again.json or {})["points"]["reversed"] == 33
+    assert points(client)["pending"] == 0
     assert count(client, "order_cancellations") == 1
     tier = client.get("/v1/members/m1/tier").json or {}
     assert tier["metrics"]["net_spend"] == "0.00"

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from service.activity.rules import DayTotals, TierFact
 from service.kit.clock import local_day
-from service.tiers.fold import Change, MemberFold, TierState, fold, follows
+from service.tiers.fold import MemberFold, fold, follows
 from service.tiers.rules import RuleSet, parse_ruleset
+from service.tiers.spans import Change, TierState
 from tests.laws.tier_oracle import simulate
 from tests.laws.tier_worlds import LENGTH_DAYS, START, World, worlds
 

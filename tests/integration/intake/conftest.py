@@ -29,8 +29,10 @@ def shop() -> Shop:
     stream = random.Random(3)
     demo = generate(today=TODAY, seed=22, members=60, months=20)
     refunded = {refund.get("order_id") for refund in demo.refunds}
-    orders, refunds = [], list(demo.refunds)
-    for number, order in enumerate(demo.orders):
+    demo_orders: list[Any] = demo.orders
+    orders: list[Any] = []
+    refunds: list[Any] = list(demo.refunds)
+    for number, order in enumerate(demo_orders):
         lines = order["lines"]
         foreign = {"currency": "USD", "exchange_rate": "31.277"} if number % 7 == 0 else {}
         orders.append(order | foreign)

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine
@@ -138,7 +139,7 @@ def test_an_import_does_what_the_same_calls_of_the_api_do(
     placed = {one["order_id"]: one for one in shop["orders"]}
     for at, rank, raw in sorted(calls, key=lambda call: call[:2]):
         with transaction(engine) as conn:
-            common = {"programme": programme, "now": at}
+            common: Any = {"programme": programme, "now": at}
             if rank == 0:
                 body = load_member(raw)
                 member_id = body.pop("member_id")

@@ -194,19 +194,19 @@ def test_half_a_penny_is_rounded_up_once_per_line(tmp_path: Path) -> None:
 
 
 def test_summer_time_is_an_hour_ahead_of_utc(tmp_path: Path) -> None:
-    rows = [make_row("1", invoice_ts=datetime(2011, 7, 1, 0, 30))]  # noqa: DTZ001
+    rows = [make_row("1", invoice_ts=datetime(2011, 7, 1, 0, 30))]
     (batch,) = read(write_rows(tmp_path / "few.parquet", rows)).orders
     assert batch[0].placed_at == datetime(2011, 6, 30, 23, 30, tzinfo=UTC)
 
 
 def test_an_hour_that_came_twice_is_taken_as_the_first(tmp_path: Path) -> None:
-    rows = [make_row("1", invoice_ts=datetime(2011, 10, 30, 1, 30))]  # noqa: DTZ001
+    rows = [make_row("1", invoice_ts=datetime(2011, 10, 30, 1, 30))]
     (batch,) = read(write_rows(tmp_path / "few.parquet", rows)).orders
     assert batch[0].placed_at == datetime(2011, 10, 30, 0, 30, tzinfo=UTC)
 
 
 def test_a_time_that_never_was_is_refused(tmp_path: Path) -> None:
-    row = make_row("1", invoice_ts=datetime(2011, 3, 27, 1, 30))  # noqa: DTZ001
+    row = make_row("1", invoice_ts=datetime(2011, 3, 27, 1, 30))
     assert refused(tmp_path, row) == [(1, "time-impossible")]
 
 

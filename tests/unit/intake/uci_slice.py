@@ -25,7 +25,7 @@ SCHEMA = pa.schema(
         ("is_cancel", pa.bool_()),
     ]
 )
-FIRST_MINUTE = datetime(2010, 12, 1, 8, 26)  # noqa: DTZ001  the file's times carry no zone
+FIRST_MINUTE = datetime(2010, 12, 1, 8, 26)
 PRICES = (0.42, 0.85, 1.25, 2.55, 4.95, 12.75, 0.165, 1.095, 0.001)
 CHARGES = (("POST", "POSTAGE"), ("M", "Manual"), ("BANK CHARGES", "Bank Charges"), ("C2", "CARRIAGE"))
 
@@ -129,8 +129,8 @@ def _anonymous(stream: random.Random) -> list[Row]:
 def _traps() -> list[list[Row]]:
     """The rarer traps, one of each, so that the smallest slice has them all."""
     nothing = {"unit_price": 0.0, "customer_id": 12346}
-    giant = {"unit_price": 2.08, "invoice_ts": datetime(2011, 12, 9, 9, 15)}  # noqa: DTZ001
-    summer = {"invoice_ts": datetime(2011, 7, 1, 0, 30)}  # noqa: DTZ001  the last of June in UTC
+    giant = {"unit_price": 2.08, "invoice_ts": datetime(2011, 12, 9, 9, 15)}
+    summer = {"invoice_ts": datetime(2011, 7, 1, 0, 30)}
     return [
         [make_row("", **nothing)],
         [make_row("", quantity=80995, **giant)],

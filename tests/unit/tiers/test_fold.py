@@ -9,7 +9,8 @@ import pytest
 
 from service.activity.rules import TierFact
 from service.kit.clock import local_midnight
-from service.tiers.fold import MemberFold, TierState, follows
+from service.tiers.fold import MemberFold, follows
+from service.tiers.spans import TierState
 from tests.unit.tiers.histories import (
     JOINED,
     at,
