@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count
 from statistics import median
 
 import orjson
@@ -27,6 +28,7 @@ TITLES = {
 _STATUS = {"order": 201, "card": 200, "recommendations": 200}
 _WARM_UP = 400
 _ASKED_MEMBERS = 500
+_CALLERS = count(1)
 
 
 @dataclass(slots=True)
@@ -44,23 +46,24 @@ class Caller:
         self._headers = {"Authorization": f"Bearer {key}"}
         self._members, self._items = members, items
         self._chance = random.Random(7)
+        self._number = next(_CALLERS)
         self._orders = 0
 
-    def make(self, kind: str, count: int) -> list[bytes]:
+    def make(self, kind: str, number: int) -> list[bytes]:
         """Return requests of a kind, each for some member."""
         if kind == "order":
-            return [self._order() for _ in range(count)]
+            return [self._order() for _ in range(number)]
         # Few enough that each is enrolled in the experiment while warming up, as regulars are.
         asked = min(self._members, _ASKED_MEMBERS)
         return [
-            request("GET", f"/v1/members/{shop.member_id(number % asked)}/{kind}", headers=self._headers)
-            for number in range(count)
+            request("GET", f"/v1/members/{shop.member_id(place % asked)}/{kind}", headers=self._headers)
+            for place in range(number)
         ]
 
     def _order(self) -> bytes:
         self._orders += 1
         body = shop.order(
-            f"b{self._orders:08d}",
+            f"b{self._number}-{self._orders}",
             member=self._chance.randrange(self._members),
             skus=[shop.chosen(self._items, self._chance) for _ in range(shop.LINES_PER_ORDER)],
             placed_at=datetime.now(UTC),
@@ -186,7 +189,6 @@ def count_statements(world: World, database: Database) -> dict[str, int]:
 
     key = world.make_key(database)
     caller = Caller(key, members=world.sizes.members, items=world.sizes.items)
-    caller._orders = 90_000_000
     client = create_app(world.settings(), database.engine).test_client()
     counts = {}
     for kind in BUDGETS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from importlib.metadata import version
 from typing import Any
 
 import flask_smorest
@@ -15,15 +16,17 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from service.activity.api import blueprint as activity
 from service.catalogue.api import blueprint as catalogue
+from service.documents import api as documents
 from service.experiments.api import blueprint as experiments
 from service.intake.api import blueprint as intake
 from service.kit import migrate
 from service.kit.auth import Authenticator
 from service.kit.errors import Unavailable
+from service.kit.fields import MERCHANT_ID_SCHEMA, say_patterns_portably
 from service.kit.http import Blueprint, Desk
 from service.kit.sealing import Sealer
 from service.kit.settings import Settings
-from service.kit.web import render_metrics, surround
+from service.kit.web import MerchantIdConverter, render_metrics, surround
 from service.ledger.api import blueprint as ledger
 from service.profiles.api import blueprint as profiles
 from service.recommendations.api import blueprint as recommendations
@@ -71,7 +74,7 @@ def create_app(settings: Settings, engine: Engine) -> Flask:
     app.json = OrjsonProvider(app)
     app.config.update(
         API_TITLE="Tidemark",
-        API_VERSION="1",
+        API_VERSION=version("tidemark"),
         OPENAPI_VERSION="3.1.0",
         MAX_CONTENT_LENGTH=settings.max_body_bytes,
         PROPAGATE_EXCEPTIONS=False,
@@ -90,7 +93,9 @@ def create_app(settings: Settings, engine: Engine) -> Flask:
     app.extensions["tidemark"] = desk
     api = flask_smorest.Api(app, spec_kwargs=_spec_options())
     api.DEFAULT_ERROR_RESPONSE_NAME = None
+    api.ma_plugin.converter.add_attribute_function(say_patterns_portably)
     surround(app)
+    api.register_converter(MerchantIdConverter, lambda _: dict(MERCHANT_ID_SCHEMA))
     for room in ROOMS:
         api.register_blueprint(room)
     app.extensions["openapi"] = api.spec

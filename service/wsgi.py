@@ -14,5 +14,11 @@ configure(settings.log_level)
 # Made before the fork and connected after it: a pool is empty until its first use.
 app = create_app(
     settings,
-    open_engine(settings.database_url, pool_size=10, statement_timeout_ms=settings.statement_timeout_ms),
+    open_engine(
+        settings.database_url,
+        pool_size=10,
+        pool_timeout_ms=settings.pool_timeout_ms,
+        statement_timeout_ms=settings.statement_timeout_ms,
+        lock_timeout_ms=settings.lock_timeout_ms,
+    ),
 )

@@ -45,7 +45,7 @@ def _hurry(server_url: str) -> None:
     """Spare a server that lives for one run the waiting for its disk."""
     admin = open_engine(server_url, pool_size=1)
     with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
-        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+        for setting in ("fsync", "full_page_writes"):
             conn.execute(text(f"ALTER SYSTEM SET {setting} = off"))
         conn.execute(text("SELECT pg_reload_conf()"))
     admin.dispose()

@@ -19,7 +19,7 @@ blueprint = Blueprint("activity", __name__, url_prefix="/v1", description="What 
     answers={200: EventVerdictsSchema()},
     idempotency_key="optional",
 )
-def post_events(door: Door, body: dict[str, Any]) -> object:
+def record_events(door: Door, body: dict[str, Any]) -> object:
     """Record up to 1,000 events; each gets its own verdict.
 
     An event is known by its `event_id`: sending it again changes nothing.

@@ -32,7 +32,7 @@ def record_events(
     """Record events that are new and return one verdict each, in the order given.
 
     A verdict's `status` is `accepted`, `duplicate` (recorded before, the same) or `rejected` with a `code`:
-    `order-conflict` (recorded before, otherwise), `future-time` or `unknown-member`.
+    `order-conflict` (recorded before, otherwise), `future-time` or `member-not-enrolled`.
     """
     hashes = [_content_hash(event) for event in events]
     member_keys = members.find_keys(
@@ -45,7 +45,7 @@ def record_events(
         if event["occurred_at"] > now + FUTURE_TOLERANCE:
             verdicts[index] = _reject(event_id, "future-time", "more than five minutes ahead of our clock")
         elif event.get("member_id") and event["member_id"] not in member_keys:
-            verdicts[index] = _reject(event_id, "unknown-member", "no such member")
+            verdicts[index] = _reject(event_id, "member-not-enrolled", "no such member")
         elif event_id in first:
             verdicts[index] = _again(event_id, hashes[index] == hashes[first[event_id]])
         else:

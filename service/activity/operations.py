@@ -30,7 +30,7 @@ from service.activity.rules import (
     value_order,
 )
 from service.activity.tier_facts import list_tier_facts, stream_tier_facts
-from service.activity.views import order_view, refund_view
+from service.activity.views import new_order_view, order_view, refund_view
 from service.catalogue import operations as catalogue
 from service.kit.clock import local_day
 from service.kit.errors import FieldError, Invalid
@@ -63,11 +63,12 @@ _BEGINNING = date(1, 1, 1)
 
 @dataclass(frozen=True, slots=True)
 class RecordedOrder:
-    """An order as recorded; `fact` is None when it was recorded before."""
+    """An order as recorded; `fact` and `view` are None when it was recorded before."""
 
     order_key: int
     spend_minor: int
     fact: TierFact | None
+    view: dict[str, Any] | None = None
 
 
 def record_order(
@@ -101,10 +102,10 @@ def record_order(
     item_keys = catalogue.ensure_items(conn, skus=(line.sku for line in order.lines), now=now)
     value, values = _value(order, order_key, item_keys, ref, programme)
     fact = order_facts(value, ())[0]
-    store.add_order(
-        conn, values={**values, "member_key": member_key, "received_at": now, "orders": fact.orders_delta}
-    )
-    return RecordedOrder(order_key, value.spend_minor, fact)
+    values |= {"member_key": member_key, "received_at": now, "orders": fact.orders_delta}
+    store.add_order(conn, values=values)
+    view = new_order_view(order, values, member_id=member_id)
+    return RecordedOrder(order_key, value.spend_minor, fact, view)
 
 
 def _same_order(conn: Connection, order_id: str, content_hash: bytes) -> RecordedOrder:

@@ -8,6 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
+from service.kit.db import run
+
 _ADD_ORDER_KEY = text(
     "INSERT INTO order_keys (order_id, member_key, placed_at, content_hash) "
     "VALUES (:order_id, :member_key, :placed_at, :content_hash) "
@@ -193,22 +195,22 @@ def add_order_key(
         "placed_at": placed_at,
         "content_hash": content_hash,
     }
-    return conn.execute(_ADD_ORDER_KEY, parameters).scalar_one_or_none()
+    return run(conn, _ADD_ORDER_KEY, parameters).scalar_one_or_none()
 
 
 def find_order_key(conn: Connection, *, order_id: str) -> Row[Any] | None:
     """Return an order's key row."""
-    return conn.execute(_FIND_ORDER_KEY, {"order_id": order_id}).one_or_none()
+    return run(conn, _FIND_ORDER_KEY, {"order_id": order_id}).one_or_none()
 
 
 def add_order(conn: Connection, *, values: Mapping[str, object]) -> None:
     """Write an order, its lines and its part of the day roll-up."""
-    conn.execute(_ADD_ORDER, values)
+    run(conn, _ADD_ORDER, values)
 
 
 def list_days(conn: Connection, *, member_key: int, after: date) -> Sequence[Row[Any]]:
     """Return a member's days after one, in order."""
-    return conn.execute(_DAYS, {"member_key": member_key, "after": after}).all()
+    return run(conn, _DAYS, {"member_key": member_key, "after": after}).all()
 
 
 def add_to_day(conn: Connection, *, member_key: int, day: date, deltas: Mapping[str, int]) -> None:

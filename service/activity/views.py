@@ -2,23 +2,73 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import Connection, Row
 
 from service.activity import store
+from service.activity.rules import NewOrder
 from service.kit.clock import format_time
 from service.kit.money import to_text
 
 
-def order_view(conn: Connection, row: Row[Any], *, member_id: str, details: bool) -> dict[str, Any]:
-    """Return an order as the API shows it; `details` adds refunds and shipments."""
+def order_view(conn: Connection, row: Row[Any], *, member_id: str) -> dict[str, Any]:
+    """Return a recorded order as the API shows it, with its refunds and shipments."""
+    lines = store.list_lines(conn, order_key=row.order_key, placed_at=row.placed_at)
+    return {
+        **_order_alone(row, lines, member_id=member_id),
+        "refunds": [
+            {
+                "refund_id": refund.refund_id,
+                "refunded_at": format_time(refund.refunded_at),
+                "kind": refund.kind,
+                "reason": refund.reason,
+                "amount": to_text(refund.order_amount_minor, currency=refund.currency),
+            }
+            for refund in store.list_refunds_of(conn, order_key=row.order_key)
+        ],
+        "shipments": [
+            {
+                "shipment_id": shipment.shipment_id,
+                "status": shipment.status,
+                "occurred_at": format_time(shipment.occurred_at),
+                "promised_at": None if shipment.promised_at is None else format_time(shipment.promised_at),
+            }
+            for shipment in store.list_shipments(conn, order_key=row.order_key)
+        ],
+    }
 
+
+def new_order_view(order: NewOrder, values: Mapping[str, Any], *, member_id: str) -> dict[str, Any]:
+    """Return an order as it was just written, from `values`, without reading it back."""
+    row = SimpleNamespace(
+        **values,
+        order_id=order.order_id,
+        store_id=order.store_id,
+        refunded_minor=0,
+        cancelled_at=None,
+        cancel_reason=None,
+    )
+    lines = [
+        SimpleNamespace(
+            line_no=number,
+            sku=line.sku,
+            quantity=line.quantity,
+            order_amount_minor=amount,
+            category=line.category,
+        )
+        for number, line, amount in zip(values["line_nos"], order.lines, values["order_amounts"], strict=True)
+    ]
+    return _order_alone(row, lines, member_id=member_id)
+
+
+def _order_alone(row: Any, lines: Iterable[Any], *, member_id: str) -> dict[str, Any]:
     def money(minor: int) -> str:
         return to_text(minor, currency=row.currency)
 
-    lines = store.list_lines(conn, order_key=row.order_key, placed_at=row.placed_at)
-    view: dict[str, Any] = {
+    return {
         "order_id": row.order_id,
         "member_id": member_id,
         "placed_at": format_time(row.placed_at),
@@ -46,27 +96,6 @@ def order_view(conn: Connection, row: Row[Any], *, member_id: str, details: bool
             for line in lines
         ],
     }
-    if details:
-        view["refunds"] = [
-            {
-                "refund_id": refund.refund_id,
-                "refunded_at": format_time(refund.refunded_at),
-                "kind": refund.kind,
-                "reason": refund.reason,
-                "amount": to_text(refund.order_amount_minor, currency=refund.currency),
-            }
-            for refund in store.list_refunds_of(conn, order_key=row.order_key)
-        ]
-        view["shipments"] = [
-            {
-                "shipment_id": shipment.shipment_id,
-                "status": shipment.status,
-                "occurred_at": format_time(shipment.occurred_at),
-                "promised_at": None if shipment.promised_at is None else format_time(shipment.promised_at),
-            }
-            for shipment in store.list_shipments(conn, order_key=row.order_key)
-        ]
-    return view
 
 
 def refund_view(conn: Connection, *, refund_id: str, member_id: str) -> dict[str, Any]:

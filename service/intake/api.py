@@ -49,7 +49,7 @@ _WRITERS: tuple[Role, ...] = ("server", "operations", "admin")
     answers={200: MemberAnswerSchema(), 201: MemberAnswerSchema()},
     refusals=(JoinedInFuture,),
 )
-def put_member(door: Door, member_id: str, body: dict[str, Any]) -> object:
+def enrol_member(door: Door, member_id: str, body: dict[str, Any]) -> object:
     """Enrol a member, or change the fields that are given.
 
     Absent fields keep what is stored, null empties them. Enrolling opens an account and starts the member
@@ -79,7 +79,7 @@ def put_member(door: Door, member_id: str, body: dict[str, Any]) -> object:
     refusals=(MemberNotEnrolled, OrderConflict, FutureTime, CurrencyMismatch),
     idempotency_key="optional",
 )
-def post_order(door: Door, body: dict[str, Any]) -> object:
+def place_order(door: Door, body: dict[str, Any]) -> object:
     """Take in a paid order: what it earned, and what it did to the member's tier.
 
     An order is known by its `order_id`: the same content again is answered 200 and changes nothing,
@@ -117,7 +117,7 @@ def get_order(door: Door, order_id: str) -> object:
     refusals=(UnknownOrder, OrderConflict, RefundBeforeOrder, FutureTime),
     idempotency_key="optional",
 )
-def post_cancel(door: Door, order_id: str, body: dict[str, Any]) -> object:
+def cancel_order(door: Door, order_id: str, body: dict[str, Any]) -> object:
     """Call an order off: from then on nothing of it counts."""
     return operations.cancel_order(
         door.conn,
@@ -139,7 +139,7 @@ def post_cancel(door: Door, order_id: str, body: dict[str, Any]) -> object:
     refusals=(UnknownOrder, OrderConflict, FutureTime),
     idempotency_key="optional",
 )
-def post_shipment(door: Door, order_id: str, body: dict[str, Any]) -> object:
+def record_shipment(door: Door, order_id: str, body: dict[str, Any]) -> object:
     """Record one status of one of the order's shipments."""
     is_new = activity.record_shipment(
         door.conn,
@@ -177,7 +177,7 @@ def post_shipment(door: Door, order_id: str, body: dict[str, Any]) -> object:
     ),
     idempotency_key="optional",
 )
-def post_refund(door: Door, body: dict[str, Any]) -> object:
+def record_refund(door: Door, body: dict[str, Any]) -> object:
     """Take in a refund: the points it took back, and what it did to the member's tier.
 
     With an `order_id` it lowers its order; without one it is dated its own day and takes points back from

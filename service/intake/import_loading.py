@@ -245,7 +245,7 @@ def load_orders(conn: Connection, *, incoming: Sequence[Incoming], run: Run) -> 
     for verdict in verdicts:
         one = incoming[verdict.position]
         if verdict.member_key is None:
-            tally.refuse(one.line_nos, "unknown-member", f"no member has the id {one.member_id}")
+            tally.refuse(one.line_nos, "member-not-enrolled", f"no member has the id {one.member_id}")
         elif verdict.order_key in claimed:
             claimed.remove(verdict.order_key)
             new.append((verdict.order_key, verdict.member_key, one))

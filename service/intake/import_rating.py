@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,8 +21,11 @@ from service.intake.import_rules import (
     keep_track,
 )
 from service.ledger import operations as ledger
-from service.programme.operations import Programme
+from service.programme.operations import Programme, ProgrammeSettings, list_settings
 from service.tiers import operations as tiers
+
+SettingsOverTime = Sequence[tuple[datetime, ProgrammeSettings]]
+"""Versions of the settings by the time they come into force."""
 
 
 @dataclass(slots=True)
@@ -50,9 +54,10 @@ def rate_members(
         )
     }
     ledger.create_history_table(conn)
+    settings = list_settings(conn)
     live: list[tuple[int, Purchase, Kept]] = []
     _convert(conn, facts)
-    store.stage_history(conn, rows=_history(facts, allotted, held, programme, now, live))
+    store.stage_history(conn, rows=_history(facts, allotted, held, settings, programme.timezone, now, live))
     ledger.post_history(conn, now=now, import_key=import_key, policy=programme.settings.shortfall_policy)
     _take_from_live(conn, live, programme, now)
     store.clear_backlog(conn, member_keys=member_keys)
@@ -117,12 +122,12 @@ def _history(
     facts: dict[int, Facts],
     allotted: dict[int, dict[int, int]],
     held: dict[int, Any],
-    programme: Programme,
+    settings: SettingsOverTime,
+    timezone: str,
     now: datetime,
     live: list[tuple[int, Purchase, Kept]],
 ) -> Iterator[tuple[Any, ...]]:
     """Yield the rows of the points history; what concerns orders of the API goes to `live` instead."""
-    settings = programme.settings
     for member_key, member in facts.items():
         linked: dict[int, list[GiveBack]] = {}
         parts: dict[int, list[tuple[GiveBack, int]]] = {}
@@ -139,10 +144,11 @@ def _history(
                 live += [(member_key, purchase, kept) for kept in steps]
                 continue
             tier = held[order_key]
-            available_at, expires_at = _points_dates(purchase, programme)
+            rule = _in_force(settings, purchase.placed_at)
+            available_at, expires_at = _points_dates(purchase, rule, timezone)
             yield (
                 member_key, order_key, None, min(purchase.placed_at, now), purchase.spend_minor,
-                settings.earn_points, settings.earn_per_minor, tier.multiplier_bp, tier.tier, available_at,
+                rule.earn_points, rule.earn_per_minor, tier.multiplier_bp, tier.tier, available_at,
                 expires_at,
             )  # fmt: skip
             for kept in steps:
@@ -152,8 +158,15 @@ def _history(
                 )  # fmt: skip
 
 
-def _points_dates(purchase: Purchase, programme: Programme) -> tuple[datetime, datetime | None]:
-    settings, timezone = programme.settings, programme.timezone
+def _in_force(settings: SettingsOverTime, at: datetime) -> ProgrammeSettings:
+    """Return the settings of a moment; before the first version, that one."""
+    after = bisect_right(settings, at, key=lambda version: version[0])
+    return settings[max(0, after - 1)][1]
+
+
+def _points_dates(
+    purchase: Purchase, settings: ProgrammeSettings, timezone: str
+) -> tuple[datetime, datetime | None]:
     available_at = ledger.available_from(
         purchase.placed_at,
         day=purchase.day,

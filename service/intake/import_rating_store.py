@@ -33,11 +33,13 @@ _GIVE_BACKS = text(
     WHERE k.member_key = ANY(:member_keys)
     """
 )
+# By what the lines say and never as they came: a refund is the same whatever the order of its lines.
 _LINES_OF_REFUNDS = text(
     """
     SELECT l.refund_key, l.item_key, l.amount_minor
     FROM refund_keys k JOIN refund_lines l ON l.refund_key = k.refund_key AND l.refunded_at = k.refunded_at
-    WHERE k.refund_key = ANY(:refund_keys) ORDER BY l.refund_key, l.line_no
+    JOIN items i ON i.item_key = l.item_key
+    WHERE k.refund_key = ANY(:refund_keys) ORDER BY l.refund_key, i.sku, l.amount_minor
     """
 )
 # Only what a refund names is looked for in the orders: most of what was bought is never given back.
@@ -95,7 +97,7 @@ def list_give_backs(conn: Connection, *, member_keys: Sequence[int]) -> Sequence
 
 
 def list_lines_of_refunds(conn: Connection, *, refund_keys: Sequence[int]) -> Sequence[Row[Any]]:
-    """Return what refunds give back, line by line."""
+    """Return what refunds give back, line by line, by sku and amount."""
     return conn.execute(_LINES_OF_REFUNDS, {"refund_keys": list(refund_keys)}).all()
 
 

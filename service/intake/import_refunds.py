@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row
 
-from service.activity.errors import RefundAboveLeft, RefundBeforeOrder, RefundOfOtherMember
+from service.activity.errors import OrderConflict, RefundAboveLeft, RefundBeforeOrder, RefundOfOtherMember
 from service.activity.operations import refuse_future
 from service.activity.rules import (
     NewRefund,
@@ -32,6 +32,7 @@ from service.kit.clock import local_day
 from service.kit.errors import CurrencyMismatch, FieldError, Invalid, Problem
 from service.kit.money import to_text
 from service.members import operations as members
+from service.members.errors import MemberNotEnrolled
 
 _PARKED_AT_ONCE = 2_000
 
@@ -116,18 +117,12 @@ def _look_around(conn: Connection, records: Sequence[Record]) -> Surroundings:
     )
 
 
-class _Conflict(Invalid):
-    """This refund is already recorded with other content."""
-
-    code = "order-conflict"
-
-
 def _to_park(record: Record, around: Surroundings) -> list[dict[str, Any]]:
     """Return the refund as it is parked, nothing when it is parked already."""
     body = record.body
     refund_id, plain = body["refund_id"], plain_body(body)
     if refund_id in around.known or around.parked.get(refund_id, plain) != plain:
-        raise _Conflict(f"the refund {refund_id} is recorded with other content")
+        raise OrderConflict(f"the refund {refund_id} is recorded with other content")
     if refund_id in around.parked:
         return []
     around.parked[refund_id] = plain
@@ -168,24 +163,18 @@ def _judge(record: Record, around: Surroundings, run: Run) -> Taken | None:
         return None
     plain = plain_body(body)
     if known is not None or around.parked.get(refund.refund_id, plain) != plain:
-        raise _Conflict(f"the refund {refund.refund_id} is recorded with other content")
+        raise OrderConflict(f"the refund {refund.refund_id} is recorded with other content")
     member_key = around.member_keys.get(member_id)
     if order is not None and member_id == order.member_id:
         member_key = order.member_key
     if member_key is None:
-        raise _UnknownMember(f"no member has the id {member_id}")
+        raise MemberNotEnrolled(f"no member has the id {member_id}")
     if refund.currency != currency:
         detail = FieldError(f"amounts are in {currency} here", pointer="/currency")
         raise (CurrencyMismatch if order is None else Invalid)("another currency", errors=[detail])
     before = 0 if order is None else _count_refunded(refund, order, member_key, around)
     around.known[refund.refund_id] = content_hash
     return Taken(record.line_nos, refund, member_key, content_hash, order, before)
-
-
-class _UnknownMember(Invalid):
-    """There is no member with this id."""
-
-    code = "unknown-member"
 
 
 def _count_refunded(refund: NewRefund, order: Row[Any], member_key: int, around: Surroundings) -> int:

@@ -124,9 +124,8 @@ def place_order(
             payload={"order_id": order.order_id, "points": earned.points, "pending_until": pending_until},
             occurred_at=order.placed_at,
         )
-    row = activity.get_order(conn, order_id=order.order_id)
     return {
-        "order": activity.order_view(conn, row, member_id=member_id, details=False),
+        "order": recorded.view,
         "points": {"earned": earned.points, "reversed": 0, "pending_until": pending_until},
         "tier": _move_view(move, locale),
         "explanation": explain_order(
@@ -160,7 +159,7 @@ def get_order(
     if points is not None and points.available_at is not None and points.available_at > now:
         pending_until = format_time(points.available_at)
     return {
-        "order": activity.order_view(conn, row, member_id=member_id, details=True),
+        "order": activity.order_view(conn, row, member_id=member_id),
         "points": {
             "earned": 0 if points is None else points.earned,
             "reversed": 0 if points is None else points.reversed,

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
 
 import orjson
-from sqlalchemy import Connection, Engine, MetaData, create_engine
+import psycopg
+from sqlalchemy import Connection, Engine, Executable, MetaData, Result, create_engine
 from sqlalchemy.engine import make_url
+from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.expression import ClauseElement
 
 metadata = MetaData(
     naming_convention={
@@ -26,21 +32,29 @@ def dumps(value: object) -> str:
     return orjson.dumps(value).decode()
 
 
-def open_engine(database_url: str, *, pool_size: int = 10, statement_timeout_ms: int = 0) -> Engine:
+def open_engine(
+    database_url: str,
+    *,
+    pool_size: int = 10,
+    pool_timeout_ms: int = 10_000,
+    statement_timeout_ms: int = 0,
+    lock_timeout_ms: int = 0,
+) -> Engine:
     """Return an engine whose connections speak UTC and prepare repeated statements.
 
-    `statement_timeout_ms` 0 means no limit (batch jobs); web workers set one so that a
-    stuck statement frees its thread.
+    A timeout of 0 means no limit (batch jobs); web workers set them so that a stuck statement frees
+    its thread, and `pool_timeout_ms` so that nobody waits long for a connection.
     """
     url = make_url(database_url)
     if url.drivername in {"postgresql", "postgres"}:
         url = url.set(drivername="postgresql+psycopg")
-    options = f"-c timezone=UTC -c statement_timeout={statement_timeout_ms} -c jit=off"
+    options = "-c timezone=UTC -c jit=off"
+    options += f" -c statement_timeout={statement_timeout_ms} -c lock_timeout={lock_timeout_ms}"
     return create_engine(
         url,
         pool_size=pool_size,
         max_overflow=0,
-        pool_timeout=10,
+        pool_timeout=pool_timeout_ms / 1000,
         pool_pre_ping=False,
         pool_recycle=1800,
         json_serializer=dumps,
@@ -54,3 +68,83 @@ def transaction(engine: Engine) -> Iterator[Connection]:
     """Yield a connection in one transaction: committed at the end, rolled back on any exception."""
     with engine.begin() as conn:
         yield conn
+
+
+@dataclass(slots=True)
+class _Ready:
+    """A statement as the driver takes it; `columns` is known after its first run, None without rows."""
+
+    sql: str
+    fixed: Mapping[str, Any]
+    columns: SimpleResultMetaData | None = None
+    has_run: bool = False
+
+
+_ready: dict[int, tuple[Executable, _Ready | None]] = {}
+"""Statements by identity, kept so that no identity comes twice; None where SQLAlchemy has to convert."""
+
+_MOST_STATEMENTS = 2_000
+_NO_COLUMNS = SimpleResultMetaData(())
+
+
+def run(conn: Connection, statement: Executable, parameters: Mapping[str, Any]) -> Result[Any]:
+    """Execute a statement that was built once at import: `conn.execute` for hot routes.
+
+    The same SQL on the same connection in the same transaction with the same exceptions, without what
+    SQLAlchemy does anew on every call: that costs more than the driver and the round trip together.
+    Rows are read whole. Where SQLAlchemy would have to convert values, it executes the statement itself.
+    """
+    known = _ready.get(id(statement))
+    if known is None:
+        if len(_ready) >= _MOST_STATEMENTS:
+            raise RuntimeError("run() is for statements built once at import, not for each call")
+        known = _ready[id(statement)] = (statement, _make_ready(conn, statement))
+    ready = known[1]
+    if ready is None:
+        return conn.execute(statement, parameters)
+    if not conn.in_transaction():
+        conn.begin()
+    driver: Any = conn.connection.driver_connection
+    cursor = driver.cursor()
+    values = {**ready.fixed, **parameters} if ready.fixed else parameters
+    for listener in conn.dispatch.before_cursor_execute:
+        listener(conn, cursor, ready.sql, values, None, False)
+    try:
+        cursor.execute(ready.sql, values)
+        if not ready.has_run:
+            if cursor.description is not None:
+                ready.columns = SimpleResultMetaData([column.name for column in cursor.description])
+            ready.has_run = True
+        if ready.columns is None:
+            return IteratorResult(_NO_COLUMNS, iter(()))
+        return IteratorResult(ready.columns, iter(cursor.fetchall()))
+    except psycopg.Error as error:
+        raise _translate(conn, error, ready.sql, values) from error
+
+
+def _make_ready(conn: Connection, statement: Executable) -> _Ready | None:
+    """Compile a statement, or return None when its parameters or columns are not the driver's own."""
+    dialect = conn.dialect
+    compiled: Any = cast(ClauseElement, statement).compile(dialect=dialect)
+    fixed = {}
+    for name, bind in compiled.binds.items():
+        convert = bind.type.dialect_impl(dialect).bind_processor(dialect)
+        if bind.expanding or bind.literal_execute or (bind.required and convert is not None):
+            return None
+        if not bind.required:
+            fixed[name] = bind.effective_value if convert is None else convert(bind.effective_value)
+    for column in getattr(statement, "exported_columns", ()):
+        if column.type.dialect_impl(dialect).result_processor(dialect, None) is not None:
+            return None
+    return _Ready(str(compiled), fixed)
+
+
+def _translate(conn: Connection, error: psycopg.Error, sql: str, values: Mapping[str, Any]) -> Exception:
+    """Return what SQLAlchemy raises for an error of the driver, having given up a broken connection."""
+    as_any: Any = error
+    broken = bool(conn.dialect.is_disconnect(as_any, conn.connection.driver_connection, None))
+    if broken:
+        conn.invalidate(error)
+    return DBAPIError.instance(
+        sql, values, error, psycopg.Error, connection_invalidated=broken, dialect=conn.dialect
+    )

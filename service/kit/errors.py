@@ -73,6 +73,12 @@ class NotFound(Problem):
     code = "not-found"
 
 
+class NoSuchPath(NotFound):
+    """There is nothing at this path."""
+
+    code = "no-such-path"
+
+
 class Conflict(Problem):
     """This contradicts what is already recorded."""
 
@@ -107,6 +113,34 @@ class Unavailable(Problem):
     """The service cannot answer right now."""
 
     code = "unavailable"
+
+
+class MemberTokenExpired(Unauthenticated):
+    """This member token has expired."""
+
+    code = "member-token-expired"
+
+    def __init__(self, detail: str = "", *, origins: frozenset[str] = frozenset()) -> None:
+        super().__init__(detail)
+        self.origins = origins
+
+
+class MemberTokenNeeded(Forbidden):
+    """A storefront key alone reaches no member."""
+
+    code = "member-token-needed"
+
+
+class OriginNotAllowed(Forbidden):
+    """This key may not be used from that origin."""
+
+    code = "origin-not-allowed"
+
+
+class StoreOutOfScope(Forbidden):
+    """This key is held to other stores."""
+
+    code = "store-out-of-scope"
 
 
 class FutureTime(Invalid):

@@ -17,6 +17,19 @@ from service.kit.money import EXPONENTS
 _DECIMAL = re.compile(r"-?\d{1,16}(\.\d{1,10})?\Z", re.ASCII)
 
 
+# What a pattern can say of a merchant's id; the rest of Unicode's invisible characters is refused besides.
+_VISIBLE = r"^[^\x00-\x20\x7f-\xa0]([^\x00-\x1f\x7f-\xa0]*[^\x00-\x20\x7f-\xa0])?$"
+
+
+MERCHANT_ID_SCHEMA = {"type": "string", "minLength": 1, "maxLength": 128, "pattern": _VISIBLE}
+"""An id in a path, as the document says it."""
+
+
+def _documented(options: dict[str, Any], **schema: Any) -> dict[str, Any]:
+    """Return a field's options with what the document says of it; what its author says stands above."""
+    return options | {"metadata": schema | dict(options.get("metadata") or {})}
+
+
 class StrictSchema(Schema):
     """A schema that refuses what it does not know."""
 
@@ -28,6 +41,7 @@ class Text(fields.String):
     """Text that PostgreSQL can store: no NUL, no lone surrogates."""
 
     def __init__(self, *, max_length: int = 500, min_length: int = 0, **kwargs: Any) -> None:
+        kwargs = _documented(kwargs, pattern=r"^[^\x00]*$")
         super().__init__(validate=validate.Length(min=min_length, max=max_length), **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
@@ -41,7 +55,7 @@ class MerchantId(fields.String):
     """The merchant's own id: 1 to 128 visible characters; blanks only inside."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(validate=validate.Length(min=1, max=128), **kwargs)
+        super().__init__(validate=validate.Length(min=1, max=128), **_documented(kwargs, pattern=_VISIBLE))
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         text: str = super()._deserialize(value, attr, data, **kwargs)
@@ -55,7 +69,9 @@ class Money(fields.Field[Decimal]):
 
     def __init__(self, *, positive: bool = False, **kwargs: Any) -> None:
         self.positive = positive
-        super().__init__(**kwargs)
+        least = {"exclusiveMinimum": 0} if positive else {"minimum": 0}
+        plain = {"type": ["string", "number"], "pattern": r"^\d{1,16}(\.\d{1,10})?$", "maximum": 10**16 - 1}
+        super().__init__(**_documented(kwargs, **plain, **least))
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Decimal:
         amount = read_decimal(value)
@@ -67,6 +83,10 @@ class Money(fields.Field[Decimal]):
 class ExchangeRate(fields.Field[Decimal]):
     """Programme currency per unit of the order's currency, above zero."""
 
+    def __init__(self, **kwargs: Any) -> None:
+        plain = {"type": ["string", "number"], "pattern": r"^\d{1,9}(\.\d{1,10})?$"}
+        super().__init__(**_documented(kwargs, **plain, minimum=0.0000001, maximum=100_000_000))
+
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Decimal:
         rate = read_decimal(value)
         if not Decimal("0.0000001") <= rate <= Decimal("100000000"):
@@ -77,6 +97,9 @@ class ExchangeRate(fields.Field[Decimal]):
 class Currency(fields.String):
     """A currency code of ISO 4217."""
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**_documented(kwargs, pattern="^[A-Z]{3}$"))
+
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         code: str = super()._deserialize(value, attr, data, **kwargs)
         if code not in EXPONENTS:
@@ -86,6 +109,9 @@ class Currency(fields.String):
 
 class Moment(fields.Field[datetime]):
     """An RFC 3339 time with an offset."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**_documented(kwargs, type="string", format="date-time"))
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
         if not isinstance(value, str):
@@ -98,6 +124,9 @@ class Moment(fields.Field[datetime]):
 
 class Day(fields.Field[date]):
     """A calendar day, YYYY-MM-DD."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**_documented(kwargs, type="string", format="date"))
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> date:
         if not isinstance(value, str) or not re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
@@ -144,6 +173,10 @@ class StrictBoolean(fields.Boolean):
 class FreeForm(fields.Field[dict[str, Any]]):
     """The merchant's own small JSON object: at most 50 names, four levels and 8 kB."""
 
+    def __init__(self, **kwargs: Any) -> None:
+        plain = {"type": "object", "additionalProperties": True, "maxProperties": 50}
+        super().__init__(**_documented(kwargs, **plain))
+
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> dict[str, Any]:
         if not isinstance(value, Mapping):
             raise ValidationError("must be an object")
@@ -175,6 +208,14 @@ def _text(value: str) -> str:
     return value
 
 
+def say_patterns_portably(
+    _converter: Any, _field: fields.Field[Any], *, ret: dict[str, Any], **_: Any
+) -> dict[str, Any]:
+    """Write a pattern's end as every dialect of regular expressions knows it: `$`, not Python's `\\Z`."""
+    pattern = ret.get("pattern")
+    return {"pattern": pattern.removesuffix(r"\Z") + "$"} if pattern and pattern.endswith(r"\Z") else {}
+
+
 def is_storable(text: str) -> bool:
     """Tell whether PostgreSQL can store `text` as UTF-8."""
     if "\x00" in text:
@@ -189,6 +230,12 @@ def is_storable(text: str) -> bool:
 def is_visible(text: str) -> bool:
     """Tell whether `text` is made of visible characters, with blanks only inside."""
     return text.isprintable() and text == text.strip()
+
+
+def is_merchant_id(text: str) -> bool:
+    """Tell whether `text`, from a path, can be a merchant's id."""
+    # U+FFFD stands for bytes that were no UTF-8: different ids would become one.
+    return 1 <= len(text) <= 128 and is_visible(text) and is_storable(text) and "\ufffd" not in text
 
 
 def read_decimal(value: Any) -> Decimal:

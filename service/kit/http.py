@@ -30,6 +30,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from service.kit import errors, idempotency, problems
 from service.kit.auth import ROLES, Authenticator, Caller, Role
 from service.kit.clock import read_clock
+from service.kit.fields import is_merchant_id
 from service.kit.problems import status_of
 from service.kit.sealing import Sealer
 from service.kit.settings import Settings
@@ -114,6 +115,8 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         """
         writes = method not in {"GET", "HEAD"}
         kinds = (*_ALWAYS, *refusals)
+        if "<" in rule:
+            kinds = (*kinds, errors.NoSuchPath)
         if body is not None:
             kinds = (*kinds, errors.NotJson, errors.TooLarge, errors.Invalid)
         if query is not None:
@@ -139,6 +142,8 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
                 if caller.role not in route.roles:
                     raise errors.Forbidden(f"a key of the role {caller.role} may not use this")
                 arguments = dict(path)
+                if not all(map(is_merchant_id, path.values())):
+                    raise errors.NoSuchPath("an id in the path is not 1 to 128 visible characters")
                 if query is not None:
                     arguments["query"] = _read_query(query)
                 elif request.args:
@@ -158,7 +163,9 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
                     default_status=default_status,
                 )
 
-            enter._apidoc = _document(route, answers, body, query)  # type: ignore[attr-defined]
+            enter._apidoc = _document(  # type: ignore[attr-defined]
+                route, answers, body, query, operation_id=_camel(view.__name__)
+            )
             ROUTES[f"{self.name}.{view.__name__}"] = route
             self.add_url_rule(rule, view.__name__, enter, methods=[method])
             return enter
@@ -346,11 +353,28 @@ def _read_idempotency_key(route: Route, caller: Caller, raw: object) -> idempote
     return idempotency.KeyedRequest(caller.key_id, idempotency.check_key(key), digest)
 
 
+def _camel(name: str) -> str:
+    """Return `place_order` as `placeOrder`."""
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
 def _document(
-    route: Route, answers: Mapping[int, Schema], body: Schema | None, query: Schema | None
+    route: Route,
+    answers: Mapping[int, Schema],
+    body: Schema | None,
+    query: Schema | None,
+    *,
+    operation_id: str,
 ) -> dict[str, Any]:
     """Say to flask-smorest what this route takes and answers."""
-    doc: dict[str, Any] = {"manual_doc": {"security": [{"apiKey": []}], "x-roles": list(route.roles)}}
+    doc: dict[str, Any] = {
+        "manual_doc": {
+            "operationId": operation_id,
+            "security": [{"apiKey": []}],
+            "x-roles": list(route.roles),
+        }
+    }
     parameters: list[dict[str, Any]] = []
     if query is not None:
         parameters.append({"in": "query", "schema": query})

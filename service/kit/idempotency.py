@@ -13,6 +13,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
+from service.kit.db import run
 from service.kit.errors import IdempotencyKeyInvalid, IdempotencyKeyReused, RequestInFlight
 
 _KEY = re.compile(r"[\x21-\x7e]{1,128}\Z", re.ASCII)
@@ -73,10 +74,10 @@ def claim(conn: Connection, *, request: KeyedRequest) -> StoredAnswer | None:
     """
     digest = hashlib.sha256(f"{request.api_key_id}\x00{request.key}".encode()).digest()
     lock = int.from_bytes(digest[:8], "big", signed=True)
-    if not conn.scalar(_LOCK, {"lock": lock}):
+    if not run(conn, _LOCK, {"lock": lock}).scalar_one():
         raise RequestInFlight
     # Read only once the lock is held: an earlier snapshot could miss what its last holder committed.
-    row = conn.execute(_FIND, {"api_key_id": request.api_key_id, "key": request.key}).one_or_none()
+    row = run(conn, _FIND, {"api_key_id": request.api_key_id, "key": request.key}).one_or_none()
     if row is None:
         return None
     if bytes(row.request_hash) != request.request_hash:
@@ -86,7 +87,8 @@ def claim(conn: Connection, *, request: KeyedRequest) -> StoredAnswer | None:
 
 def keep(conn: Connection, *, request: KeyedRequest, status: int, body: bytes, now: datetime) -> None:
     """Keep the answer in the same transaction as what it answers for."""
-    conn.execute(
+    run(
+        conn,
         _INSERT,
         {
             "api_key_id": request.api_key_id,

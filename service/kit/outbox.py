@@ -2,17 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
-from service.kit.db import dumps
+from service.kit.db import dumps, run
 
 _INSERT = text(
     "INSERT INTO outbox (topic, member_key, payload, occurred_at) "
     "VALUES (:topic, :member_key, CAST(:payload AS jsonb), :occurred_at)"
 )
+
+_INSERT_ALL = text(
+    "INSERT INTO outbox (topic, member_key, payload, occurred_at) "
+    "SELECT e.topic, e.member_key, CAST(e.payload AS jsonb), e.occurred_at FROM unnest("
+    "CAST(:topics AS text[]), CAST(:member_keys AS bigint[]), CAST(:payloads AS text[]), "
+    "CAST(:times AS timestamptz[])) AS e (topic, member_key, payload, occurred_at)"
+)
+
+# Identity values are given out before they commit, so a reader that goes by them passes over rows that are
+# still in flight. Read in the order of transactions, and only those before the oldest one still running:
+# nothing can come to stand before what has been read. One statement, so that all of it sees one snapshot.
+_LIST = text("""
+WITH safe AS (
+    SELECT pg_snapshot_xmin(pg_current_snapshot()) AS horizon
+), start AS (
+    SELECT transaction_id, event_key FROM outbox WHERE event_key = CAST(:after AS bigint)
+), found AS (
+    SELECT o.* FROM outbox o, safe
+    WHERE o.transaction_id < safe.horizon
+      AND (CAST(:after AS bigint) IS NULL
+           OR (o.transaction_id, o.event_key)
+               > ((SELECT transaction_id FROM start), (SELECT event_key FROM start)))
+      AND (CAST(:topics AS text[]) IS NULL OR o.topic = ANY (CAST(:topics AS text[])))
+    ORDER BY o.transaction_id, o.event_key LIMIT :limit
+), head AS (
+    SELECT o.event_key FROM outbox o, safe WHERE o.transaction_id < safe.horizon
+    ORDER BY o.transaction_id DESC, o.event_key DESC LIMIT 1
+)
+SELECT f.event_key, f.topic, f.member_key, f.payload, f.occurred_at, f.recorded_at,
+       (SELECT event_key FROM head) AS head_key, (SELECT true FROM start) AS is_known
+FROM (SELECT 1) one LEFT JOIN found f ON true
+ORDER BY f.transaction_id, f.event_key
+""")
+
+# Transaction ids belong to a server: rows that a dump brought from an older one would count as in flight.
+_ADOPT = text("""
+UPDATE outbox SET transaction_id = CAST(CAST(greatest(
+    0, CAST(CAST(transaction_id AS text) AS numeric) - ahead.by) AS text) AS xid8)
+FROM (
+    SELECT CAST(CAST(max(transaction_id) AS text) AS numeric)
+           - CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS numeric) + 1 AS by
+    FROM (SELECT transaction_id FROM outbox ORDER BY transaction_id DESC LIMIT 1) newest
+    WHERE transaction_id >= pg_snapshot_xmax(pg_current_snapshot())
+) ahead
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing to tell; `payload` carries ids and numbers, never personal data."""
+
+    topic: str
+    member_key: int | None
+    payload: Mapping[str, object]
+    occurred_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """A stretch of what was told, in the order in which it is safe to read.
+
+    `head_key` is the last event that could be read at that moment, whatever its topic; None when there is
+    none. `is_known` is false when the event to start after does not exist.
+    """
+
+    rows: Sequence[Row[Any]]
+    head_key: int | None
+    is_known: bool
 
 
 def emit(
@@ -27,7 +97,8 @@ def emit(
 
     `payload` carries ids and numbers, never personal data.
     """
-    conn.execute(
+    run(
+        conn,
         _INSERT,
         {
             "topic": topic,
@@ -36,3 +107,39 @@ def emit(
             "occurred_at": occurred_at,
         },
     )
+
+
+def emit_all(conn: Connection, *, events: Sequence[Event]) -> None:
+    """Write several events in one statement, in their order."""
+    if not events:
+        return
+    run(
+        conn,
+        _INSERT_ALL,
+        {
+            "topics": [event.topic for event in events],
+            "member_keys": [event.member_key for event in events],
+            "payloads": [dumps(dict(event.payload)) for event in events],
+            "times": [event.occurred_at for event in events],
+        },
+    )
+
+
+def list_events(
+    conn: Connection, *, after: int | None, limit: int, topics: Sequence[str] | None = None
+) -> Events:
+    """Return up to `limit` committed events after one (None: from the beginning), without gaps.
+
+    Whoever reads on from the last one returned meets every event exactly once, however transactions overlap.
+    Events wait until every transaction that began writing before theirs has ended.
+    """
+    parameters = {"after": after, "limit": limit, "topics": None if topics is None else list(topics)}
+    rows = conn.execute(_LIST, parameters).all()
+    first = rows[0]
+    found = [] if first.event_key is None else rows
+    return Events(found, first.head_key, after is None or bool(first.is_known))
+
+
+def adopt_events(conn: Connection) -> int:
+    """Make events readable that a dump brought from a server with higher transaction ids; return how many."""
+    return conn.execute(_ADOPT).rowcount

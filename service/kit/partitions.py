@@ -9,8 +9,9 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 _EXISTS = text("SELECT to_regclass(:name) IS NOT NULL")
-# Attaching needs the default partition to itself for a moment; nobody waits behind us for longer than this.
-_PATIENCE = text("SET LOCAL lock_timeout = '2s'")
+# Attaching needs the default partition to itself for a moment, and whoever comes while we wait for that waits
+# behind us: not for longer than this.
+_PATIENCE = text("SET LOCAL lock_timeout = '200ms'")
 _NO_PATIENCE = text("SET LOCAL lock_timeout = 0")
 _LEFT_ALONE = {
     "23514",  # check_violation: the default partition holds such rows

@@ -30,6 +30,12 @@ KNOWN = {
     "TIDEMARK_LOG_LEVEL": "`DEBUG`, `INFO`, `WARNING` or `ERROR` (`INFO`).",
     "TIDEMARK_MAX_BODY_BYTES": "Largest request body taken (`5242880`).",
     "TIDEMARK_STATEMENT_TIMEOUT_MS": "Longest a web request's statement may run (`10000`).",
+    "TIDEMARK_LOCK_TIMEOUT_MS": "Longest a web request's statement may wait for a lock (`5000`).",
+    "TIDEMARK_POOL_TIMEOUT_MS": "Longest a web request may wait for a database connection (`2000`).",
+    "TIDEMARK_MAX_IN_FLIGHT": "Most requests one web process holds at once; more are answered 503 (`32`).",
+    "TIDEMARK_RATE_LIMIT_PER_KEY": "Requests a minute for one API key; `0`: no limit (`120000`).",
+    "TIDEMARK_RATE_LIMIT_PER_MEMBER": "Requests a minute for one member's tokens; `0`: no limit (`600`).",
+    "TIDEMARK_RATE_LIMIT_URL": "Where rate limits are counted, such as `redis://…` (unset: in PostgreSQL).",
 }
 """Every setting of our own; `DATABASE_URL`, `PORT` and `WEB_CONCURRENCY` are read besides."""
 
@@ -52,6 +58,12 @@ class Settings:
     log_level: str
     max_body_bytes: int
     statement_timeout_ms: int
+    lock_timeout_ms: int
+    pool_timeout_ms: int
+    max_in_flight: int
+    rate_limit_per_key: int
+    rate_limit_per_member: int
+    rate_limit_url: str | None
     web_concurrency: int
     given_secret_key: str | None
 
@@ -81,13 +93,19 @@ class Settings:
             database_url=env.get("DATABASE_URL") or None,
             port=_number(env, "PORT", 8000, 1, 65535),
             var=Path(env.get("TIDEMARK_VAR") or "./var"),
-            admin_key=env.get("TIDEMARK_ADMIN_KEY") or None,
+            admin_key=_admin_key(env),
             currency=currency,
             timezone=timezone,
             demo=_number(env, "TIDEMARK_DEMO", 1, 0, 1) == 1,
             log_level=log_level,
             max_body_bytes=_number(env, "TIDEMARK_MAX_BODY_BYTES", 5 * 1024 * 1024, 1024, 2**31),
             statement_timeout_ms=_number(env, "TIDEMARK_STATEMENT_TIMEOUT_MS", 10_000, 0, 3_600_000),
+            lock_timeout_ms=_number(env, "TIDEMARK_LOCK_TIMEOUT_MS", 5_000, 0, 3_600_000),
+            pool_timeout_ms=_number(env, "TIDEMARK_POOL_TIMEOUT_MS", 2_000, 10, 60_000),
+            max_in_flight=_number(env, "TIDEMARK_MAX_IN_FLIGHT", 32, 1, 1_000),
+            rate_limit_per_key=_number(env, "TIDEMARK_RATE_LIMIT_PER_KEY", 120_000, 0, 10**9),
+            rate_limit_per_member=_number(env, "TIDEMARK_RATE_LIMIT_PER_MEMBER", 600, 0, 10**9),
+            rate_limit_url=env.get("TIDEMARK_RATE_LIMIT_URL") or None,
             web_concurrency=_number(env, "WEB_CONCURRENCY", 2, 1, 256),
             given_secret_key=env.get("TIDEMARK_SECRET_KEY") or None,
         )
@@ -109,6 +127,13 @@ class Settings:
                 os.link(draft, path)
             draft.unlink()
         return path.read_bytes()
+
+
+def _admin_key(env: Mapping[str, str]) -> str | None:
+    key = env.get("TIDEMARK_ADMIN_KEY") or None
+    if key is not None and (not key.isascii() or not key.isprintable() or " " in key or key.startswith("tmt_")):
+        raise SettingsError("TIDEMARK_ADMIN_KEY: visible ASCII characters without blanks, not beginning with tmt_")
+    return key
 
 
 def _refuse_unknown(env: Mapping[str, str]) -> None:

@@ -6,6 +6,8 @@ from marshmallow import Schema, fields, validate
 
 from service.kit.fields import MerchantId, QueryWhole, StrictSchema, Text
 from service.kit.pagination import DEFAULT_LIMIT, MAX_LIMIT
+from service.recommendations.schemas import MeasurementSchema
+from service.tiers.schemas import NeedSchema, RiseSchema
 
 
 class MembersQuery(StrictSchema):
@@ -104,8 +106,8 @@ class CardTierSchema(TierSummarySchema):
 class CardProgressSchema(Schema):
     """What is missing to stay and to rise, as in `GET /members/{member_id}/tier`."""
 
-    to_stay = fields.List(fields.Dict(), required=True)
-    to_rise = fields.Dict(required=True, allow_none=True)
+    to_stay = fields.List(fields.Nested(NeedSchema), required=True)
+    to_rise = fields.Nested(RiseSchema, required=True, allow_none=True)
 
 
 class CardSchema(Schema):
@@ -117,6 +119,8 @@ class CardSchema(Schema):
     progress = fields.Nested(CardProgressSchema, required=True)
     points = fields.Nested(CardPointsSchema, required=True)
     explanation = fields.String(required=True)
-    measurement = fields.Dict(
-        required=True, metadata={"description": "The same block as on recommendations; no exposure."}
+    measurement = fields.Nested(
+        MeasurementSchema,
+        required=True,
+        metadata={"description": "The same block as on recommendations; no exposure."},
     )

@@ -44,5 +44,7 @@ stores = Table(
     Column("name", Text),
     Column("timezone", Text),
     Column("created_at", DateTime(timezone=True), nullable=False),
+    # From the first fact on, its days are counted: the zone is fixed.
+    Column("first_used_at", DateTime(timezone=True)),
     UniqueConstraint("store_id"),
 )

@@ -30,6 +30,7 @@ __all__ = [
     "ensure_stores",
     "fix_programme",
     "get_programme",
+    "list_settings",
 ]
 
 # Settings change a few times a year; every worker sees a change within this time.
@@ -95,6 +96,14 @@ def get_programme(conn: Connection, *, fresh: bool = False) -> Programme:
     with _cache_lock:
         _cache[key] = (time.monotonic() + _CACHE_SECONDS, programme)
     return programme
+
+
+def list_settings(conn: Connection) -> list[tuple[datetime, ProgrammeSettings]]:
+    """Return every version of the settings with the time it came or comes into force, in that order.
+
+    What happened is judged by the last one in force at its time: imported history by the settings of then.
+    """
+    return [(row.effective_from, read_settings(row.version, row.values)) for row in store.list_settings(conn)]
 
 
 def change_settings(

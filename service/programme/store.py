@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,9 @@ _INSERT_PROGRAMME = text(
 _SETTINGS = text(
     'SELECT version, "values" FROM programme_settings WHERE effective_from <= now() '
     "ORDER BY effective_from DESC, version DESC LIMIT 1"
+)
+_ALL_SETTINGS = text(
+    'SELECT version, "values", effective_from FROM programme_settings ORDER BY effective_from, version'
 )
 _INSERT_SETTINGS = text(
     'INSERT INTO programme_settings ("values", effective_from, created_at, created_by, reason) '
@@ -43,6 +46,11 @@ def insert_programme(conn: Connection, *, currency: str, timezone: str, now: dat
 def find_settings(conn: Connection) -> Row[Any] | None:
     """Return version and values in force."""
     return conn.execute(_SETTINGS).one_or_none()
+
+
+def list_settings(conn: Connection) -> Sequence[Row[Any]]:
+    """Return every version of the settings, in the order of coming into force."""
+    return conn.execute(_ALL_SETTINGS).all()
 
 
 def insert_settings(

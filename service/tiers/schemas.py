@@ -10,15 +10,16 @@ from service.tiers.conditions import METRICS, OPS
 
 _DAY = {"format": "date"}
 _TIME = {"format": "date-time"}
+_MOMENT = {
+    "anyOf": [{"format": "date"}, {"format": "date-time"}],
+    "description": "A day (its end) or an RFC 3339 time, not in the future; default: now.",
+}
 
 
 class StandingQuery(StrictSchema):
     """Which moment to tell of."""
 
-    as_of = Text(
-        max_length=40,
-        metadata={"description": "A day (its end) or an RFC 3339 time, not in the future; default: now."},
-    )
+    as_of = Text(max_length=40, metadata=_MOMENT)
 
 
 class ChangesQuery(StrictSchema):
@@ -36,9 +37,7 @@ class ChangesQuery(StrictSchema):
 class ReviewBody(StrictSchema):
     """What to review."""
 
-    as_of = Text(
-        max_length=40, metadata={"description": "A day or an RFC 3339 time, not in the future; default: now."}
-    )
+    as_of = Text(max_length=40, metadata=_MOMENT)
     scope = fields.String(load_default="due", validate=validate.OneOf(["due", "all"]))
     cursor = Text(max_length=500, metadata={"description": "`next_cursor` of the answer before."})
 

@@ -38,7 +38,7 @@ def test_each_event_gets_its_own_verdict(client: Client) -> None:
         an_event("e3", occurred_at=far),
         an_event("e4", member_id=None, anonymous_id="visitor"),
         an_event("e1", type="search", occurred_at=good["occurred_at"]),
-    ) == ["accepted", "duplicate", "unknown-member", "future-time", "accepted", "order-conflict"]
+    ) == ["accepted", "duplicate", "member-not-enrolled", "future-time", "accepted", "order-conflict"]
 
 
 def test_sending_events_again_changes_nothing(client: Client) -> None:

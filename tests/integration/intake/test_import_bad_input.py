@@ -81,7 +81,7 @@ class Shop:
     [
         ({"placed_at": "2026-03-24T14:02:11"}, "invalid"),
         ({"placed_at": LATER}, "future-time"),
-        ({"member_id": "nobody"}, "unknown-member"),
+        ({"member_id": "nobody"}, "member-not-enrolled"),
         ({"lines": [LINE | {"amount": "680.001"}]}, "invalid"),
         ({"lines": [LINE | {"amount": "-1"}]}, "invalid"),
         ({"lines": [LINE | {"amount": 12345678901234}]}, "invalid"),
@@ -176,7 +176,7 @@ def test_the_same_order_again_is_known_and_other_content_is_a_conflict(shop: Sho
         ({"refunded_at": LATER}, "future-time"),
         ({"currency": "USD"}, "invalid"),
         ({"order_id": None, "currency": "USD"}, "currency-mismatch"),
-        ({"order_id": None, "member_id": "nobody"}, "unknown-member"),
+        ({"order_id": None, "member_id": "nobody"}, "member-not-enrolled"),
         ({"order_id": None, "member_id": None}, "invalid"),
         ({"refund_id": "R1"}, "order-conflict"),
     ],
@@ -233,8 +233,9 @@ def test_a_parked_refund_that_comes_again_with_its_order_is_taken_once(shop: Sho
 
 def test_members_are_changed_only_where_something_is_new(shop: Shop) -> None:
     member = {
-        "member_id": "M1", "joined_at": "2026-01-01T00:00:00+08:00", "name": "陳怡君", "birthday": "1989-09-22",
-        "email": "A@example.com", "phone": "+886900000001", "attributes": {"size": 38.5}, "store_id": "S1",
+        "member_id": "M1", "joined_at": "2026-01-01T00:00:00+08:00", "name": "陳怡君",
+        "birthday": "1989-09-22", "email": "A@example.com", "phone": "+886900000001",
+        "attributes": {"size": 38.5}, "store_id": "S1",
         "consent": {"marketing": True, "text_version": "1"}, "acquisition": {"source": "ad", "cost": "1.50"},
     }  # fmt: skip
     assert shop.bring("members", member).records_new == 1

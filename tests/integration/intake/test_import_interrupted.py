@@ -1,4 +1,4 @@
-"""Interrupted anywhere and run again, an import ends where an uninterrupted one does; live orders go on meanwhile."""
+"""Interrupted anywhere and run again, an import ends like an undisturbed one; live orders go on meanwhile."""
 
 from __future__ import annotations
 
@@ -89,7 +89,8 @@ def test_an_import_broken_off_again_and_again_ends_like_an_undisturbed_one(
     assert differences(undisturbed, dump(engine)) == {}
     assert_lawful(engine)
     with engine.connect() as conn:
-        counts = dict(conn.execute(text("SELECT status, count(*) FROM imports GROUP BY status")).fetchall())
+        rows = conn.execute(text("SELECT status, count(*) FROM imports GROUP BY status"))
+        counts = {row[0]: row[1] for row in rows}
     assert counts["done"] == len(KINDS)
     assert counts["cancelled"] + counts["failed"] == broken
 

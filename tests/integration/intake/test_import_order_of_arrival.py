@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from service.intake.import_fields import load_member, load_order, load_refund
 from service.intake.reading import read_order, read_refund
 from service.kit.clock import parse_time
 from service.kit.db import transaction
-from service.programme.operations import Programme
+from service.programme.operations import Programme, change_settings, get_programme
+from service.programme.rules import default_values
 from tests.conftest import wipe
 from tests.integration.intake.business import (
     NOW,
@@ -99,6 +100,64 @@ def test_any_order_of_arrival_ends_in_the_same_state(
     assert_lawful(engine)
 
 
+OTHER_SETTINGS = [
+    {"points_expiry": {"model": "rolling_months", "months": 3}, "return_period_days": 0},
+    {"shortfall_policy": "allow_negative", "points_expiry": {"model": "rolling_months", "months": 6}},
+]
+
+
+@pytest.mark.parametrize("settings", OTHER_SETTINGS)
+def test_any_order_of_arrival_ends_in_the_same_points_where_points_expire(
+    settings: dict[str, Any],
+    engine: Engine,
+    programme: Programme,
+    shop: Shop,
+    files: dict[str, Path],
+    tmp_path: Path,
+) -> None:
+    states = []
+    for natural in (True, False):
+        wipe(engine)
+        start(engine)
+        programme = change(engine, **settings)
+        for kind in KINDS if natural else KINDS[:2]:
+            bring_in(engine, programme, kind, files[kind])
+        if not natural:
+            in_pieces(engine, programme, shop, tmp_path)
+        assert_lawful(engine)
+        states.append(dump(engine))
+    assert differences(*states) == {}
+    assert any("expired" in flow for flow in states[0]["flows"])
+
+
+def test_settings_changed_between_two_pieces_leave_earlier_orders_at_the_settings_of_then(
+    in_order: dict[str, list[str]], engine: Engine, shop: Shop, files: dict[str, Path], tmp_path: Path
+) -> None:
+    programme = start(engine)
+    for kind in ("items", "members"):
+        bring_in(engine, programme, kind, files[kind])
+    for number in (0, 1):
+        for kind in ("orders", "refunds"):
+            path = write_ndjson(tmp_path / f"{kind}{number}.ndjson", shop[kind][number::2])
+            bring_in(engine, programme, kind, path)
+        programme = change(engine, effective_from=NOW - timedelta(minutes=1), earn_points=5)
+    assert differences(in_order, dump(engine)) == {}
+
+
+def change(engine: Engine, *, effective_from: datetime | None = None, **values: Any) -> Programme:
+    """Change settings, from the beginning or from a moment on."""
+    with transaction(engine) as conn:
+        change_settings(
+            conn,
+            values=default_values("TWD") | values,
+            effective_from=effective_from or datetime(1970, 1, 1, tzinfo=UTC),
+            changed_by="tests",
+            reason="to see what it does",
+            now=NOW,
+        )
+        return get_programme(conn, fresh=True)
+
+
 def test_a_second_run_of_the_same_files_changes_nothing(
     engine: Engine, programme: Programme, files: dict[str, Path]
 ) -> None:
@@ -118,7 +177,7 @@ def test_orders_without_members_or_items_are_rated_once_both_have_come(
 ) -> None:
     programme = start(engine)
     refused = bring_in(engine, programme, "orders", files["orders"])
-    assert refused.rejected.keys() == {"unknown-member"}
+    assert refused.rejected.keys() == {"member-not-enrolled"}
     for kind in ("members", "orders", "refunds", "items"):
         bring_in(engine, programme, kind, files[kind])
     assert differences(in_order, dump(engine)) == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -187,24 +188,54 @@ def bring_in_again(shop: Shop) -> None:
     assert differences(state, dump(shop.engine)) == {}
 
 
-def test_pieces_of_the_file_end_where_the_whole_file_does(engine: Engine, tmp_path: Path) -> None:
-    table_path = tmp_path / "whole.parquet"
-    make_slice(table_path, seed=8, customers=40)
-    programme = start(engine, currency="GBP", timezone="Europe/London")
-    table = pq.read_table(table_path)
-    invoices = sorted(set(table["invoice_no"].to_pylist()))
-    cuts = [(60, 100), (0, 50), (30, 80)]
-    for low, high in cuts:
-        chosen = set(invoices[len(invoices) * low // 100 : len(invoices) * high // 100])
-        piece = table.filter([invoice in chosen for invoice in table["invoice_no"].to_pylist()])
-        pq.write_table(piece, tmp_path / "piece.parquet")
-        bring_in(engine, programme, "uci-online-retail", tmp_path / "piece.parquet")
-    # What a piece makes of an item is the commonest name and price in that piece: facts are what counts.
-    pieces = dump(engine, without={"items"})
-    wipe(engine)
-    start(engine, currency="GBP", timezone="Europe/London")
-    bring_in(engine, programme, "uci-online-retail", table_path)
-    assert differences(dump(engine, without={"items"}), pieces) == {}
+@pytest.mark.parametrize("size", ["slice", "full"])
+def test_shuffled_and_in_overlapping_pieces_the_file_ends_where_it_does_as_it_is(
+    size: str, engine: Engine, tmp_path: Path
+) -> None:
+    if size == "full" and (SCALE == 1 or not DATA.exists()):
+        pytest.skip(f"The full file ({DATA}) is taken to pieces at full counts only: `make test-all`.")
+    whole = DATA if size == "full" else tmp_path / "whole.parquet"
+    if size == "slice":
+        make_slice(whole, seed=8, customers=40)
+    table = pq.read_table(whole)
+    order = list(range(table.num_rows))
+    random.Random(4).shuffle(order)
+    states = []
+    for parts in ([table], [table.take(order)], cut_into_pieces(table)):
+        wipe(engine)
+        programme = start(engine, currency="GBP", timezone="Europe/London")
+        for part in parts:
+            pq.write_table(part, tmp_path / "part.parquet")
+            bring_in(engine, programme, "uci-online-retail", tmp_path / "part.parquet")
+        # What a piece makes of an item is the commonest name and price in it, and the lines of an invoice are
+        # numbered as they come: facts, tiers and points are what counts.
+        states.append(dump(engine, without={"items", "order lines", "refund lines"}) | count_lines(engine))
+        assert_lawful(engine)
+    assert differences(states[0], states[1]) == {}
+    assert differences(states[0], states[2]) == {}
+
+
+def cut_into_pieces(table: Any) -> list[Any]:
+    """Cut a file into three pieces of whole invoices that overlap, the last one first."""
+    invoices = table["invoice_no"].to_pylist()
+    ranks = {invoice: rank for rank, invoice in enumerate(dict.fromkeys(invoices))}
+    pieces = []
+    for low, high in ((60, 100), (0, 50), (30, 80)):
+        within = range(len(ranks) * low // 100, len(ranks) * high // 100)
+        pieces.append(table.filter([ranks[invoice] in within for invoice in invoices]))
+    return pieces
+
+
+def count_lines(engine: Engine) -> dict[str, list[str]]:
+    """Return what stands on orders and refunds, whatever the order of their lines."""
+    statements = {
+        "ordered": "SELECT k.order_id, i.sku, l.quantity, l.amount_minor, count(*) FROM order_lines l "
+        "JOIN order_keys k USING (order_key) JOIN items i USING (item_key) GROUP BY 1, 2, 3, 4",
+        "given back": "SELECT k.refund_id, i.sku, l.quantity, l.amount_minor, count(*) FROM refund_lines l "
+        "JOIN refund_keys k USING (refund_key) JOIN items i USING (item_key) GROUP BY 1, 2, 3, 4",
+    }
+    with engine.connect() as conn:
+        return {name: sorted(map(str, conn.execute(text(sql)))) for name, sql in statements.items()}
 
 
 def test_a_programme_in_another_currency_or_zone_refuses_the_file_before_anything_is_written(

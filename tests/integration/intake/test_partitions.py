@@ -10,18 +10,14 @@ from service.kit.db import transaction
 from service.kit.partitions import ensure_months
 
 ADD = text(
-    "INSERT INTO event_probe (key, at) VALUES (1, CAST(:at AS timestamptz)) RETURNING CAST(tableoid::regclass AS text)".replace(
-        "tableoid::regclass", "CAST(tableoid AS regclass)"
-    )
+    "INSERT INTO event_probe (key, at) VALUES (1, CAST(:at AS timestamptz)) "
+    "RETURNING CAST(CAST(tableoid AS regclass) AS text)"
 )
 
 
 def make_table(conn: Connection) -> None:
-    conn.execute(
-        text(
-            "CREATE TABLE event_probe (key int, at timestamptz, PRIMARY KEY (key, at)) PARTITION BY RANGE (at)"
-        )
-    )
+    columns = "key int, at timestamptz, PRIMARY KEY (key, at)"
+    conn.execute(text(f"CREATE TABLE event_probe ({columns}) PARTITION BY RANGE (at)"))
     conn.execute(text("CREATE TABLE event_probe_default PARTITION OF event_probe DEFAULT"))
 
 
