@@ -22,7 +22,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 
 .PHONY: help
 help:  ## say what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: serve
 serve: $(VENV)/.runtime  ## run the service on PORT (8000), with a demo shop in an empty database
@@ -35,6 +35,17 @@ test: $(VENV)/.dev  ## run the whole suite at reduced counts (ARGS='-k tiers' fo
 .PHONY: test-all
 test-all: $(VENV)/.dev  ## run the whole suite at full counts: long
 	TIDEMARK_TEST_SCALE=10 $(BIN)/pytest $(ARGS)
+
+# A server of the system's own, by its programs' folder; Debian keeps one folder for each version.
+SYSTEM_POSTGRES ?= $(patsubst %/initdb,%,$(firstword $(wildcard /usr/lib/postgresql/1[5-9]/bin/initdb)))
+
+.PHONY: test-pg15
+test-pg15: $(VENV)/.dev  ## run the suite on the system's PostgreSQL, 15 or newer
+	@if [ -z "$(SYSTEM_POSTGRES)" ]; then \
+		echo "No PostgreSQL server of the system was found under /usr/lib/postgresql." >&2; \
+		echo "Debian: apt install postgresql-15; else make test-pg15 SYSTEM_POSTGRES=/its/bin" >&2; exit 1; fi
+	@$(SYSTEM_POSTGRES)/postgres --version
+	TIDEMARK_TEST_POSTGRES=$(SYSTEM_POSTGRES) $(BIN)/pytest $(ARGS)
 
 .PHONY: check
 check: $(VENV)/.dev  ## lint, format, types and the directions between rooms
@@ -61,6 +72,10 @@ openapi: $(VENV)/.dev  ## write openapi.yaml anew from the routes
 # larger one, so that one environment serves for both.
 LOCKER := $(VENV)/lock-tools
 LOCK := $(LOCKER)/bin/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11
+
+.PHONY: examples
+examples: $(VENV)/.dev  ## record the examples of openapi.yaml anew from real answers
+	TIDEMARK_RECORD_EXAMPLES=1 $(BIN)/pytest tests/api/test_documents.py -k shape
 
 .PHONY: lock
 lock: $(BIN)/python  ## solve the dependencies of pyproject.toml anew (needs network)

@@ -43,7 +43,7 @@ def _copying(table: Table) -> str:
     ]
     return (
         f"INSERT INTO {table.name} ({', '.join(names)}) SELECT {', '.join(values)} "
-        f"FROM generate_series(1, :copies) AS n, {table.name} t"
+        f"FROM generate_series(CAST(1 AS bigint), :copies) AS n, {table.name} t"
     )
 
 

@@ -145,7 +145,10 @@ def measure(world: World, kinds: Sequence[str], *, rounds: int, requests: int) -
             f"B0 {milliseconds(bare)}",
             ratio_of(spent[kind].web, bare),
             BUDGETS[kind],
-            note=f"{counts[kind]} statements, PostgreSQL {milliseconds(spent[kind].database)} CPU",
+            note=(
+                f"{counts[kind]} statements, PostgreSQL {milliseconds(spent[kind].database)} CPU; "
+                f"quietest rounds {min(spent[kind].web) / min(bare):.2f}"
+            ),
         )
         for kind in kinds
     ]

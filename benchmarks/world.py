@@ -23,7 +23,7 @@ from benchmarks.baselines.bare_psycopg import connect
 from benchmarks.shop import Sizes
 from recommender.artifact import read_manifest
 from recommender.training import train
-from service.intake import imports
+from service.intake.bulk import operations as imports
 from service.kit.auth import create_key
 from service.kit.db import dumps, open_engine
 from service.kit.embedded import start_embedded

@@ -14,21 +14,25 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from service.access.api import blueprint as access
 from service.activity.api import blueprint as activity
 from service.catalogue.api import blueprint as catalogue
+from service.chronicle.api import blueprint as chronicle
 from service.documents import api as documents
 from service.experiments.api import blueprint as experiments
 from service.intake.api import blueprint as intake
-from service.kit import migrate
+from service.kit import member_tokens, migrate
 from service.kit.auth import Authenticator
 from service.kit.errors import Unavailable
-from service.kit.fields import MERCHANT_ID_SCHEMA, say_patterns_portably
+from service.kit.fields import MERCHANT_ID_SCHEMA, complete_property
 from service.kit.http import Blueprint, Desk
+from service.kit.rate_limits import RateLimiter, open_storage
 from service.kit.sealing import Sealer
 from service.kit.settings import Settings
 from service.kit.web import MerchantIdConverter, render_metrics, surround
 from service.ledger.api import blueprint as ledger
 from service.profiles.api import blueprint as profiles
+from service.programme.api import blueprint as programme
 from service.recommendations.api import blueprint as recommendations
 from service.recommendations.attribution import AttributionKeys
 from service.recommendations.serving import Serving
@@ -37,12 +41,15 @@ from service.tiers.api import blueprint as tiers
 log = logging.getLogger(__name__)
 
 ROOMS: tuple[Blueprint, ...] = (
+    access,
     activity,
     catalogue,
+    chronicle,
     experiments,
     intake,
     ledger,
     profiles,
+    programme,
     recommendations,
     tiers,
 )
@@ -81,9 +88,10 @@ def create_app(settings: Settings, engine: Engine) -> Flask:
     )
     desk = Desk(
         engine=engine,
-        authenticator=Authenticator(engine),
+        authenticator=Authenticator(engine, token_key=member_tokens.derive_key(settings.secret_key)),
         settings=settings,
         sealer=Sealer(settings.secret_key),
+        limiter=RateLimiter(open_storage(settings.rate_limit_url, engine)),
     )
     desk.tools["serving"] = Serving(
         models_folder=settings.var / "models",
@@ -93,12 +101,12 @@ def create_app(settings: Settings, engine: Engine) -> Flask:
     app.extensions["tidemark"] = desk
     api = flask_smorest.Api(app, spec_kwargs=_spec_options())
     api.DEFAULT_ERROR_RESPONSE_NAME = None
-    api.ma_plugin.converter.add_attribute_function(say_patterns_portably)
-    surround(app)
+    api.ma_plugin.converter.add_attribute_function(complete_property)
+    surround(app, max_in_flight=settings.max_in_flight)
     api.register_converter(MerchantIdConverter, lambda _: dict(MERCHANT_ID_SCHEMA))
     for room in ROOMS:
         api.register_blueprint(room)
-    app.extensions["openapi"] = api.spec
+    documents.publish(app, api.spec)
     _add_probes(app, engine)
     return app
 

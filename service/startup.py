@@ -19,7 +19,8 @@ from service.kit.auth import register_key
 from service.kit.clock import read_clock
 from service.kit.db import open_engine, transaction
 from service.kit.embedded import start_embedded
-from service.kit.settings import Settings
+from service.kit.outbox import adopt_events
+from service.kit.settings import Settings, SettingsError
 from service.programme.operations import Programme, fix_programme
 from service.tiers import operations as tiers
 
@@ -40,7 +41,13 @@ def reach_database(settings: Settings) -> Iterator[Database]:
     if settings.database_url is not None:
         yield Database(settings.database_url, embedded=False)
         return
-    server = start_embedded(settings.var)
+    try:
+        server = start_embedded(settings.var)
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            "DATABASE_URL is not set, and the embedded PostgreSQL is not installed "
+            "(pip install tidemark[embedded])"
+        ) from error
     try:
         yield Database(_own_database(server.url), embedded=True)
     finally:
@@ -70,6 +77,7 @@ def make_ready(engine: Engine, settings: Settings, *, now: datetime) -> Programm
         programme = fix_programme(conn, currency=settings.currency, timezone=settings.timezone, now=now)
         tiers.ensure_default_ruleset(conn, currency=programme.currency, now=now)
         experiments.ensure_global_holdout(conn, now=now)
+        adopt_events(conn)
         if settings.admin_key is not None:
             register_key(conn, token=settings.admin_key, role="admin", label="TIDEMARK_ADMIN_KEY", now=now)
     return programme

@@ -17,12 +17,13 @@ from service.kit import idempotency
 from service.kit.clock import local_day, read_clock
 from service.kit.db import transaction
 from service.kit.partitions import keep_ahead
+from service.kit.rate_limits import forget_ended_windows
 from service.kit.settings import Settings
 from service.ledger import operations as ledger
 from service.ledger.operations import Swept
 from service.programme.operations import Programme, get_programme
 from service.tiers import operations as tiers
-import service.tiers.reviews as reviews
+from service.tiers import reviews
 
 log = logging.getLogger("tidemark.worker")
 
@@ -84,6 +85,7 @@ def build(settings: Settings, engine: Engine, database_url: str) -> procrastinat
         now = read_clock()
         with transaction(engine) as conn:
             idempotency.forget_before(conn, before=now - _IDEMPOTENCY_KEPT)
+            forget_ended_windows(conn)
             keep_ahead(conn, today=now.date())
         with transaction(engine) as conn:
             today = local_day(now, timezone=get_programme(conn).timezone)

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, text
 from service.kit import migrate
 from service.kit.db import open_engine
 from service.kit.embedded import start_embedded
+from tests.postgres import system_server
 
 # `make test` runs each law at a tenth of the counts that `make test-all` runs.
 SCALE = int(os.environ.get("TIDEMARK_TEST_SCALE", "1"))
@@ -27,13 +28,19 @@ KEPT_TABLES = {"alembic_version"}
 
 @pytest.fixture(scope="session")
 def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a running PostgreSQL: the one of TEST_DATABASE_URL, or an embedded one."""
+    """Address of a PostgreSQL: the one given, one run from TIDEMARK_TEST_POSTGRES, or an embedded one."""
     given = os.environ.get("TEST_DATABASE_URL")
     if given:
         yield given
         return
     # A short path: PostgreSQL's socket must fit 107 bytes. Not under the build tree, which root may own.
     folder = Path(os.environ.get("TIDEMARK_TEST_VAR", "/tmp")) / f"tidemark-test-{os.getpid()}"
+    binaries = os.environ.get("TIDEMARK_TEST_POSTGRES")
+    if binaries:
+        with system_server(Path(binaries), folder) as url:
+            _hurry(url)
+            yield url
+        return
     server = start_embedded(folder)
     _hurry(server.url)
     yield server.url

@@ -89,7 +89,7 @@ def serve_web(
             command, cwd=ROOT, env=clean_environment(**given), stderr=output, start_new_session=True
         )
     try:
-        wait_until_ready(port, process)
+        wait_until_ready(port, process, log=log)
         yield WebServer(port, process, log)
     finally:
         stop(process)
@@ -111,13 +111,15 @@ def wait_until_ready(
     process: subprocess.Popen[bytes],
     *,
     probe: str = "/readyz",
+    log: Path | None = None,
     patience_seconds: float = _START_SECONDS,
 ) -> None:
-    """Return once `probe` answers 200."""
+    """Return once `probe` answers 200; a server that ends instead is shown by its `log`."""
     deadline = time.monotonic() + patience_seconds
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise AssertionError(f"the server ended by itself with {process.returncode}")
+            said = log.read_text(errors="replace")[-3000:] if log else ""
+            raise AssertionError(f"the server ended by itself with {process.returncode}\n{said}")
         if answers(port, probe) == 200:
             return
         time.sleep(0.05)

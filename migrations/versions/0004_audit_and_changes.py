@@ -46,6 +46,8 @@ CREATE INDEX ix_audit_sealed_member_key ON audit_sealed (member_key);
 ALTER TABLE outbox ADD COLUMN transaction_id XID8 DEFAULT pg_current_xact_id() NOT NULL;
 CREATE INDEX ix_outbox_transaction_id_event_key ON outbox (transaction_id, event_key);
 
+ALTER TABLE programme_settings ADD COLUMN fields TEXT[];
+
 ALTER TABLE stores ADD COLUMN first_used_at TIMESTAMP WITH TIME ZONE;
 UPDATE stores s SET first_used_at = used.first_at
 FROM (
@@ -69,6 +71,7 @@ CREATE TRIGGER never_rewritten BEFORE UPDATE OR TRUNCATE ON audit_sealed
 DOWN = """
 DROP TRIGGER append_only ON programme_settings;
 ALTER TABLE stores DROP COLUMN first_used_at;
+ALTER TABLE programme_settings DROP COLUMN fields;
 DROP INDEX ix_outbox_transaction_id_event_key;
 ALTER TABLE outbox DROP COLUMN transaction_id;
 DROP TABLE audit_sealed;

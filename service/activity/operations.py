@@ -125,6 +125,7 @@ def _value(
             tax_minor=order.tax_minor,
             paid_otherwise_minor=0,
             rate=order.rate,
+            tax_counts=programme.settings_at(order.placed_at).tax_counts,
         )
     except ValueError as error:
         detail = FieldError(str(error), pointer="/discount")

@@ -32,7 +32,7 @@ from service.activity.rules import (
 )
 from service.catalogue import operations as catalogue
 from service.kit.clock import local_day
-from service.kit.errors import FieldError, Invalid
+from service.kit.errors import CurrencyMismatch, FieldError, Invalid
 from service.kit.money import to_text
 from service.programme.operations import Programme
 
@@ -130,6 +130,11 @@ def record_refund(
     order = None
     if refund.order_id is not None:
         order = _refundable_order(conn, refund, member_key)
+    elif refund.currency != programme.currency:
+        raise CurrencyMismatch(
+            f"a refund that names no order is in {programme.currency}",
+            errors=[FieldError(f"not {programme.currency}", pointer="/currency")],
+        )
     refund_key = _write_refund(conn, member_key, refund, order, content_hash, programme, now)
     step = RefundStep(refund.refunded_at, refund.refund_id, refund_key, refund.amount_minor)
     if order is not None:
@@ -274,7 +279,11 @@ def _reduce_unlinked(
     item_keys = catalogue.ensure_items(conn, skus=(line.sku for line in refund.lines), now=now)
     allotted = allot(
         step.amount_minor,
-        lines=[(item_keys[line.sku], line.amount_minor) for line in refund.lines],
+        # By content, not as sent: the same refund is allotted alike whatever the order of its lines.
+        lines=[
+            (item_keys[line.sku], line.amount_minor)
+            for line in sorted(refund.lines, key=lambda line: (line.sku, line.amount_minor or 0))
+        ],
         orders=[
             OpenOrder(
                 order_key=row.order_key,

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Literal
 
-from service.kit.money import divide_half_up, spread
+from service.kit.money import MAX_MINOR, divide_half_up, spread
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -80,15 +80,16 @@ def value_order(
     tax_minor: int,
     paid_otherwise_minor: int,
     rate: Decimal | None,
+    tax_counts: bool = True,
 ) -> OrderAmounts:
     """Value an order from its lines' amounts (order currency, minor units).
 
-    The discount is spread over the lines in proportion; tax counts as spend, shipping never does, and
-    what points and vouchers paid (`paid_otherwise_minor`) does not. `rate` converts minor units of the
-    order's currency to minor units of the programme's, None when they are the same.
+    The discount is spread over the lines in proportion; tax counts as spend if `tax_counts`, shipping
+    never does, and what points and vouchers paid (`paid_otherwise_minor`) does not. `rate` converts minor
+    units of the order's currency to minor units of the programme's, None when they are the same.
 
     Raises:
-        ValueError: the discount is larger than the goods.
+        ValueError: the discount is larger than the goods, or the order is larger than can be counted.
     """
     gross = sum(line_amounts)
     if discount_minor > gross:
@@ -96,8 +97,11 @@ def value_order(
     off = spread(discount_minor, weights=line_amounts)
     order_lines = [amount - part for amount, part in zip(line_amounts, off, strict=True)]
     order_goods = gross - discount_minor
-    order_spend = max(0, order_goods + tax_minor - paid_otherwise_minor)
+    counted_tax = tax_minor if tax_counts else 0
+    order_spend = max(0, order_goods + counted_tax - paid_otherwise_minor)
     goods = convert(order_goods, rate=rate)
+    if max(order_goods, goods, convert(order_spend, rate=rate)) > MAX_MINOR:
+        raise ValueError("too large an amount")
     converted = order_lines if rate is None else spread(goods, weights=order_lines)
     return OrderAmounts(
         lines=tuple(LineAmount(*pair) for pair in zip(order_lines, converted, strict=True)),

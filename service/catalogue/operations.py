@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row
 
 from service.catalogue import store
 from service.catalogue.errors import UnknownItem
+from service.kit import outbox
 from service.kit.clock import format_time
 from service.kit.db import dumps
 from service.kit.errors import FieldError, Invalid
@@ -70,6 +71,8 @@ def put_item(
 ) -> tuple[dict[str, Any], bool]:
     """Add an item or replace it whole; return it and whether it is new."""
     row = store.upsert(conn, values=item_values(body, sku=sku, currency=currency), now=now)
+    payload = {"sku": sku, "is_new": row.is_new, "available": row.available}
+    outbox.emit(conn, topic="item.changed", member_key=None, payload=payload, occurred_at=now)
     return _item(row), row.is_new
 
 

@@ -11,8 +11,8 @@ from sqlalchemy import Engine
 
 from service.cli.output import tell, tell_rows
 from service.cli.progress import Report, show_progress
-from service.intake import imports
-from service.intake.demo_shop import generate, write_files
+from service.intake.bulk import operations as imports
+from service.intake.demo.shop import generate, write_files
 from service.kit.clock import local_day, read_clock
 from service.kit.sealing import Sealer
 from service.kit.settings import Settings

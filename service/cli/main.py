@@ -25,6 +25,7 @@ def tidemark(context: click.Context) -> None:
 
 for command in (
     serving.serve,
+    serving.web,
     serving.worker,
     serving.openapi,
     database.db,

@@ -6,6 +6,7 @@ import click
 
 from service.cli.output import tell, tell_rows
 from service.cli.progress import show_progress
+from service.kit.audit import COMMAND_LINE
 from service.kit.clock import read_clock
 from service.kit.db import transaction
 from service.kit.settings import Settings
@@ -56,7 +57,7 @@ def promote(settings: Settings, version: str) -> None:
             conn,
             version=version,
             models_folder=settings.var / "models",
-            actor="command line",
+            actor=COMMAND_LINE,
             now=read_clock(),
         )
     tell(model.summary())

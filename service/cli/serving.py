@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -16,10 +19,12 @@ from sqlalchemy import Engine, text
 
 from service.cli.data import import_demo
 from service.cli.progress import show_progress
+from service.intake.demo.shop import CURRENCY as DEMO_CURRENCY
 from service.kit.auth import create_key
 from service.kit.clock import read_clock
 from service.kit.db import open_engine, transaction
-from service.kit.settings import Settings
+from service.kit.settings import Settings, SettingsError
+from service.programme.operations import Programme
 from service.startup import make_ready, reach_database
 
 
@@ -27,13 +32,12 @@ from service.startup import make_ready, reach_database
 @click.pass_obj
 def serve(settings: Settings) -> None:
     """Run everything: the database if none is given, the web service and the worker."""
+    _insist_on_port(settings.port)
     with reach_database(settings) as database:
         engine = open_engine(database.url, pool_size=4)
         programme = make_ready(engine, settings, now=read_clock())
         if settings.demo and _is_empty(engine):
-            click.echo("The database is empty: bringing in the demo shop (TIDEMARK_DEMO=0 leaves it empty).")
-            with show_progress() as progress:
-                import_demo(engine, settings, programme, progress=progress)
+            _bring_in_demo(engine, settings, programme)
         shown = _keys(engine, settings)
         engine.dispose()
         click.echo(f"\n  Tidemark   http://127.0.0.1:{settings.port}   (API description at /openapi.json)")
@@ -42,6 +46,49 @@ def serve(settings: Settings) -> None:
         click.echo(f"  {programme.currency}, {programme.timezone}; stop with Ctrl-C\n")
         sys.stdout.flush()
         sys.exit(_supervise(settings, database.url))
+
+
+@click.command()
+@click.pass_obj
+def web(settings: Settings) -> None:
+    """Run the web service alone, on a database that `tidemark db upgrade` made ready."""
+    from service.gunicorn_conf import make_metrics_folder
+
+    if settings.database_url is None:
+        raise SettingsError("`tidemark web` needs DATABASE_URL; `tidemark serve` runs without one")
+    _insist_on_port(settings.port)
+    settings.var.mkdir(parents=True, exist_ok=True)
+    environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(make_metrics_folder(settings.var.resolve()))}
+    sys.stdout.flush()
+    # In our place, so that signals reach it from whoever started us.
+    os.execve(_WEB[0], _WEB, environment)  # noqa: S606
+
+
+_WEB = [sys.executable, "-m", "gunicorn", "-c", "python:service.gunicorn_conf", "service.wsgi:app"]
+_WORKER = [sys.executable, "-m", "service.cli", "worker"]
+_PR_SET_PDEATHSIG = 1
+
+
+def _insist_on_port(port: int) -> None:
+    """Stop with one line when somebody else listens on the port."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("0.0.0.0", port))  # noqa: S104 - as the web service will
+        except OSError as error:
+            sys.exit(f"tidemark: cannot listen on port {port} ({error.strerror}); PORT names another one")
+
+
+def _bring_in_demo(engine: Engine, settings: Settings, programme: Programme) -> None:
+    if programme.currency != DEMO_CURRENCY:
+        click.echo(
+            f"The database is empty and stays so: the demo shop counts in {DEMO_CURRENCY}, "
+            f"this programme in {programme.currency}."
+        )
+        return
+    click.echo("The database is empty: bringing in the demo shop (TIDEMARK_DEMO=0 leaves it empty).")
+    with show_progress() as progress:
+        import_demo(engine, settings, programme, progress=progress)
 
 
 def _is_empty(engine: Engine) -> bool:
@@ -90,11 +137,15 @@ def _supervise(settings: Settings, database_url: str) -> int:
         "PROMETHEUS_MULTIPROC_DIR": str(metrics),
         "TIDEMARK_VAR": str(Path(settings.var).resolve()),
     }
-    web = [sys.executable, "-m", "gunicorn", "-c", "python:service.gunicorn_conf", "service.wsgi:app"]
-    # A group of their own: Ctrl-C reaches us alone, and we stop them in order.
+    # A session of their own: Ctrl-C reaches us alone, and we stop them in order.
     children = [
-        subprocess.Popen(command, env=environment, start_new_session=True)  # noqa: S603
-        for command in (web, [sys.executable, "-m", "service.cli", "worker"])
+        subprocess.Popen(  # noqa: S603
+            command,
+            env=environment,
+            start_new_session=True,
+            preexec_fn=_end_with_parent(),  # noqa: PLW1509 - no thread of ours runs here
+        )
+        for command in (_WEB, _WORKER)
     ]
     stopping: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -113,6 +164,24 @@ def _supervise(settings: Settings, database_url: str) -> int:
         except subprocess.TimeoutExpired:
             child.kill()
     return status
+
+
+def _end_with_parent() -> Callable[[], None] | None:
+    """Return what a child runs first, so that it ends when this process is killed.
+
+    Linux alone can be asked for that; elsewhere a killed `tidemark serve` leaves its children running.
+    """
+    if sys.platform != "linux":
+        return None
+    parent = os.getpid()
+    libc = ctypes.CDLL(None)
+
+    def arrange() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it was killed before we asked
+            os._exit(1)
+
+    return arrange
 
 
 @click.command()

@@ -8,10 +8,12 @@ import click
 
 from service.cli.output import tell, tell_rows
 from service.cli.progress import show_progress
-from service.kit.clock import parse_time, read_clock
+from service.kit import audit
+from service.kit.clock import format_time, parse_time, read_clock
+from service.kit.db import transaction
 from service.kit.settings import Settings
 from service.startup import ready_engine
-import service.tiers.reviews as reviews
+from service.tiers import reviews
 
 CHUNK = 2_000
 
@@ -42,6 +44,20 @@ def review(settings: Settings, everyone: bool, as_of: str | None, dry_run: bool)
             chunk=CHUNK,
             progress=progress,
         )
+        if not dry_run and (everyone or as_of is not None):
+            with transaction(engine) as conn:
+                audit.record(
+                    conn,
+                    actor=audit.COMMAND_LINE,
+                    action="tiers.reviewed",
+                    subject=("tier-review", "all" if everyone else "due"),
+                    after={
+                        "as_of": format_time(now),
+                        "reviewed": summary.reviewed,
+                        "changed": summary.changed,
+                    },
+                    now=read_clock(),
+                )
     if dry_run:
         tell_rows([change.to_json() for change in summary.changes])
     tell({"reviewed": summary.reviewed, "changed": summary.changed, "as_of": now.isoformat()})

@@ -1,5 +1,5 @@
-"""The API as others read it: the whole OpenAPI document, the reference under `/docs`, the guide and the problems.
+"""The API as others read it: the whole OpenAPI document, the reference under `/docs`, guide and problems.
 
 It adds to what the routes say of themselves the examples (recorded from real answers), the links between
-operations and the groups a reader looks for. Everything is served from files of this package, without scripts.
+operations and the groups a reader looks for. All of it comes from files of this package, without scripts.
 """

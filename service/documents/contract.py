@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -62,7 +63,9 @@ def complete(document: Document, examples: Examples) -> Document:
     _give_examples(whole, examples)
     _give_problem_examples(whole, examples)
     _drop_unused(whole)
-    return whole
+    # Plain JSON, nothing shared between two places: a dump has no aliases.
+    plain: Document = json.loads(json.dumps(whole))
+    return plain
 
 
 def _group(document: Document) -> None:
@@ -132,9 +135,7 @@ def _give_problem_examples(document: Document, examples: Examples) -> None:
             if content is None:
                 continue
             codes = _CODE.findall(response["description"])
-            content["examples"] = {
-                code: {"$ref": f"#/components/examples/problem-{code}"} for code in codes
-            }
+            content["examples"] = {code: {"$ref": f"#/components/examples/problem-{code}"} for code in codes}
             for code in codes:
                 shown[f"problem-{code}"] = {
                     "summary": kinds[code].title(),
@@ -152,9 +153,7 @@ def _drop_unused(document: Document) -> None:
             if name not in needed:
                 needed.add(name)
                 waiting.append(name)
-    document["components"]["schemas"] = {
-        name: schema for name, schema in schemas.items() if name in needed
-    }
+    document["components"]["schemas"] = {name: schema for name, schema in schemas.items() if name in needed}
 
 
 def _references(node: object) -> Iterator[str]:

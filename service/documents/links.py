@@ -25,7 +25,7 @@ _OF_A_MEMBER = {
     "getMember": "The member, for staff.",
     "getCard": "What a storefront shows of the member.",
     "getTier": "Where the member stands, and why.",
-    "listChanges": "How the member moved.",
+    "listTierChanges": "How the member moved.",
     "getPoints": "What the member holds.",
     "listTransactions": "The member's ledger.",
     "adjustPoints": "Give or take points by hand.",
@@ -60,10 +60,10 @@ _BUYER = _of_member("$request.body#/member_id", "getCard", "getTier", "getPoints
 
 LINKS: dict[str, tuple[Link, ...]] = {
     "enrolMember": _NEW_MEMBER,
-    "getMember": _of_member("$request.path.member_id", "getCard", "getTier", "listChanges", "getPoints"),
+    "getMember": _of_member("$request.path.member_id", "getCard", "getTier", "listTierChanges", "getPoints"),
     "listMembers": _of_member("$response.body#/data/0/member_id", "getMember"),
     "getCard": _of_member("$request.path.member_id", "getTier", "getPoints", "getRecommendations"),
-    "getTier": _of_member("$request.path.member_id", "listChanges"),
+    "getTier": _of_member("$request.path.member_id", "listTierChanges"),
     "getPoints": _of_member("$request.path.member_id", "listTransactions", "adjustPoints"),
     "adjustPoints": _of_member("$request.path.member_id", "getPoints", "listTransactions"),
     "putItem": (

@@ -28,6 +28,7 @@ from service.intake.schemas import (
     ShipmentAnswerSchema,
     ShipmentBody,
 )
+from service.kit.audit import actor_of
 from service.kit.auth import Role
 from service.kit.clock import format_time
 from service.kit.errors import CurrencyMismatch, FutureTime
@@ -41,6 +42,18 @@ blueprint = Blueprint("intake", __name__, url_prefix="/v1", description="Orders 
 _WRITERS: tuple[Role, ...] = ("server", "operations", "admin")
 
 
+def _check_order_scope(door: Door, order_id: str) -> None:
+    """Refuse an order of a store that the key does not see as if there were none.
+
+    Raises:
+        UnknownOrder: there is none, or none within the key's scope.
+    """
+    if door.caller.store_ids is None:
+        return
+    if not door.caller.sees_store(activity.get_order(door.conn, order_id=order_id).store_id):
+        raise UnknownOrder(f"no order has the id {order_id}")
+
+
 @blueprint.door(
     "PUT",
     "/members/<id:member_id>",
@@ -48,6 +61,7 @@ _WRITERS: tuple[Role, ...] = ("server", "operations", "admin")
     body=MemberBody(),
     answers={200: MemberAnswerSchema(), 201: MemberAnswerSchema()},
     refusals=(JoinedInFuture,),
+    store_scope=True,
 )
 def enrol_member(door: Door, member_id: str, body: dict[str, Any]) -> object:
     """Enrol a member, or change the fields that are given.
@@ -55,12 +69,16 @@ def enrol_member(door: Door, member_id: str, body: dict[str, Any]) -> object:
     Absent fields keep what is stored, null empties them. Enrolling opens an account and starts the member
     in the base tier.
     """
+    if body.get("store_id") is not None:
+        door.caller.choose_store(body["store_id"])
     member, is_new = operations.enrol_member(
         door.conn,
         member_id=member_id,
         body=body,
         sealer=door.desk.sealer,
         programme=get_programme(door.conn),
+        actor=actor_of(door.caller),
+        request_id=door.request_id,
         now=door.now,
     )
     return {
@@ -78,6 +96,7 @@ def enrol_member(door: Door, member_id: str, body: dict[str, Any]) -> object:
     answers={201: OrderAnswerSchema(), 200: OrderViewSchema()},
     refusals=(MemberNotEnrolled, OrderConflict, FutureTime, CurrencyMismatch),
     idempotency_key="optional",
+    store_scope=True,
 )
 def place_order(door: Door, body: dict[str, Any]) -> object:
     """Take in a paid order: what it earned, and what it did to the member's tier.
@@ -86,6 +105,7 @@ def place_order(door: Door, body: dict[str, Any]) -> object:
     other content is a conflict.
     """
     programme = get_programme(door.conn)
+    body["store_id"] = door.caller.choose_store(body.get("store_id"))
     answer, is_new = operations.place_order(
         door.conn,
         member_id=body["member_id"],
@@ -98,10 +118,16 @@ def place_order(door: Door, body: dict[str, Any]) -> object:
 
 
 @blueprint.door(
-    "GET", "/orders/<id:order_id>", roles=STAFF, answers={200: OrderViewSchema()}, refusals=(UnknownOrder,)
+    "GET",
+    "/orders/<id:order_id>",
+    roles=STAFF,
+    answers={200: OrderViewSchema()},
+    refusals=(UnknownOrder,),
+    store_scope=True,
 )
 def get_order(door: Door, order_id: str) -> object:
     """Return an order as recorded, with its points, refunds, shipments and what it did."""
+    _check_order_scope(door, order_id)
     programme = get_programme(door.conn)
     return operations.get_order(
         door.conn, order_id=order_id, programme=programme, locale=door.locale, now=door.now
@@ -116,9 +142,11 @@ def get_order(door: Door, order_id: str) -> object:
     answers={200: CancelAnswerSchema()},
     refusals=(UnknownOrder, OrderConflict, RefundBeforeOrder, FutureTime),
     idempotency_key="optional",
+    store_scope=True,
 )
 def cancel_order(door: Door, order_id: str, body: dict[str, Any]) -> object:
     """Call an order off: from then on nothing of it counts."""
+    _check_order_scope(door, order_id)
     return operations.cancel_order(
         door.conn,
         order_id=order_id,
@@ -138,9 +166,11 @@ def cancel_order(door: Door, order_id: str, body: dict[str, Any]) -> object:
     answers={201: ShipmentAnswerSchema(), 200: ShipmentAnswerSchema()},
     refusals=(UnknownOrder, OrderConflict, FutureTime),
     idempotency_key="optional",
+    store_scope=True,
 )
 def record_shipment(door: Door, order_id: str, body: dict[str, Any]) -> object:
     """Record one status of one of the order's shipments."""
+    _check_order_scope(door, order_id)
     is_new = activity.record_shipment(
         door.conn,
         order_id=order_id,
@@ -174,8 +204,10 @@ def record_shipment(door: Door, order_id: str, body: dict[str, Any]) -> object:
         RefundOfOtherMember,
         RefundBeforeOrder,
         FutureTime,
+        CurrencyMismatch,
     ),
     idempotency_key="optional",
+    store_scope=True,
 )
 def record_refund(door: Door, body: dict[str, Any]) -> object:
     """Take in a refund: the points it took back, and what it did to the member's tier.
@@ -187,10 +219,13 @@ def record_refund(door: Door, body: dict[str, Any]) -> object:
     member_id, order_currency = body.get("member_id"), programme.currency
     if body.get("order_id") is not None:
         order = activity.find_order(door.conn, order_id=body["order_id"])
-        if order is None:
+        if order is None or not door.caller.sees_store(order.store_id):
             raise OrderNotKnown(f"no order has the id {body['order_id']}")
         order_currency = order.currency
         member_id = member_id or members.find_ids(door.conn, member_keys=[order.member_key])[order.member_key]
+    if body.get("order_id") is None or body.get("store_id") is not None:
+        # A linked refund belongs to the store of its order, unless it names its own.
+        body["store_id"] = door.caller.choose_store(body.get("store_id"))
     answer, is_new = operations.take_refund(
         door.conn,
         member_id=str(member_id),

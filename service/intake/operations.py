@@ -16,10 +16,11 @@ from service.activity import operations as activity
 from service.activity.rules import NewOrder, NewRefund
 from service.intake.explanation import explain_order, explain_refund
 from service.intake.jobs import defer_refold
-from service.kit import outbox
+from service.kit import audit, outbox
 from service.kit.clock import format_time, local_day
 from service.kit.errors import FieldError
 from service.kit.money import to_text
+from service.kit.outbox import Event
 from service.kit.sealing import Sealer
 from service.ledger import operations as ledger
 from service.ledger.operations import Balance, EarningRule
@@ -48,6 +49,8 @@ def enrol_member(
     sealer: Sealer,
     programme: Programme,
     now: datetime,
+    actor: str = audit.SERVICE,
+    request_id: str | None = None,
 ) -> tuple[Member, bool]:
     """Enrol a member with an account and the base tier, or update one; tell whether it is new.
 
@@ -59,9 +62,11 @@ def enrol_member(
         raise JoinedInFuture(errors=[FieldError("in the future", pointer="/joined_at")])
     store_key = None
     if body.get("store_id") is not None:
-        refs = ensure_stores(conn, store_ids=[body["store_id"]], programme=programme, now=now)
+        refs = ensure_stores(
+            conn, store_ids=[body["store_id"]], programme=programme, now=now, for_facts=False
+        )
         store_key = refs[body["store_id"]].store_key
-    known = members.find_member(conn, member_id=member_id)
+    known = members.find_profile(conn, member_id=member_id, sealer=sealer)
     member, is_new = members.enrol_or_update(
         conn, member_id=member_id, body=body, store_key=store_key, sealer=sealer, now=now
     )
@@ -70,10 +75,49 @@ def enrol_member(
         tiers.start_membership(
             conn, member_key=member.member_key, joined_at=member.joined_at, programme=programme, now=now
         )
-    elif known is not None and known.joined_at != member.joined_at:
+    elif known is not None and known.member.joined_at != member.joined_at:
         # When somebody joined is a dated fact like any other.
         tiers.refold_member(conn, member_key=member.member_key, programme=programme, now=now)
+    _tell_member(conn, member, known, sealer=sealer, actor=actor, request_id=request_id, now=now)
     return member, is_new
+
+
+def _tell_member(
+    conn: Connection,
+    member: Member,
+    known: members.Profile | None,
+    *,
+    sealer: Sealer,
+    actor: str,
+    request_id: str | None,
+    now: datetime,
+) -> None:
+    """Log what changed in a member's row and tell which fields; nothing when nothing did."""
+    before = None if known is None else known.contents()
+    after = members.get_profile(conn, member_id=member.member_id, sealer=sealer).contents()
+    fields = audit.changed_fields(before, after)
+    if not fields:
+        return
+    verb = "enrolled" if known is None else "updated"
+    audit.record(
+        conn,
+        actor=actor,
+        action=f"member.{verb}",
+        subject=("member", None),
+        member_key=member.member_key,
+        before=before,
+        after=after,
+        sealer=sealer,
+        request_id=request_id,
+        now=now,
+    )
+    outbox.emit(
+        conn,
+        topic=f"member.{verb}",
+        member_key=member.member_key,
+        payload={"fields": fields},
+        occurred_at=now,
+    )
 
 
 def place_order(
@@ -96,11 +140,13 @@ def place_order(
     if recorded.fact is None:
         return get_order(conn, order_id=order.order_id, programme=programme, locale=locale, now=now), False
     outcome, move = _rate(conn, member.member_key, days, [recorded.fact], programme, now)
+    settings = programme.settings_at(order.placed_at)
     rule = EarningRule(
-        points=programme.settings.earn_points,
-        per_minor=programme.settings.earn_per_minor,
+        points=settings.earn_points,
+        per_minor=settings.earn_per_minor,
         multiplier_bp=outcome.when_placed.multiplier_bp,
         tier=outcome.when_placed.code,
+        settings_version=settings.version,
     )
     available_at, expires_at = _points_dates(order.placed_at, recorded.fact.day, programme)
     earned = ledger.earn_points(
@@ -116,14 +162,7 @@ def place_order(
         account=account,
     )
     pending_until = format_time(available_at) if earned.points and available_at > now else None
-    if earned.points:
-        outbox.emit(
-            conn,
-            topic="points.earned",
-            member_key=member.member_key,
-            payload={"order_id": order.order_id, "points": earned.points, "pending_until": pending_until},
-            occurred_at=order.placed_at,
-        )
+    _tell_order(conn, member.member_key, order, recorded, (earned.points, pending_until), programme)
     return {
         "order": recorded.view,
         "points": {"earned": earned.points, "reversed": 0, "pending_until": pending_until},
@@ -139,6 +178,29 @@ def place_order(
             locale=locale,
         ),
     }, True
+
+
+def _tell_order(
+    conn: Connection,
+    member_key: int,
+    order: NewOrder,
+    recorded: activity.RecordedOrder,
+    points: tuple[int, str | None],
+    programme: Programme,
+) -> None:
+    """Tell of an order and its points in one statement."""
+    placed = {
+        "order_id": order.order_id,
+        "store_id": order.store_id,
+        "net_spend": to_text(recorded.spend_minor, currency=programme.currency),
+        "currency": programme.currency,
+    }
+    events = [Event("order.placed", member_key, placed, order.placed_at)]
+    earned, pending_until = points
+    if earned:
+        payload = {"order_id": order.order_id, "points": earned, "pending_until": pending_until}
+        events.append(Event("points.earned", member_key, payload, order.placed_at))
+    outbox.emit_all(conn, events=events)
 
 
 def get_order(
@@ -204,7 +266,8 @@ def cancel_order(
     recorded = activity.cancel_order(
         conn, order_id=order_id, cancelled_at=cancelled_at, reason=reason, now=now
     )
-    taken, move = _undo(conn, account, recorded, days, cancelled_at, programme, now)
+    told: tuple[str, dict[str, Any]] = ("order.cancelled", {"order_id": order_id})
+    taken, move = _undo(conn, account, recorded, days, cancelled_at, programme, now, told)
     view = get_order(conn, order_id=order_id, programme=programme, locale=locale, now=now)
     return {
         "order": view["order"],
@@ -242,7 +305,17 @@ def take_refund(
         programme=programme,
         now=now,
     )
-    taken, move = _undo(conn, account, recorded, days, refund.refunded_at, programme, now)
+    told: tuple[str, dict[str, Any]] = (
+        "refund.taken",
+        {
+            "refund_id": refund.refund_id,
+            "order_id": refund.order_id,
+            "kind": refund.kind,
+            "amount": to_text(refund.amount_minor, currency=refund.currency),
+            "currency": refund.currency,
+        },
+    )
+    taken, move = _undo(conn, account, recorded, days, refund.refunded_at, programme, now, told)
     return {
         "refund": activity.refund_view(conn, refund_id=refund.refund_id, member_id=member_id),
         "points": taken,
@@ -259,8 +332,9 @@ def _undo(
     at: datetime,
     programme: Programme,
     now: datetime,
+    told: tuple[str, dict[str, Any]],
 ) -> tuple[dict[str, Any], TierMove]:
-    """Take points back from every order a refund reduced, and rate the member again."""
+    """Take points back from every order a refund reduced, rate the member again, and tell others."""
     member_key = account.member_key
     if recorded.fact is None:
         repeated = ledger.get_taken_back(
@@ -290,12 +364,17 @@ def _undo(
         points += taken.points
         shortfall += taken.shortfall
     _, move = _rate(conn, member_key, days, [recorded.fact], programme, now)
-    outbox.emit(
+    topic, payload = told
+    reversed_points: dict[str, object] = {
+        name: payload[name] for name in ("order_id", "refund_id") if name in payload
+    }
+    reversed_points |= {"points": points, "shortfall": shortfall}
+    outbox.emit_all(
         conn,
-        topic="points.reversed",
-        member_key=member_key,
-        payload={"points": points, "shortfall": shortfall},
-        occurred_at=at,
+        events=[
+            Event(topic, member_key, payload, at),
+            Event("points.reversed", member_key, reversed_points, at),
+        ],
     )
     return _taken_view(points, shortfall, recorded.unallotted_minor, programme), move
 
@@ -324,7 +403,8 @@ def _window_start(programme: Programme, at: datetime, now: datetime) -> date:
 
 
 def _points_dates(placed_at: datetime, day: date, programme: Programme) -> tuple[datetime, datetime | None]:
-    settings = programme.settings
+    # A late order gets the dates of its own time: expiry turned on since does not reach back to it.
+    settings = programme.settings_at(placed_at)
     available_at = ledger.available_from(
         placed_at, day=day, return_period_days=settings.return_period_days, timezone=programme.timezone
     )

@@ -16,6 +16,9 @@ from service.kit.auth import Caller
 from service.kit.db import dumps
 from service.kit.sealing import Sealer
 
+SERVICE = "tidemark"
+"""The actor of what the service does of itself."""
+
 COMMAND_LINE = "cli"
 """The actor of changes made on the command line."""
 

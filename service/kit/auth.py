@@ -10,12 +10,14 @@ import hashlib
 import mmap
 import secrets
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Engine, Row, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from service.kit import member_tokens
 from service.kit.errors import (
@@ -26,6 +28,7 @@ from service.kit.errors import (
     MemberTokenNeeded,
     StoreOutOfScope,
     Unauthenticated,
+    Unavailable,
 )
 from service.kit.ids import new_id
 
@@ -94,7 +97,8 @@ class Caller:
 
 _FIND = text(
     """
-    SELECT k.key_id, k.role, k.label, k.store_ids, k.origins, LEAST(k.expires_at, s.accepted_until) AS expires_at
+    SELECT k.key_id, k.role, k.label, k.store_ids, k.origins,
+        LEAST(k.expires_at, s.accepted_until) AS expires_at
     FROM (
         SELECT key_id, CAST(NULL AS timestamptz) AS accepted_until FROM api_keys WHERE secret_hash = :hash
         UNION ALL
@@ -119,7 +123,9 @@ _MARK_USE = text(
 # A secret that was rotated out does not come back as a key of its own.
 _INSERT = text(
     """
-    INSERT INTO api_keys (key_id, role, label, secret_hash, store_ids, origins, expires_at, created_at, created_by)
+    INSERT INTO api_keys (
+        key_id, role, label, secret_hash, store_ids, origins, expires_at, created_at, created_by
+    )
     SELECT :key_id, :role, :label, :hash, CAST(:store_ids AS text[]), CAST(:origins AS text[]), :expires_at,
         :now, :created_by
     WHERE NOT EXISTS (SELECT 1 FROM retired_secrets WHERE secret_hash = :hash)
@@ -246,7 +252,7 @@ class Authenticator:
         current = self._generation.read()
         if now.timestamp() < deadline and generation == current:
             return origins
-        with self._engine.connect() as conn:
+        with self._ask() as conn:
             origins = frozenset(conn.scalars(_LIST_ORIGINS, {"now": now}))
         self._origins = (now.timestamp() + _CACHE_SECONDS, current, origins)
         return origins
@@ -254,6 +260,15 @@ class Authenticator:
     def forget(self) -> None:
         """Have every process on this machine read the keys anew; called after a change was committed."""
         self._generation.advance()
+
+    @contextmanager
+    def _ask(self) -> Iterator[Connection]:
+        """Yield a connection in a transaction of its own, outside the request's."""
+        try:
+            with self._engine.begin() as conn:
+                yield conn
+        except SQLAlchemyError as error:
+            raise Unavailable("keys cannot be looked up right now; try again shortly") from error
 
     def _remember(self, name: bytes | str, now: datetime) -> Caller | None:
         """Return the caller of a hashed secret, or of a storefront key's id."""
@@ -274,7 +289,7 @@ class Authenticator:
         find, parameters = (
             (_FIND, {"hash": name}) if isinstance(name, bytes) else (_FIND_BY_ID, {"key_id": name})
         )
-        with self._engine.begin() as conn:
+        with self._ask() as conn:
             row = conn.execute(find, parameters).one_or_none()
             if row is None:
                 return None

@@ -162,7 +162,7 @@ class IdempotencyKeyReused(Invalid):
 
 
 class IdempotencyKeyInvalid(Malformed):
-    """An idempotency key is 1 to 128 visible ASCII characters."""
+    """An idempotency key is sent once: 1 to 128 visible ASCII characters without a comma."""
 
     code = "idempotency-key-invalid"
 

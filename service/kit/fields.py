@@ -21,6 +21,9 @@ _DECIMAL = re.compile(r"-?\d{1,16}(\.\d{1,10})?\Z", re.ASCII)
 _VISIBLE = r"^[^\x00-\x20\x7f-\xa0]([^\x00-\x1f\x7f-\xa0]*[^\x00-\x20\x7f-\xa0])?$"
 
 
+# No look-ahead: not every dialect has it.
+_ABOVE_ZERO = r"^(\d{0,15}[1-9]\d{0,15}(\.\d{1,10})?|\d{1,16}\.\d{0,9}[1-9]\d{0,9})$"
+
 MERCHANT_ID_SCHEMA = {"type": "string", "minLength": 1, "maxLength": 128, "pattern": _VISIBLE}
 """An id in a path, as the document says it."""
 
@@ -70,7 +73,8 @@ class Money(fields.Field[Decimal]):
     def __init__(self, *, positive: bool = False, **kwargs: Any) -> None:
         self.positive = positive
         least = {"exclusiveMinimum": 0} if positive else {"minimum": 0}
-        plain = {"type": ["string", "number"], "pattern": r"^\d{1,16}(\.\d{1,10})?$", "maximum": 10**16 - 1}
+        pattern = _ABOVE_ZERO if positive else r"^\d{1,16}(\.\d{1,10})?$"
+        plain = {"type": ["string", "number"], "pattern": pattern, "maximum": 10**16 - 1}
         super().__init__(**_documented(kwargs, **plain, **least))
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Decimal:
@@ -84,7 +88,7 @@ class ExchangeRate(fields.Field[Decimal]):
     """Programme currency per unit of the order's currency, above zero."""
 
     def __init__(self, **kwargs: Any) -> None:
-        plain = {"type": ["string", "number"], "pattern": r"^\d{1,9}(\.\d{1,10})?$"}
+        plain = {"type": ["string", "number"], "pattern": _ABOVE_ZERO}
         super().__init__(**_documented(kwargs, **plain, minimum=0.0000001, maximum=100_000_000))
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Decimal:
@@ -208,12 +212,22 @@ def _text(value: str) -> str:
     return value
 
 
-def say_patterns_portably(
-    _converter: Any, _field: fields.Field[Any], *, ret: dict[str, Any], **_: Any
+def complete_property(
+    _converter: Any, field: fields.Field[Any], *, ret: dict[str, Any], **_: Any
 ) -> dict[str, Any]:
-    """Write a pattern's end as every dialect of regular expressions knows it: `$`, not Python's `\\Z`."""
-    pattern = ret.get("pattern")
-    return {"pattern": pattern.removesuffix(r"\Z") + "$"} if pattern and pattern.endswith(r"\Z") else {}
+    """Return what apispec leaves unsaid of a property of the document.
+
+    A pattern ends in `$`, which every dialect of regular expressions knows, not in Python's own `\\Z`;
+    and the names in an object keep to the pattern of its keys.
+    """
+    found: dict[str, Any] = {}
+    pattern = ret.get("pattern", "")
+    if pattern.endswith(r"\Z"):
+        found["pattern"] = pattern.removesuffix(r"\Z") + "$"
+    for validator in getattr(getattr(field, "key_field", None), "validators", ()):
+        if isinstance(validator, validate.Regexp):
+            found["propertyNames"] = {"pattern": str(validator.regex.pattern).removesuffix(r"\Z") + "$"}
+    return found
 
 
 def is_storable(text: str) -> bool:
@@ -228,8 +242,9 @@ def is_storable(text: str) -> bool:
 
 
 def is_visible(text: str) -> bool:
-    """Tell whether `text` is made of visible characters, with blanks only inside."""
-    return text.isprintable() and text == text.strip()
+    """Tell whether `text` is made of visible characters, with blanks only inside, and can stand in a path."""
+    # A dot or two mean a folder in a path: clients resolve them away, however they are encoded.
+    return text.isprintable() and text == text.strip() and text not in {".", ".."}
 
 
 def is_merchant_id(text: str) -> bool:

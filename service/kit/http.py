@@ -7,14 +7,12 @@ unknown query parameters, and cost several times a bare route.
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
 from functools import wraps
 from http import HTTPStatus
 from typing import Any
@@ -22,7 +20,7 @@ from typing import Any
 import flask_smorest
 import orjson
 from flask import Response, current_app, g, request
-from marshmallow import Schema, ValidationError, fields
+from marshmallow import Schema, fields
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -32,12 +30,21 @@ from service.kit.auth import ROLES, Authenticator, Caller, Role
 from service.kit.clock import read_clock
 from service.kit.fields import is_merchant_id
 from service.kit.problems import status_of
+from service.kit.rate_limits import RateLimiter
+from service.kit.reading import (
+    load_body,
+    normalise,
+    preferred_locale,
+    read_json,
+    read_query,
+    refuse_body,
+    unknown_parameters,
+)
 from service.kit.sealing import Sealer
 from service.kit.settings import Settings
 
 log = logging.getLogger(__name__)
 
-MAX_DEPTH = 32
 _TRIES = 4
 _RETRIED = {"40001", "40P01"}  # serialisation failure, deadlock
 
@@ -53,6 +60,7 @@ class Desk:
     authenticator: Authenticator
     settings: Settings
     sealer: Sealer
+    limiter: RateLimiter | None = None
     tools: dict[str, Any] = field(default_factory=dict)
 
 
@@ -66,16 +74,24 @@ class Door:
     locale: str
     request_id: str
     desk: Desk
+    after_commit: list[Callable[[], None]] = field(default_factory=list)
+    """Called once the transaction is committed; never when it was rolled back."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What the house knows of a route: who may use it, what it can refuse, whether it writes."""
+    """What the house knows of a route: who may use it, what it can refuse, whether it writes.
+
+    `store_scope` says that it is about facts of stores, and holds keys to theirs. `secret_fields` of an
+    answer are never stored.
+    """
 
     roles: tuple[Role, ...]
     problems: tuple[type[errors.Problem], ...]
     writes: bool
     idempotency_key: str | None
+    store_scope: bool = False
+    secret_fields: tuple[str, ...] = ()
 
 
 ROUTES: dict[str, Route] = {}
@@ -106,30 +122,34 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         query: Schema | None = None,
         refusals: Sequence[type[errors.Problem]] = (),
         idempotency_key: str | None = None,
+        store_scope: bool = False,
+        secret_fields: Sequence[str] = (),
     ) -> Callable[[Callable[..., Answer]], Callable[..., Response]]:
         """Register a route whose view is called as `view(door, **path, body=…, query=…)`.
 
         `answers` documents each status; the view returns JSON-able data, or `(data, status)`.
         `idempotency_key` is None (reads, PUT), "optional" (a natural id exists) or "required".
+        With `store_scope` the view must hold the caller to its stores (`door.caller`). `secret_fields`
+        of the answer become null, with a `note`, where the answer is given again.
         The view runs in one transaction, and runs again when PostgreSQL breaks a deadlock.
         """
-        writes = method not in {"GET", "HEAD"}
-        kinds = (*_ALWAYS, *refusals)
-        if "<" in rule:
-            kinds = (*kinds, errors.NoSuchPath)
-        if body is not None:
-            kinds = (*kinds, errors.NotJson, errors.TooLarge, errors.Invalid)
-        if query is not None:
-            kinds = (*kinds, errors.Invalid)
-        if idempotency_key:
-            kinds = (
-                *kinds,
-                errors.IdempotencyKeyInvalid,
-                *([errors.IdempotencyKeyRequired] if idempotency_key == "required" else []),
-                errors.IdempotencyKeyReused,
-                errors.RequestInFlight,
-            )
-        route = Route(tuple(roles), kinds, writes, idempotency_key)
+        route = Route(
+            roles=tuple(roles),
+            problems=_list_refusals(
+                roles=roles,
+                refusals=refusals,
+                has_path="<" in rule,
+                has_body=body is not None,
+                has_query=query is not None,
+                takes_body=method != "GET",
+                idempotency_key=idempotency_key,
+                store_scope=store_scope,
+            ),
+            writes=method not in {"GET", "HEAD"},
+            idempotency_key=idempotency_key,
+            store_scope=store_scope,
+            secret_fields=tuple(secret_fields),
+        )
         default_status = min(answers)
 
         def register(view: Callable[..., Answer]) -> Callable[..., Response]:
@@ -137,21 +157,24 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
             def enter(**path: Any) -> Response:
                 desk: Desk = current_app.extensions["tidemark"]
                 now = read_clock()
-                caller = desk.authenticator.identify(request.headers.get("Authorization"), now=now)
-                g.caller = caller
-                if caller.role not in route.roles:
-                    raise errors.Forbidden(f"a key of the role {caller.role} may not use this")
-                arguments = dict(path)
+                caller = _admit(route, path, desk, now)
                 if not all(map(is_merchant_id, path.values())):
                     raise errors.NoSuchPath("an id in the path is not 1 to 128 visible characters")
+                if not all(map(is_merchant_id, path.values())):
+                    raise errors.NoSuchPath("an id in the path is not 1 to 128 visible characters")
+                arguments = dict(path)
                 if query is not None:
-                    arguments["query"] = _read_query(query)
+                    arguments["query"] = asked = read_query(query)
+                    if asked.get("member_id") is not None:
+                        caller.check_member(asked["member_id"])
                 elif request.args:
-                    raise _unknown_parameters(request.args)
+                    raise unknown_parameters(request.args)
                 raw: object = None
                 if body is not None:
-                    raw = _read_json()
-                    arguments["body"] = _load(body, raw)
+                    raw = read_json()
+                    arguments["body"] = load_body(body, raw)
+                elif route.writes:
+                    refuse_body()
                 keyed = _read_idempotency_key(route, caller, raw)
                 return _run(
                     view,
@@ -161,6 +184,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
                     now=now,
                     keyed=keyed,
                     default_status=default_status,
+                    secret_fields=route.secret_fields,
                 )
 
             enter._apidoc = _document(  # type: ignore[attr-defined]
@@ -173,6 +197,82 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         return register
 
 
+def _list_refusals(
+    *,
+    roles: Sequence[Role],
+    refusals: Sequence[type[errors.Problem]],
+    has_path: bool,
+    has_body: bool,
+    has_query: bool,
+    takes_body: bool,
+    idempotency_key: str | None,
+    store_scope: bool,
+) -> tuple[type[errors.Problem], ...]:
+    """Return everything that a route can refuse, by what it takes."""
+    kinds = [*_ALWAYS, *refusals]
+    if has_path:
+        kinds.append(errors.NoSuchPath)
+    if "storefront" in roles:
+        kinds += [errors.MemberTokenExpired, errors.MemberTokenNeeded, errors.OriginNotAllowed]
+    if store_scope:
+        kinds.append(errors.StoreOutOfScope)
+    if takes_body:
+        kinds.append(errors.TooLarge)
+    if has_body:
+        kinds += [errors.NotJson, errors.Invalid]
+    if has_query:
+        kinds.append(errors.Invalid)
+    if idempotency_key:
+        kinds.append(errors.IdempotencyKeyInvalid)
+        if idempotency_key == "required":
+            kinds.append(errors.IdempotencyKeyRequired)
+        kinds += [errors.IdempotencyKeyReused, errors.RequestInFlight]
+    return tuple(dict.fromkeys(kinds))
+
+
+def _admit(route: Route, path: Mapping[str, Any], desk: Desk, now: datetime) -> Caller:
+    """Return the caller if it may use the route, and now: the one place where that is decided.
+
+    Raises:
+        Unauthenticated, Forbidden: see docs/problems.md. TooMany: it asked too often.
+    """
+    try:
+        caller = desk.authenticator.identify(request.headers.get("Authorization"), now=now)
+    except errors.MemberTokenExpired as expired:
+        # Its page may read that it expired, and ask its shop for another.
+        g.origins = expired.origins
+        raise
+    g.caller = caller
+    g.origins = caller.origins
+    if desk.limiter is not None:
+        _spend(desk.limiter, caller, desk.settings, now)
+    if caller.role not in route.roles:
+        raise errors.Forbidden(f"a key of the role {caller.role} may not use this")
+    if caller.role == "storefront":
+        origin = request.headers.get("Origin")
+        if origin is not None and caller.origins and origin not in caller.origins:
+            raise errors.OriginNotAllowed("register the origin with the key")
+        if "member_id" in path:
+            caller.check_member(path["member_id"])
+    return caller
+
+
+def _spend(limiter: RateLimiter, caller: Caller, settings: Settings, now: datetime) -> None:
+    seconds = now.timestamp()
+    allowances = []
+    if settings.rate_limit_per_key:
+        bucket = f"key:{caller.key_id}"
+        allowances.append(limiter.spend(bucket, limit=settings.rate_limit_per_key, seconds=seconds))
+    if caller.member_id is not None and settings.rate_limit_per_member:
+        bucket = f"member:{caller.scope}"
+        allowances.append(limiter.spend(bucket, limit=settings.rate_limit_per_member, seconds=seconds))
+    if allowances:
+        # The one that is nearest to its end is the one the caller should know of.
+        g.allowance = nearest = min(allowances, key=lambda one: (one.granted, one.remaining / one.limit))
+        if not nearest.granted:
+            raise errors.TooMany(f"at most {nearest.limit} requests a minute")
+
+
 def _run(
     view: Callable[..., Answer],
     arguments: dict[str, Any],
@@ -182,6 +282,7 @@ def _run(
     now: datetime,
     keyed: idempotency.KeyedRequest | None,
     default_status: int,
+    secret_fields: tuple[str, ...],
 ) -> Response:
     for attempt in range(_TRIES):
         try:
@@ -193,6 +294,7 @@ def _run(
                 now=now,
                 keyed=keyed,
                 default_status=default_status,
+                secret_fields=secret_fields,
             )
         except PoolTimeout as error:
             raise errors.Unavailable("every connection is busy; try again shortly") from error
@@ -219,6 +321,7 @@ def _run_once(
     now: datetime,
     keyed: idempotency.KeyedRequest | None,
     default_status: int,
+    secret_fields: tuple[str, ...],
 ) -> Response:
     with desk.engine.begin() as conn:
         if keyed is not None:
@@ -232,112 +335,18 @@ def _run_once(
         data, status = result if isinstance(result, tuple) else (result, default_status)
         payload = b"" if status == HTTPStatus.NO_CONTENT else orjson.dumps(data)
         if keyed is not None:
-            idempotency.keep(conn, request=keyed, status=status, body=payload, now=now)
+            kept = orjson.dumps(_redact(data, secret_fields)) if secret_fields else payload
+            idempotency.keep(conn, request=keyed, status=status, body=kept, now=now)
+    for follow in door.after_commit:
+        follow()
     return Response(payload, status=status, mimetype="application/json")
 
 
-def preferred_locale() -> str:
-    """Return `zh-Hant` where the caller prefers any Chinese, else `en`."""
-    header = request.headers.get("Accept-Language")
-    if not header:
-        return "en"
-    for language, quality in request.accept_languages:
-        if quality > 0 and language.lower().startswith("zh"):
-            return "zh-Hant"
-        if quality > 0 and language.lower().startswith("en"):
-            return "en"
-    return "en"
-
-
-def _read_json() -> object:
-    if request.mimetype != "application/json":
-        raise errors.NotJson("send Content-Type: application/json")
-    raw = request.get_data(cache=True)
-    try:
-        value = json.loads(
-            raw.decode(),
-            parse_float=Decimal,
-            parse_constant=_refuse_constant,
-            object_pairs_hook=_unique_names,
-        )
-    except UnicodeDecodeError as error:
-        raise errors.Malformed("the body is not UTF-8") from error
-    except RecursionError as error:
-        raise errors.Malformed("the body is nested too deep") from error
-    except (ValueError, ArithmeticError) as error:
-        raise errors.Malformed(f"the body is not JSON: {error}") from error
-    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
-        raise errors.Malformed("the body is nested too deep")
-    return value
-
-
-def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a name appears twice in one object")
-    return members
-
-
-def _depth(value: object) -> int:
-    deepest = 0
-    stack: list[tuple[object, int]] = [(value, 1)]
-    while stack:
-        inner, depth = stack.pop()
-        deepest = max(deepest, depth)
-        children = inner.values() if isinstance(inner, dict) else inner if isinstance(inner, list) else ()
-        stack.extend((child, depth + 1) for child in children if isinstance(child, dict | list))
-    return deepest
-
-
-def _load(schema: Schema, raw: object) -> Any:
-    try:
-        return schema.load(raw)  # type: ignore[arg-type]
-    except ValidationError as error:
-        found = list(_pointers(error.messages, ""))
-        raise errors.Invalid("some fields are not acceptable", errors=found) from error
-
-
-def _pointers(messages: Any, path: str) -> list[errors.FieldError]:
-    if isinstance(messages, dict):
-        found = []
-        for name, inner in messages.items():
-            here = path if name == "_schema" else f"{path}/{_escape(str(name))}"
-            found += _pointers(inner, here)
-        return found
-    return [errors.FieldError(str(message), pointer=path) for message in messages]
-
-
-def _escape(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")
-
-
-def _read_query(schema: Schema) -> Any:
-    unknown = set(request.args) - set(schema.fields)
-    if unknown:
-        raise _unknown_parameters(sorted(unknown))
-    repeated = [name for name, values in request.args.lists() if len(values) > 1]
-    if repeated:
-        found = [errors.FieldError("given more than once", parameter=name) for name in repeated]
-        raise errors.Malformed("some parameters are given more than once", errors=found)
-    try:
-        return schema.load(request.args.to_dict())
-    except ValidationError as error:
-        messages = error.messages if isinstance(error.messages, dict) else {"_schema": error.messages}
-        found = [
-            errors.FieldError(str(detail), parameter=str(name))
-            for name, details in messages.items()
-            for detail in (details if isinstance(details, list) else [details])
-        ]
-        raise errors.Invalid("some parameters are not acceptable", errors=found) from error
-
-
-def _unknown_parameters(names: Iterable[str]) -> errors.Malformed:
-    found = [errors.FieldError("unknown parameter", parameter=name) for name in names]
-    return errors.Malformed("some parameters are unknown", errors=found)
+def _redact(data: object, secret_fields: tuple[str, ...]) -> object:
+    if not isinstance(data, dict):
+        raise TypeError("an answer with secret fields is an object")
+    note = "What was secret in the first answer was shown once and is not kept."
+    return data | dict.fromkeys(secret_fields) | {"note": note}
 
 
 def _read_idempotency_key(route: Route, caller: Caller, raw: object) -> idempotency.KeyedRequest | None:
@@ -348,9 +357,11 @@ def _read_idempotency_key(route: Route, caller: Caller, raw: object) -> idempote
         if route.idempotency_key == "required":
             raise errors.IdempotencyKeyRequired
         return None
-    body = orjson.dumps(raw, default=str, option=orjson.OPT_SORT_KEYS)
-    digest = idempotency.hash_request(request.method.encode(), request.path.encode(), body)
-    return idempotency.KeyedRequest(caller.key_id, idempotency.check_key(key), digest)
+    checked = idempotency.check_key(key)
+    body = orjson.dumps(normalise(raw), option=orjson.OPT_SORT_KEYS)
+    asked = orjson.dumps(sorted(request.args.items(multi=True)))
+    digest = idempotency.hash_request(request.method.encode(), request.path.encode(), asked, body)
+    return idempotency.KeyedRequest(caller.scope, checked, digest)
 
 
 def _camel(name: str) -> str:
@@ -373,6 +384,7 @@ def _document(
             "operationId": operation_id,
             "security": [{"apiKey": []}],
             "x-roles": list(route.roles),
+            "x-store-scope": route.store_scope,
         }
     }
     parameters: list[dict[str, Any]] = []
@@ -389,7 +401,7 @@ def _document(
                 "name": "Idempotency-Key",
                 "required": route.idempotency_key == "required",
                 "description": "Chosen by the caller; the same key and body get the first answer again.",
-                "schema": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$"},
+                "schema": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": r"^[!-+\x2d-~]+$"},
             }
         ]
     responses: dict[Any, Any] = {

@@ -1,7 +1,8 @@
 """Answer a repeated request with its first answer.
 
-A key belongs to the API key that sent it. While the first request runs, an advisory lock of its
-transaction marks it: a crash frees the lock with the transaction. Refusals roll back and are not kept.
+A key belongs to the API key that sent it, or to the member behind it. While the first request runs, an
+advisory lock of its transaction marks it: a crash frees the lock with the transaction. Refusals roll back
+and are not kept.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from sqlalchemy import Connection, text
 from service.kit.db import run
 from service.kit.errors import IdempotencyKeyInvalid, IdempotencyKeyReused, RequestInFlight
 
-_KEY = re.compile(r"[\x21-\x7e]{1,128}\Z", re.ASCII)
+# Repeated headers arrive joined by a comma, so no key holds one.
+_KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,128}\Z", re.ASCII)
 _LOCK = text("SELECT pg_try_advisory_xact_lock(:lock)")
 _FIND = text(
     "SELECT request_hash, status, body FROM idempotency_keys "
@@ -50,7 +52,7 @@ def check_key(key: str) -> str:
     """Return the key.
 
     Raises:
-        IdempotencyKeyInvalid: not 1 to 128 visible ASCII characters.
+        IdempotencyKeyInvalid: not 1 to 128 visible ASCII characters without a comma.
     """
     if not _KEY.match(key):
         raise IdempotencyKeyInvalid

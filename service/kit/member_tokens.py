@@ -51,7 +51,9 @@ def read_token(token: str, *, key: bytes) -> MemberClaim | None:
     if not hmac.compare_digest(mac, _encode(_mac(payload, key))):
         return None
     try:
-        version, key_id, member_id, ends = orjson.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        version, key_id, member_id, ends = orjson.loads(
+            base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
+        )
     except (ValueError, TypeError, binascii.Error):
         return None
     if version != _VERSION:

@@ -122,9 +122,7 @@ audit_log = Table(
     Index(None, "actor", "occurred_at", "audit_key"),
     Index(None, "action", "occurred_at", "audit_key"),
     Index(None, "subject_kind", "subject_id", "occurred_at", "audit_key"),
-    Index(
-        None, "member_key", "occurred_at", "audit_key", postgresql_where=text("member_key IS NOT NULL")
-    ),
+    Index(None, "member_key", "occurred_at", "audit_key", postgresql_where=text("member_key IS NOT NULL")),
 )
 
 # What the log names but does not show: apart, so that erasing a person can empty it.

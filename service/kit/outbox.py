@@ -27,24 +27,21 @@ _INSERT_ALL = text(
 # still in flight. Read in the order of transactions, and only those before the oldest one still running:
 # nothing can come to stand before what has been read. One statement, so that all of it sees one snapshot.
 _LIST = text("""
-WITH safe AS (
-    SELECT pg_snapshot_xmin(pg_current_snapshot()) AS horizon
-), start AS (
+WITH start AS (
     SELECT transaction_id, event_key FROM outbox WHERE event_key = CAST(:after AS bigint)
 ), found AS (
-    SELECT o.* FROM outbox o, safe
-    WHERE o.transaction_id < safe.horizon
-      AND (CAST(:after AS bigint) IS NULL
-           OR (o.transaction_id, o.event_key)
-               > ((SELECT transaction_id FROM start), (SELECT event_key FROM start)))
-      AND (CAST(:topics AS text[]) IS NULL OR o.topic = ANY (CAST(:topics AS text[])))
-    ORDER BY o.transaction_id, o.event_key LIMIT :limit
+    SELECT * FROM outbox
+    WHERE transaction_id < pg_snapshot_xmin(pg_current_snapshot())
+      AND (transaction_id, event_key) > (coalesce((SELECT transaction_id FROM start), CAST('0' AS xid8)),
+                                         coalesce((SELECT event_key FROM start), 0))
+      AND (CAST(:topics AS text[]) IS NULL OR topic = ANY (CAST(:topics AS text[])))
+    ORDER BY transaction_id, event_key LIMIT :limit
 ), head AS (
-    SELECT o.event_key FROM outbox o, safe WHERE o.transaction_id < safe.horizon
-    ORDER BY o.transaction_id DESC, o.event_key DESC LIMIT 1
+    SELECT event_key FROM outbox WHERE transaction_id < pg_snapshot_xmin(pg_current_snapshot())
+    ORDER BY transaction_id DESC, event_key DESC LIMIT 1
 )
 SELECT f.event_key, f.topic, f.member_key, f.payload, f.occurred_at, f.recorded_at,
-       (SELECT event_key FROM head) AS head_key, (SELECT true FROM start) AS is_known
+       (SELECT event_key FROM head) AS head_key, EXISTS (SELECT FROM start) AS is_known
 FROM (SELECT 1) one LEFT JOIN found f ON true
 ORDER BY f.transaction_id, f.event_key
 """)
@@ -54,10 +51,11 @@ _ADOPT = text("""
 UPDATE outbox SET transaction_id = CAST(CAST(greatest(
     0, CAST(CAST(transaction_id AS text) AS numeric) - ahead.by) AS text) AS xid8)
 FROM (
-    SELECT CAST(CAST(max(transaction_id) AS text) AS numeric)
+    SELECT CAST(CAST(transaction_id AS text) AS numeric)
            - CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS numeric) + 1 AS by
     FROM (SELECT transaction_id FROM outbox ORDER BY transaction_id DESC LIMIT 1) newest
     WHERE transaction_id >= pg_snapshot_xmax(pg_current_snapshot())
+      AND transaction_id IS DISTINCT FROM pg_current_xact_id_if_assigned()
 ) ahead
 """)
 
@@ -137,7 +135,7 @@ def list_events(
     rows = conn.execute(_LIST, parameters).all()
     first = rows[0]
     found = [] if first.event_key is None else rows
-    return Events(found, first.head_key, after is None or bool(first.is_known))
+    return Events(found, first.head_key, after is None or first.is_known)
 
 
 def adopt_events(conn: Connection) -> int:

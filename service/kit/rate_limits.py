@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from limits.storage import Storage, storage_from_string
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,8 @@ class PostgresStorage(Storage):
     )
     _GET = text("SELECT spent FROM rate_windows WHERE bucket = :bucket AND ends_at > statement_timestamp()")
     _GET_END = text(
-        "SELECT CAST(extract(epoch FROM ends_at) AS double precision) FROM rate_windows WHERE bucket = :bucket"
+        "SELECT CAST(extract(epoch FROM ends_at) AS double precision) FROM rate_windows "
+        "WHERE bucket = :bucket"
     )
     _CLEAR = text("DELETE FROM rate_windows WHERE bucket = :bucket")
     _RESET = text("DELETE FROM rate_windows")
@@ -117,6 +118,14 @@ class PostgresStorage(Storage):
         """Forget one count."""
         with self._engine.connect() as conn:
             conn.execute(self._CLEAR, {"bucket": key})
+
+
+_FORGET = text("DELETE FROM rate_windows WHERE ends_at < statement_timestamp()")
+
+
+def forget_ended_windows(conn: Connection) -> int:
+    """Delete counts whose window has ended and return how many there were."""
+    return conn.execute(_FORGET).rowcount
 
 
 def open_storage(url: str | None, engine: Engine) -> Storage:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
+import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -14,9 +16,10 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.routing import BaseConverter
 
-from service.kit import errors, problems
+from service.kit import cors, errors, problems
 from service.kit.clock import read_clock
 from service.kit.ids import new_id
+from service.kit.rate_limits import WINDOW_SECONDS, Allowance
 
 log = logging.getLogger("tidemark.request")
 
@@ -46,6 +49,30 @@ class EncodedSlashes:
         return self._wsgi(environ, start_response)
 
 
+class InFlight:
+    """Count the requests that this process holds, and mark those above its limit.
+
+    They are refused by the application, in its own shape, before anything is read: a queue that grows
+    faster than it is served only makes everybody late. Probes are let pass.
+    """
+
+    def __init__(self, wsgi: Callable[..., Iterable[bytes]], *, most: int) -> None:
+        self._wsgi = wsgi
+        self._most = most
+        self._count = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        with self._lock:
+            self._count += 1
+            environ["tidemark.crowded"] = self._count > self._most
+        try:
+            return self._wsgi(environ, start_response)
+        finally:
+            with self._lock:
+                self._count -= 1
+
+
 class MerchantIdConverter(BaseConverter):
     """A merchant's own id as one path segment; whether it can be one, the door asks.
 
@@ -57,13 +84,14 @@ class MerchantIdConverter(BaseConverter):
         return re.sub(r"%2[Ff]", "/", value).replace("%25", "%")
 
 
-def surround(app: Flask) -> None:
+def surround(app: Flask, *, max_in_flight: int = 1_000) -> None:
     """Give every request of `app` an id, a problem+json for every refusal, a log line and its metrics."""
     app.url_map.converters["id"] = MerchantIdConverter
     # Routes match exactly what was sent: nothing is merged or redirected behind the caller's back.
     app.url_map.merge_slashes = False
     app.url_map.strict_slashes = True
     app.wsgi_app = EncodedSlashes(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = InFlight(app.wsgi_app, most=max_in_flight)  # type: ignore[method-assign]
     app.before_request(_begin)
     app.after_request(_end)
     app.register_error_handler(errors.Problem, _refuse)
@@ -77,16 +105,28 @@ def traceparent() -> str | None:
     return header if _TRACEPARENT.match(header) else None
 
 
-def _begin() -> None:
+def _begin() -> Response | None:
     g.started = time.perf_counter()
     given = request.headers.get("X-Request-Id", "")
     g.request_id = given if _REQUEST_ID.match(given) else new_id("req", read_clock())
+    if request.environ.get("PATH_INFO", "").startswith("//"):
+        # Read as one slash behind our back: what a proxy in front forbids would be open under another name.
+        raise errors.NoSuchPath("a path begins with one slash")
+    if request.environ.get("tidemark.crowded") and request.path.startswith("/v1/"):
+        raise errors.Unavailable("this process has its hands full; try again shortly")
+    if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+        return cors.answer_preflight()
+    return None
 
 
 def _end(response: Response) -> Response:
     response.headers["X-Request-Id"] = _request_id()
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers.setdefault("Cache-Control", "no-store")
+    cors.allow_origin(response)
+    allowance = g.get("allowance")
+    if allowance is not None:
+        _tell_allowance(response, allowance)
     seconds = time.perf_counter() - g.get("started", time.perf_counter())
     route = request.url_rule.rule if request.url_rule is not None else "-"
     REQUESTS.labels(request.method, route, response.status_code).inc()
@@ -106,6 +146,15 @@ def _end(response: Response) -> Response:
             },
         )
     return response
+
+
+def _tell_allowance(response: Response, allowance: Allowance) -> None:
+    """Say what may still be asked (draft-ietf-httpapi-ratelimit-headers)."""
+    reset = math.ceil(allowance.reset_seconds)
+    response.headers["RateLimit-Policy"] = f'"requests";q={allowance.limit};w={WINDOW_SECONDS}'
+    response.headers["RateLimit"] = f'"requests";r={allowance.remaining};t={reset}'
+    if not allowance.granted:
+        response.headers["Retry-After"] = str(max(1, reset))
 
 
 def _request_id() -> str:

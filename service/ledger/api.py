@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any
 
+from service.kit.audit import actor_of
 from service.kit.clock import format_time, local_day, local_midnight, parse_time
 from service.kit.errors import FieldError, Malformed
 from service.kit.http import STAFF, Blueprint, Door
@@ -30,7 +31,7 @@ blueprint = Blueprint("ledger", __name__, url_prefix="/v1", description="Points 
 @blueprint.door(
     "GET",
     "/members/<id:member_id>/points",
-    roles=STAFF,
+    roles=(*STAFF, "storefront"),
     answers={200: PointsSchema()},
     refusals=(UnknownMember,),
 )
@@ -88,13 +89,14 @@ def adjust_points(door: Door, member_id: str, body: dict[str, Any]) -> object:
     member = get_member(door.conn, member_id=member_id)
     programme = get_programme(door.conn)
     expires_at = _read_expiry(body, programme, door.now)
-    actor = f"{door.caller.role}:{door.caller.key_id}"
+    actor = actor_of(door.caller)
     key = operations.adjust_points(
         door.conn,
         member_key=member.member_key,
         points=body["points"],
         reason=body["reason"],
         actor=actor,
+        request_id=door.request_id,
         expires_at=expires_at,
         now=door.now,
     )
@@ -175,6 +177,7 @@ def _rule_to_json(rule: Any, programme: Programme) -> dict[str, Any]:
         "multiplier_bp": rule["multiplier_bp"],
         "tier": rule["tier"],
         "eligible": to_text(rule["eligible_minor"], currency=programme.currency),
+        "settings_version": rule.get("settings_version"),
     }
 
 

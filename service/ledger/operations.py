@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Row
 
+from service.kit import audit, outbox
 from service.kit.clock import local_day
 from service.kit.db import dumps
 from service.ledger import store, store_laws
@@ -333,6 +334,7 @@ def adjust_points(
     actor: str,
     expires_at: datetime | None,
     now: datetime,
+    request_id: str | None = None,
 ) -> int:
     """Give (+) or take (−) points by hand, available at once, and return the transaction's key.
 
@@ -349,15 +351,42 @@ def adjust_points(
         member_key=member_key, kind="adjust", occurred_at=now, recorded_at=now, reason=reason, actor=actor
     )
     if points > 0:
-        key = store.earn(conn, entry=entry, points=points, available_at=now, expires_at=expires_at)
-        if key is None:
+        given = store.earn(conn, entry=entry, points=points, available_at=now, expires_at=expires_at)
+        if given is None:
             raise RuntimeError("an adjustment never repeats another")
-        return key
-    if balance.available < -points:
-        raise InsufficientPoints(f"{balance.available} points are available, {-points} were asked for")
-    lots = store.list_available_lots(conn, member_key=member_key, points=-points)
-    draws, _ = allocate(-points, lots)
-    return store.post(conn, entry=entry, moves=reversals(draws))
+        key = given
+    else:
+        if balance.available < -points:
+            raise InsufficientPoints(f"{balance.available} points are available, {-points} were asked for")
+        lots = store.list_available_lots(conn, member_key=member_key, points=-points)
+        draws, _ = allocate(-points, lots)
+        key = store.post(conn, entry=entry, moves=reversals(draws))
+    _tell_adjustment(conn, entry, points=points, key=key, request_id=request_id)
+    return key
+
+
+def _tell_adjustment(
+    conn: Connection, entry: Entry, *, points: int, key: int, request_id: str | None
+) -> None:
+    told = {"points": points, "transaction_id": f"txn_{key}"}
+    audit.record(
+        conn,
+        actor=entry.actor or "",
+        action="points.adjusted",
+        subject=("member", None),
+        member_key=entry.member_key,
+        after=told,
+        reason=entry.reason,
+        request_id=request_id,
+        now=entry.recorded_at,
+    )
+    outbox.emit(
+        conn,
+        topic="points.adjusted",
+        member_key=entry.member_key,
+        payload=told,
+        occurred_at=entry.occurred_at,
+    )
 
 
 def get_points(

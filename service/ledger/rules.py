@@ -20,13 +20,15 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 class EarningRule:
     """What an award was computed by: `points` for every `per_minor`, times the multiplier of `tier`.
 
-    Recorded with the award, because a refund is computed from it and never from a later rule.
+    `settings_version` says where the rate comes from, None for imported history. Recorded with the award,
+    because a refund is computed from it and never from a later rule.
     """
 
     points: int
     per_minor: int
     multiplier_bp: int = ONE_BP
     tier: str | None = None
+    settings_version: int | None = None
 
     def __post_init__(self) -> None:
         if self.points < 0 or self.per_minor < 1 or self.multiplier_bp < 0:
@@ -175,13 +177,16 @@ def reversals(draws: Sequence[Draw], *, debt: int = 0) -> list[Move]:
 
 def rule_to_json(rule: EarningRule, *, eligible_minor: int) -> dict[str, object]:
     """Return a rule and the amount it was applied to, as they are recorded with an award."""
-    return {
+    recorded: dict[str, object] = {
         "points": rule.points,
         "per_minor": rule.per_minor,
         "multiplier_bp": rule.multiplier_bp,
         "tier": rule.tier,
         "eligible_minor": eligible_minor,
     }
+    if rule.settings_version is not None:
+        recorded["settings_version"] = rule.settings_version
+    return recorded
 
 
 def rule_from_json(recorded: Mapping[str, Any]) -> tuple[EarningRule, int]:
@@ -191,5 +196,6 @@ def rule_from_json(recorded: Mapping[str, Any]) -> tuple[EarningRule, int]:
         per_minor=recorded["per_minor"],
         multiplier_bp=recorded["multiplier_bp"],
         tier=recorded["tier"],
+        settings_version=recorded.get("settings_version"),
     )
     return rule, recorded["eligible_minor"]

@@ -31,7 +31,11 @@ class AdjustmentPoints(Whole):
             least=-MOST_POINTS,
             most=MOST_POINTS,
             required=True,
-            metadata={"description": "Points to give (+) or to take (−), whole and not 0.", "example": 50},
+            metadata={
+                "description": "Points to give (+) or to take (−), whole and not 0.",
+                "not": {"const": 0},
+                "example": 50,
+            },
         )
         self.validators = [*self.validators, _not_zero]
 
@@ -118,6 +122,11 @@ class AppliedRuleSchema(Schema):
     multiplier_bp = fields.Integer(required=True)
     tier = fields.String(required=True, allow_none=True)
     eligible = fields.String(required=True, metadata={"description": "The amount that the award is for."})
+    settings_version = fields.Integer(
+        required=True,
+        allow_none=True,
+        metadata={"description": "The settings it was made by; null for imported history."},
+    )
 
 
 class PointsTransactionSchema(Schema):

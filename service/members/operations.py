@@ -22,6 +22,7 @@ __all__ = [
     "find_ids",
     "find_keys",
     "find_member",
+    "find_profile",
     "get_member",
     "get_profile",
     "list_joined",
@@ -72,9 +73,17 @@ def get_profile(conn: Connection, *, member_id: str, sealer: Sealer) -> Profile:
     Raises:
         UnknownMember: nobody has this id.
     """
+    profile = find_profile(conn, member_id=member_id, sealer=sealer)
+    if profile is None:
+        raise UnknownMember(f"no member has the id {member_id}")
+    return profile
+
+
+def find_profile(conn: Connection, *, member_id: str, sealer: Sealer) -> Profile | None:
+    """Return everything a member's row holds, opened, or None."""
     row = store.find_profile(conn, member_id=member_id)
     if row is None:
-        raise UnknownMember(f"no member has the id {member_id}")
+        return None
     birthday = sealer.open(row.birthday_sealed)
     consent = {"marketing": row.consent_marketing, "profiling": row.consent_profiling}
     return Profile(

@@ -36,6 +36,26 @@ class Profile:
     created_at: datetime
     updated_at: datetime
 
+    def contents(self) -> dict[str, Any]:
+        """Return what the row says of the person, JSON-able, without when it was written."""
+        consent = {
+            purpose: {name: value for name, value in given.items() if name != "at"}
+            for purpose, given in self.consent.items()
+        }
+        return {
+            "joined_at": self.member.joined_at.isoformat(),
+            "locale": self.member.locale,
+            "store_id": self.store_id,
+            "name": self.name,
+            "email": self.email,
+            "phone": self.phone,
+            "birthday": None if self.birthday is None else self.birthday.isoformat(),
+            "consent": consent or None,
+            "attributes": dict(self.attributes) or None,
+            "referred_by": self.referred_by,
+            "acquisition": None if self.acquisition is None else dict(self.acquisition),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Consent:

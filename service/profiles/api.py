@@ -46,7 +46,7 @@ def list_members(door: Door, query: dict[str, Any]) -> object:
 @blueprint.door(
     "GET",
     "/members/<id:member_id>/card",
-    roles=STAFF,
+    roles=(*STAFF, "storefront"),
     answers={200: CardSchema()},
     refusals=(UnknownMember,),
 )

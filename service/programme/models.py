@@ -1,6 +1,7 @@
 """Shelves of the programme: its fixed currency and zone, versioned settings, stores."""
 
 from sqlalchemy import (
+    ARRAY,
     CheckConstraint,
     Column,
     DateTime,
@@ -34,6 +35,8 @@ programme_settings = Table(
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("created_by", Text, nullable=False),
     Column("reason", Text, nullable=False),
+    # What was set at this moment on purpose; the other values were only carried along.
+    Column("fields", ARRAY(Text)),
 )
 
 stores = Table(

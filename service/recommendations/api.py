@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from service.catalogue.errors import UnknownItem
+from service.kit.audit import actor_of
 from service.kit.clock import format_time, parse_time
 from service.kit.errors import FieldError, Malformed
 from service.kit.http import STAFF, Blueprint, Door
@@ -31,7 +32,7 @@ blueprint = Blueprint(
 @blueprint.door(
     "GET",
     "/members/<id:member_id>/recommendations",
-    roles=STAFF,
+    roles=(*STAFF, "storefront"),
     query=RecommendationsQuery(),
     answers={200: RecommendationsSchema()},
 )
@@ -48,7 +49,7 @@ def get_recommendations(door: Door, member_id: str, query: dict[str, Any]) -> ob
 @blueprint.door(
     "GET",
     "/items/<id:sku>/related",
-    roles=STAFF,
+    roles=(*STAFF, "storefront"),
     query=RelatedQuery(),
     answers={200: RecommendationsSchema()},
     refusals=(UnknownItem,),
@@ -112,7 +113,8 @@ def promote_model(door: Door, version: str) -> object:
         door.conn,
         version=version,
         models_folder=door.desk.tools["serving"].models_folder,
-        actor=f"{door.caller.role} {door.caller.key_id}",
+        actor=actor_of(door.caller),
+        request_id=door.request_id,
         now=door.now,
     )
     return model.to_json()

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from recommender.errors import ArtifactError
+from service.kit import audit
 from service.kit.clock import format_time
 from service.kit.outbox import emit
 from service.recommendations import store
@@ -82,6 +83,7 @@ def promote_model(
     actor: str,
     now: datetime,
     reason: str | None = None,
+    request_id: str | None = None,
 ) -> Registered:
     """Put a model in force, also to go back to an older one; nothing happens when it is already.
 
@@ -97,7 +99,18 @@ def promote_model(
     except ArtifactError as error:
         raise ModelUnusable(f"{version} stays out of force: {type(error).__doc__} ({error})") from error
     decision = f"promoted by {actor}" if reason is None else f"promoted by {actor}: {reason}"
-    store.activate_model(conn, version=version, decision=decision, now=now)
+    retired = store.activate_model(conn, version=version, decision=decision, now=now)
+    audit.record(
+        conn,
+        actor=actor,
+        action="model.promoted",
+        subject=("model", version),
+        before={"in_force": retired},
+        after={"in_force": version},
+        reason=reason,
+        request_id=request_id,
+        now=now,
+    )
     payload = {"version": version, "content_hash": row.content_hash, "decision": decision}
     emit(conn, topic="model.promoted", member_key=None, payload=payload, occurred_at=now)
     return get_model(conn, version=version)

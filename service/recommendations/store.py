@@ -162,7 +162,9 @@ _INSERT_MODEL = text(
 )
 # Promotions one after the other: two at once would both find the same model to retire.
 _LOCK_REGISTER = text("LOCK TABLE recommender_models IN SHARE ROW EXCLUSIVE MODE")
-_RETIRE_ACTIVE = text("UPDATE recommender_models SET status = 'retired' WHERE status = 'active'")
+_RETIRE_ACTIVE = text(
+    "UPDATE recommender_models SET status = 'retired' WHERE status = 'active' RETURNING version"
+)
 _ACTIVATE = text(
     "UPDATE recommender_models SET status = 'active', promoted_at = :now, decision = :decision "
     "WHERE version = :version"
@@ -251,8 +253,9 @@ def insert_model(
     )
 
 
-def activate_model(conn: Connection, *, version: str, decision: str, now: datetime) -> None:
-    """Put a model in force in the place of the one that is."""
+def activate_model(conn: Connection, *, version: str, decision: str, now: datetime) -> str | None:
+    """Put a model in force in the place of the one that is, and return that one's version."""
     conn.execute(_LOCK_REGISTER)
-    conn.execute(_RETIRE_ACTIVE)
+    retired: str | None = conn.execute(_RETIRE_ACTIVE).scalar_one_or_none()
     conn.execute(_ACTIVATE, {"version": version, "decision": decision, "now": now})
+    return retired

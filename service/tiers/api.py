@@ -17,11 +17,11 @@ from service.tiers import operations
 from service.tiers.errors import AsOfInFuture, NoActiveRuleset, NoMembership
 from service.tiers.schemas import (
     ChangesQuery,
-    ChangesSchema,
     ReviewBody,
     ReviewSchema,
     StandingQuery,
     StandingSchema,
+    TierChangesSchema,
 )
 
 blueprint = Blueprint("tiers", __name__, url_prefix="/v1", description="Tiers, their changes and reviews.")
@@ -33,7 +33,7 @@ REVIEWED_AT_ONCE = 2_000
 @blueprint.door(
     "GET",
     "/members/<id:member_id>/tier",
-    roles=STAFF,
+    roles=(*STAFF, "storefront"),
     query=StandingQuery(),
     answers={200: StandingSchema()},
     refusals=(UnknownMember, NoMembership, AsOfInFuture, NoActiveRuleset),
@@ -60,10 +60,10 @@ def get_tier(door: Door, member_id: str, query: dict[str, Any]) -> object:
     "/members/<id:member_id>/tier/changes",
     roles=STAFF,
     query=ChangesQuery(),
-    answers={200: ChangesSchema()},
+    answers={200: TierChangesSchema()},
     refusals=(UnknownMember, NoActiveRuleset),
 )
-def list_changes(door: Door, member_id: str, query: dict[str, Any]) -> object:
+def list_tier_changes(door: Door, member_id: str, query: dict[str, Any]) -> object:
     """List a member's tier changes, the latest first: as they were believed, or as they should have been."""
     member = get_member(door.conn, member_id=member_id)
     return operations.list_changes(

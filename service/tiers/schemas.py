@@ -118,7 +118,7 @@ class StandingSchema(Schema):
     explanation = fields.String(required=True)
 
 
-class ChangeSchema(Schema):
+class TierChangeSchema(Schema):
     """One movement, with its cause, its rule set and the metrics it was made on."""
 
     from_ = fields.String(required=True, data_key="from", allow_none=True)
@@ -133,10 +133,10 @@ class ChangeSchema(Schema):
     refund_id = fields.String(required=True, allow_none=True)
 
 
-class ChangesSchema(Schema):
+class TierChangesSchema(Schema):
     """A page of changes, the latest first."""
 
-    data = fields.List(fields.Nested(ChangeSchema), required=True)
+    data = fields.List(fields.Nested(TierChangeSchema), required=True)
     next_cursor = fields.String(required=True, allow_none=True)
 
 

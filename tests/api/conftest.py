@@ -9,7 +9,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from flask import Flask
+from flask import Flask, request
 from sqlalchemy import Engine
 from werkzeug.test import TestResponse
 
@@ -28,6 +28,8 @@ class Client:
         self.engine = engine
         self.keys = keys
         self.spec: dict[str, Any] = app.extensions["openapi"].to_dict()
+        self.matched: str | None = None
+        self.arguments: dict[str, Any] = {}
 
     def call(
         self,
@@ -40,9 +42,10 @@ class Client:
     ) -> TestResponse:
         """Send one request and check the answer's status, type and shape against the document."""
         given = {"Authorization": f"Bearer {self.keys[role]}"} if role else {}
-        response = self.app.test_client().open(
-            path, method=method, headers={**given, **(headers or {})}, **options
-        )
+        with self.app.test_client() as browser:
+            response = browser.open(path, method=method, headers={**given, **(headers or {})}, **options)
+            self.matched = request.url_rule.rule if request.url_rule else None
+            self.arguments = dict(request.view_args or {})
         self._check(method, response)
         return response
 
@@ -63,11 +66,9 @@ class Client:
         if response.status_code >= 400:
             assert response.mimetype == "application/problem+json", response.data
             assert {"type", "title", "status", "detail", "code", "instance"} <= set(response.json or {})
-        rule = response.request.environ.get("werkzeug.request")
-        matched = getattr(rule, "url_rule", None)
-        if matched is None or not matched.rule.startswith("/v1"):
+        if self.matched is None or not self.matched.startswith("/v1"):
             return
-        path = matched.rule.replace("<id:", "{").replace(">", "}")
+        path = self.matched.replace("<id:", "{").replace(">", "}")
         operation = self.spec["paths"][path].get(method.lower())
         if operation is None:
             assert response.status_code == 405

@@ -157,5 +157,6 @@ def test_a_publishable_key_reads_no_member_until_it_comes_with_a_members_token(c
     enrol(client)
     for path in ("", "/card", "/tier", "/points", "/recommendations"):
         assert client.get(f"/v1/members/m1{path}", role="storefront").status_code == 403
-    assert client.post("/v1/events", json={"events": []}, role="storefront").status_code == 403
+    event = {"event_id": "e1", "type": "search", "member_id": "m1", "occurred_at": "2026-01-01T00:00:00Z"}
+    assert client.post("/v1/events", json={"events": [event]}, role="storefront").status_code == 403
     assert client.get("/v1/items/none", role="storefront").status_code == 404

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.api.conftest import Client, an_order, enrol
@@ -31,7 +33,7 @@ FIELDS = {
     ],
     ids=["plain", "everything", "another currency"],
 )  # fmt: skip
-def test_the_answer_shows_the_order_as_it_is_recorded(client: Client, fields: dict[str, object]) -> None:
+def test_the_answer_shows_the_order_as_it_is_recorded(client: Client, fields: dict[str, Any]) -> None:
     enrol(client)
     body = an_order(**fields)
     answer = client.post("/v1/orders", json=body)

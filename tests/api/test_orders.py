@@ -248,8 +248,9 @@ def test_bad_orders_are_refused_with_a_pointer_and_nothing_is_written(
     response = client.post("/v1/orders", json=an_order() | change)
     assert response.status_code == status, response.data
     assert pointer in [error["pointer"] for error in (response.json or {})["errors"]]
-    for table in ("orders", "order_keys", "member_days", "ledger_transactions", "outbox", "items"):
+    for table in ("orders", "order_keys", "member_days", "ledger_transactions", "items"):
         assert count(client, table) == 0
+    assert count(client, "outbox") == 1, "only the enrolment was told"
 
 
 @pytest.mark.parametrize(
@@ -320,3 +321,50 @@ def test_shipments_are_recorded_once(client: Client) -> None:
     assert client.post("/v1/orders/o1/shipments", json=other).status_code == 409
     assert client.post("/v1/orders/none/shipments", json=body).status_code == 404
     assert len((client.get("/v1/orders/o1").json or {})["order"]["shipments"]) == 1
+
+
+def test_an_order_too_large_to_count_is_refused(client: Client) -> None:
+    enrol(client)
+    body = an_order(currency="USD", amount="9999999999999", exchange_rate="100000000")
+    assert client.post("/v1/orders", json=body).status_code == 422
+    assert count(client, "orders") == 0
+
+
+def test_an_unlinked_refund_in_another_currency_is_refused(client: Client) -> None:
+    enrol(client)
+    body = {
+        "refund_id": "r1",
+        "member_id": "m1",
+        "refunded_at": ago(seconds=0),
+        "amount": "5",
+        "currency": "USD",
+    }
+    assert (client.post("/v1/refunds", json=body).json or {})["code"] == "currency-mismatch"
+    assert count(client, "refunds") == 0
+
+
+def test_a_refund_is_allotted_alike_whatever_the_order_of_its_lines(client: Client) -> None:
+    lines = [{"sku": "tea", "quantity": 1, "amount": "300"}, {"sku": "cup", "quantity": 1, "amount": "300"}]
+    left = []
+    for member_id, given in (("m1", lines), ("m2", lines[::-1])):
+        enrol(client, member_id)
+        for number, sku in enumerate(("tea", "cup")):
+            order = an_order(
+                f"{member_id}-{number}",
+                member_id,
+                placed_at=ago(days=3 - number),
+                lines=[{"sku": sku, "quantity": 1, "amount": "400"}],
+            )
+            client.post("/v1/orders", json=order)
+        body = {
+            "refund_id": f"{member_id}-r",
+            "member_id": member_id,
+            "refunded_at": ago(seconds=0),
+            "amount": "450",
+            "lines": given,
+        }
+        client.post("/v1/refunds", json=body)
+        left.append(
+            [(client.get(f"/v1/orders/{member_id}-{n}").json or {})["points"]["reversed"] for n in (0, 1)]
+        )
+    assert left[0] == left[1]

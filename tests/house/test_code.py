@@ -17,9 +17,10 @@ LONG_FILE = 400
 LONG_FUNCTION = 35
 
 DOORS = re.compile(
-    r"service/((\w+/)?(api|schemas|app|wsgi|worker|startup)\.py|cli/\w+\.py|kit/(http|web|problems|fields)\.py"
+    r"service/((\w+/)?(api|schemas|app|wsgi|worker|startup)\.py|cli/\w+\.py"
+    r"|kit/(http|web|cors|reading|problems|fields)\.py"
     # The lines of an import file are read by the same schemas as the bodies of requests.
-    r"|intake/import_(fields|files)\.py)"
+    r"|intake/bulk/(fields|files)\.py|gunicorn_conf\.py)"
 )
 WEB_LIBRARIES = {"flask", "flask_smorest", "marshmallow", "werkzeug", "webargs", "apispec"}
 DOORS_OF_A_ROOM = {"operations", "readable", "errors", "rules"}

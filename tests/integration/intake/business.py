@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
-from service.intake.imports import ImportReport, run_import
+from service.intake.bulk.operations import ImportReport, run_import
 from service.kit.db import transaction
 from service.kit.sealing import Sealer
 from service.ledger.operations import check_laws as check_ledger
@@ -86,7 +86,7 @@ DUMPS: Mapping[str, str] = {
         LEFT JOIN refund_keys r ON r.refund_key = t.refund_key
         GROUP BY 1, 2, 3, 4 HAVING sum(p.points) <> 0""",
     "rules": """
-        SELECT DISTINCT ON (o.order_id) o.order_id, t.rule
+        SELECT DISTINCT ON (o.order_id) o.order_id, t.rule - 'settings_version'
         FROM ledger_transactions t JOIN order_keys o ON o.order_key = t.order_key
         WHERE t.rule IS NOT NULL ORDER BY o.order_id, t.transaction_key DESC""",
 }

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from service.intake.demo_shop import generate
+from service.intake.demo.shop import generate
 from service.programme.operations import Programme
 from tests.integration.intake.business import NOW, TODAY, start, write_ndjson
 

@@ -11,9 +11,15 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from service.intake.adapters.source import SourceUnreadable
+from service.intake.bulk.adapters.source import SourceUnreadable
+from service.intake.bulk.operations import (
+    ImportReport,
+    find_import,
+    list_rejects,
+    register_import,
+    run_import,
+)
 from service.intake.errors import ImportRunning
-from service.intake.imports import ImportReport, find_import, list_rejects, register_import, run_import
 from service.kit.db import transaction
 from service.programme.operations import Programme
 from tests.integration.intake.business import NOW, SEALER, assert_lawful, bring_in, dump, write_ndjson

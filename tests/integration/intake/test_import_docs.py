@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from service.intake.import_csv import COLUMNS
+from service.intake.bulk.csv_files import COLUMNS
 from service.programme.operations import Programme
 from tests.integration.intake.business import assert_lawful, bring_in, dump
 

@@ -15,9 +15,9 @@ import pytest
 from sqlalchemy import Engine, text
 
 from service.activity.rules import NewLine, NewOrder
-from service.intake import import_run
 from service.intake import operations as stories
-from service.intake.imports import Stage
+from service.intake.bulk import run as import_run
+from service.intake.bulk.operations import Stage
 from service.kit.db import transaction
 from service.programme.operations import Programme
 from tests.conftest import SCALE, wipe
@@ -98,7 +98,7 @@ def test_an_import_broken_off_again_and_again_ends_like_an_undisturbed_one(
 SCRIPT = """
 import os, signal, sys
 from pathlib import Path
-from service.intake import import_run
+from service.intake.bulk import run as import_run
 from service.kit.db import open_engine, transaction
 from service.programme.operations import get_programme
 from tests.integration.intake.business import bring_in

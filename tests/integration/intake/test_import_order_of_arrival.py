@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Engine
 
 from service.intake import operations as stories
-from service.intake.import_fields import load_member, load_order, load_refund
+from service.intake.bulk.fields import load_member, load_order, load_refund
 from service.intake.reading import read_order, read_refund
 from service.kit.clock import parse_time
 from service.kit.db import transaction

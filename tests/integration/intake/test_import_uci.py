@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import Engine, text
 
-from service.intake.adapters.source import SourceUnreadable
+from service.intake.bulk.adapters.source import SourceUnreadable
+from service.intake.bulk.operations import ImportReport
 from service.intake.errors import SourceMismatch
-from service.intake.imports import ImportReport
 from service.programme.operations import Programme
 from service.tiers.operations import get_standing
 from tests.conftest import SCALE, wipe

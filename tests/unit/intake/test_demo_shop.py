@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from service.intake import demo_shop
-from service.intake.demo_calendar import list_occasions, lunar_new_year, mid_autumn, mothers_day
-from service.intake.demo_catalogue import CATEGORIES, COMPANIONS, DISCONTINUED, PRODUCTS
-from service.intake.demo_people import KINDS
-from service.intake.demo_shop import DemoShop, generate, write_files
+from service.intake.demo import shop as demo_shop
+from service.intake.demo.calendar import list_occasions, lunar_new_year, mid_autumn, mothers_day
+from service.intake.demo.catalogue import CATEGORIES, COMPANIONS, DISCONTINUED, PRODUCTS
+from service.intake.demo.people import KINDS
+from service.intake.demo.shop import DemoShop, generate, write_files
 
 TODAY = date(2025, 11, 21)
 Records = list[dict[str, Any]]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import ValidationError
 
-from service.intake.import_fields import load_item, load_member, load_order, load_plain_order
+from service.intake.bulk.fields import load_item, load_member, load_order, load_plain_order
 from service.intake.schemas import OrderBody
 
 SCHEMA = OrderBody()

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.intake.adapters.source import Reject, SourceUnreadable
-from service.intake.import_csv import read_csv
-from service.intake.import_files import LONGEST_LINE_BYTES, Kind, Lines, Record, guess_format, read_ndjson
+from service.intake.bulk.adapters.source import Reject, SourceUnreadable
+from service.intake.bulk.csv_files import read_csv
+from service.intake.bulk.files import LONGEST_LINE_BYTES, Kind, Lines, Record, guess_format, read_ndjson
 
 ORDER = (
     b'{"order_id":"T1","member_id":"M1","placed_at":"2024-03-24T14:02:11+08:00","currency":"TWD",'

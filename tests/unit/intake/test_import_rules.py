@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.activity.operations import Reduced
-from service.intake.import_rules import (
+from service.intake.bulk.rules import (
     ALLOTMENT_REACH,
     GiveBack,
     Purchase,

@@ -15,8 +15,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from service.intake.adapters.source import AdapterResult, MemberRow, OrderRow, RefundRow, SourceUnreadable
-from service.intake.adapters.uci_online_retail import REASONS, read
+from service.intake.bulk.adapters.source import (
+    AdapterResult,
+    MemberRow,
+    OrderRow,
+    RefundRow,
+    SourceUnreadable,
+)
+from service.intake.bulk.adapters.uci_online_retail import REASONS, read
 from tests.unit.intake.uci_slice import SCHEMA, Row, make_row, make_slice, write_rows
 
 DATA = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "uci_online_retail.parquet"

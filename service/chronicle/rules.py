@@ -1,0 +1,33 @@
+"""What the feed tells of. Pure."""
+
+from __future__ import annotations
+
+TOPICS = {
+    "member.enrolled": "Somebody became a member.",
+    "member.updated": "Fields of a member changed; only their names are told.",
+    "member.tier.changed": "A member moved from one tier to another.",
+    "member.tier.at_risk": "A member is going to fall unless something is bought.",
+    "order.placed": "An order was recorded.",
+    "order.cancelled": "An order was called off.",
+    "refund.taken": "A refund was recorded.",
+    "points.earned": "An order earned points.",
+    "points.reversed": "A refund or cancellation took points back.",
+    "points.adjusted": "Points were given or taken by hand.",
+    "item.changed": "An item was added or replaced.",
+    "store.changed": "A store was added, or its name or zone changed.",
+    "settings.changed": "The settings changed, or are going to.",
+    "model.promoted": "Another recommendation model is in force.",
+}
+"""Topic → what it says. A bulk import tells nothing of single facts: it is history, loaded as such."""
+
+
+def read_subject(subject: str) -> tuple[str, str | None]:
+    """Return kind and id of `kind` or `kind:id`."""
+    kind, colon, subject_id = subject.partition(":")
+    return kind, subject_id if colon else None
+
+
+def read_topics(topics: str) -> tuple[list[str], list[str]]:
+    """Return the topics of a comma-separated list, and those of them that do not exist."""
+    names = list(dict.fromkeys(name.strip() for name in topics.split(",")))
+    return names, [name for name in names if name not in TOPICS]
