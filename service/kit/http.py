@@ -160,8 +160,6 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
                 caller = _admit(route, path, desk, now)
                 if not all(map(is_merchant_id, path.values())):
                     raise errors.NoSuchPath("an id in the path is not 1 to 128 visible characters")
-                if not all(map(is_merchant_id, path.values())):
-                    raise errors.NoSuchPath("an id in the path is not 1 to 128 visible characters")
                 arguments = dict(path)
                 if query is not None:
                     arguments["query"] = asked = read_query(query)

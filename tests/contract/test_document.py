@@ -50,7 +50,7 @@ def test_the_service_keeps_to_its_document_for_every_role(
     service: Service, tmp_path: Path, role: Role
 ) -> None:
     phases = ("examples", "fuzzing") if SCALE == 1 else PHASES
-    run(service, tmp_path, key=service.keys[role], phases=phases, examples=2 if SCALE == 1 else 40)
+    run(service, tmp_path, key=service.keys[role], phases=phases, examples=1 if SCALE == 1 else 40)
     assert b"Traceback" not in service.log.read_bytes()
 
 

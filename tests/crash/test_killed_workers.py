@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.client import HTTPConnection, HTTPException
@@ -158,7 +158,7 @@ def kill_workers(server: WebServer, tally: Tally, done: threading.Event) -> int:
 
 
 def test_every_keyed_write_takes_effect_once_however_often_workers_are_killed(
-    database: tuple[str, Engine], tmp_path: Path, record_property: Callable[[str, object], None]
+    database: tuple[str, Engine], tmp_path: Path
 ) -> None:
     url, engine = database
     now = datetime.now(UTC)
@@ -189,7 +189,6 @@ def test_every_keyed_write_takes_effect_once_however_often_workers_are_killed(
         wait_for_quiet(engine)
         replays = [replay(server, token, write) for write in writes[:: WRITES // 20]]
 
-    record_property("seen", dict(tally.seen))
     assert tally.failures == []
     assert killed == [KILLS]
     assert len(tally.answers) == WRITES

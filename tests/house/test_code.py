@@ -164,6 +164,8 @@ def test_a_connection_comes_first_and_the_rest_by_name() -> None:
 def test_nothing_is_named_for_what_it_might_do() -> None:
     vague = re.compile(r"^(process|handle)_|(^|_)(manager|utils?|helpers?|misc)(_|$)", re.IGNORECASE)
     names = []
+    # gunicorn's own name for the hook that `ProblemWorker` overrides.
+    given_names = {("service/gunicorn_conf.py", "handle_error")}
     for source in list_sources("service", "recommender"):
         stem = source.path.rsplit("/", 1)[1].removesuffix(".py")
         names += [(source.path, stem)]
@@ -173,7 +175,8 @@ def test_nothing_is_named_for_what_it_might_do() -> None:
             for node in ast.walk(source.tree)
             if isinstance(node, ast.ClassDef)
         ]
-    assert not [f"{path}: {name}" for path, name in names if vague.search(name)]
+    found = {(path, name) for path, name in names if vague.search(name)}
+    assert not found - given_names
 
 
 def checks_something(source: Source, node: ast.AST) -> bool:
