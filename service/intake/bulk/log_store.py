@@ -49,7 +49,7 @@ _REJECTS = text(
 
 
 def try_lock(conn: Connection) -> bool:
-    """Take the lock of imports for this session; False when another session has it."""
+    """Take the lock of imports for this connection; False when another one has it."""
     return bool(conn.execute(_TRY_LOCK, {"lock_id": _LOCK_ID}).scalar_one())
 
 

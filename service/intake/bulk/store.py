@@ -180,7 +180,7 @@ def copy_rows(conn: Connection, *, table: str, columns: Sequence[str], rows: Ite
 
 
 def create_stages(conn: Connection) -> None:
-    """Create the staging tables of this session; they are empty at the start of every transaction."""
+    """Create the staging tables of this connection; they are empty at the start of every transaction."""
     for statement in _STAGES:
         conn.exec_driver_sql(statement)
 
