@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
+import psutil
+
 ROOT = Path(__file__).resolve().parent.parent
 _START_SECONDS = 60
 
@@ -38,13 +40,20 @@ class WebServer:
 
 def list_children(pid: int) -> list[int]:
     """Return the living children of a process."""
-    import psutil
-
     try:
         children = psutil.Process(pid).children()
         return [child.pid for child in children if child.status() != psutil.STATUS_ZOMBIE]
     except psutil.NoSuchProcess:
         return []
+
+
+def wait_for_family(pid: int, *, size: int) -> list[psutil.Process]:
+    """Return all processes below one, once there are `size`: the first worker answers before the last is."""
+    deadline = time.monotonic() + _START_SECONDS
+    while len(family := psutil.Process(pid).children(recursive=True)) < size:
+        assert time.monotonic() < deadline, family
+        time.sleep(0.05)
+    return family
 
 
 def clean_environment(**given: str) -> dict[str, str]:

@@ -126,7 +126,10 @@ def record_refund(
     if known is not None:
         if bytes(known.content_hash) != content_hash:
             raise OrderConflict(f"the refund {refund.refund_id} is recorded with other content")
-        return RecordedRefund(known.refund_key, None)
+        unallotted = 0
+        if known.order_key is None:
+            unallotted = known.amount_minor - store.sum_allotted_of(conn, refund_key=known.refund_key)
+        return RecordedRefund(known.refund_key, None, unallotted_minor=unallotted)
     order = None
     if refund.order_id is not None:
         order = _refundable_order(conn, refund, member_key)

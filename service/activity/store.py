@@ -182,6 +182,9 @@ _ADD_ALLOTMENTS = text(
     "INSERT INTO refund_allotments (refund_key, order_key, amount_minor) "
     "SELECT :refund_key, unnest(CAST(:order_keys AS bigint[])), unnest(CAST(:amounts AS bigint[]))"
 )
+_ALLOTTED_OF_REFUND = text(
+    "SELECT COALESCE(sum(amount_minor), 0) FROM refund_allotments WHERE refund_key = :refund_key"
+)
 _ALLOTTED = text("SELECT COALESCE(sum(amount_minor), 0) FROM refund_allotments WHERE order_key = :order_key")
 
 
@@ -300,3 +303,8 @@ def add_allotments(conn: Connection, *, refund_key: int, amounts: Mapping[int, i
 def sum_allotted(conn: Connection, *, order_key: int) -> int:
     """Return what unlinked refunds were allotted to an order."""
     return int(conn.execute(_ALLOTTED, {"order_key": order_key}).scalar_one())
+
+
+def sum_allotted_of(conn: Connection, *, refund_key: int) -> int:
+    """Return what of an unlinked refund was allotted to orders."""
+    return int(conn.execute(_ALLOTTED_OF_REFUND, {"refund_key": refund_key}).scalar_one())

@@ -344,7 +344,8 @@ def _undo(
             order_key=recorded.reduced[0].order_key if recorded.reduced else None,
         )
         held = tiers.get_held_tier(conn, member_key=member_key)
-        return _taken_view(repeated.points, repeated.shortfall, 0, programme), TierMove(held, held, False)
+        taken_then = _taken_view(repeated.points, repeated.shortfall, recorded.unallotted_minor, programme)
+        return taken_then, TierMove(held, held, False)
     points = shortfall = 0
     for reduced in recorded.reduced:
         record = ledger.get_order_points(conn, member_key=member_key, order_key=reduced.order_key)

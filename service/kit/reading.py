@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
@@ -11,8 +10,7 @@ from flask import request
 from marshmallow import Schema, ValidationError
 
 from service.kit import errors
-
-MAX_DEPTH = 32
+from service.kit.exact_json import parse_json
 
 
 def preferred_locale() -> str:
@@ -28,7 +26,7 @@ def preferred_locale() -> str:
     return "en"
 
 
-def read_json() -> object:
+def read_json() -> Any:
     """Return the JSON value of the body, its decimals exact.
 
     Raises:
@@ -41,23 +39,10 @@ def read_json() -> object:
         raise errors.NotJson("JSON is sent as UTF-8")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise errors.NotJson("send the body as it is, without Content-Encoding")
-    raw = _read_whole()
     try:
-        value = json.loads(
-            raw.decode(),
-            parse_float=Decimal,
-            parse_constant=_refuse_constant,
-            object_pairs_hook=_unique_names,
-        )
-    except UnicodeDecodeError as error:
-        raise errors.Malformed("the body is not UTF-8") from error
-    except RecursionError as error:
-        raise errors.Malformed("the body is nested too deep") from error
-    except (ValueError, ArithmeticError) as error:
-        raise errors.Malformed(f"the body is not JSON: {error}") from error
-    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
-        raise errors.Malformed("the body is nested too deep")
-    return value
+        return parse_json(_read_whole())
+    except ValueError as error:
+        raise errors.Malformed(f"the body {error}") from error
 
 
 def _read_whole() -> bytes:
@@ -68,28 +53,6 @@ def _read_whole() -> bytes:
     if is_cut and request.environ["wsgi.input"].read(1):
         raise errors.TooLarge
     return raw
-
-
-def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a name appears twice in one object")
-    return members
-
-
-def _depth(value: object) -> int:
-    deepest = 0
-    stack: list[tuple[object, int]] = [(value, 1)]
-    while stack:
-        inner, depth = stack.pop()
-        deepest = max(deepest, depth)
-        children = inner.values() if isinstance(inner, dict) else inner if isinstance(inner, list) else ()
-        stack.extend((child, depth + 1) for child in children if isinstance(child, dict | list))
-    return deepest
 
 
 def refuse_body() -> None:

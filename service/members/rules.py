@@ -7,6 +7,26 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
+MEMBER_COLUMNS = (
+    "joined_at",
+    "store_key",
+    "locale",
+    "birth_month",
+    "birth_day",
+    "birthday_sealed",
+    "name_sealed",
+    "email_sealed",
+    "email_index",
+    "phone_sealed",
+    "phone_index",
+    "consent_marketing",
+    "consent_profiling",
+    "attributes",
+    "referred_by",
+    "acquisition",
+)
+"""What a shop may say of a member, as the row holds it; an import and a PUT write the same."""
+
 
 @dataclass(frozen=True, slots=True)
 class Member:

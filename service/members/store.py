@@ -8,6 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
+from service.members.rules import MEMBER_COLUMNS
+
 _FIND = text(
     "SELECT member_key, member_id, joined_at, locale, consent_profiling FROM members "
     "WHERE member_id = :member_id"
@@ -31,24 +33,6 @@ _PAGE_OF_KEYS = text(
     "SELECT member_key FROM members WHERE member_key > :after ORDER BY member_key LIMIT :limit"
 )
 
-_COLUMNS = (
-    "joined_at",
-    "store_key",
-    "locale",
-    "birth_month",
-    "birth_day",
-    "birthday_sealed",
-    "name_sealed",
-    "email_sealed",
-    "email_index",
-    "phone_sealed",
-    "phone_index",
-    "consent_marketing",
-    "consent_profiling",
-    "attributes",
-    "referred_by",
-    "acquisition",
-)
 _JSON = {"consent_marketing", "consent_profiling", "attributes", "acquisition"}
 
 
@@ -58,17 +42,17 @@ def _placeholder(column: str) -> str:
 
 # Absent fields keep what is stored: `given` names the columns that the caller sent.
 _UPSERT = text(
-    "INSERT INTO members (member_id, " + ", ".join(_COLUMNS) + ", created_at, updated_at) "
+    "INSERT INTO members (member_id, " + ", ".join(MEMBER_COLUMNS) + ", created_at, updated_at) "
     "VALUES (:member_id, COALESCE(CAST(:joined_at AS timestamptz), :now), "
     + ", ".join(
         "COALESCE(CAST(:attributes AS jsonb), '{}')" if column == "attributes" else _placeholder(column)
-        for column in _COLUMNS
+        for column in MEMBER_COLUMNS
         if column != "joined_at"
     )
     + ", :now, :now) ON CONFLICT (member_id) DO UPDATE SET "
     + ", ".join(
         f"{column} = CASE WHEN '{column}' = ANY(:given) THEN EXCLUDED.{column} ELSE members.{column} END"
-        for column in _COLUMNS
+        for column in MEMBER_COLUMNS
     )
     + ", updated_at = :now RETURNING member_key, member_id, joined_at, locale, consent_profiling, "
     "(xmax = 0) AS is_new"
@@ -89,7 +73,7 @@ def upsert(
     conn: Connection, *, member_id: str, values: Mapping[str, object], given: Sequence[str], now: datetime
 ) -> Row[Any]:
     """Insert a member or update the given columns; `is_new` tells which."""
-    parameters = dict.fromkeys(_COLUMNS) | dict(values)
+    parameters = dict.fromkeys(MEMBER_COLUMNS) | dict(values)
     return conn.execute(
         _UPSERT, parameters | {"member_id": member_id, "given": list(given), "now": now}
     ).one()

@@ -145,6 +145,9 @@ def test_an_unlinked_refund_larger_than_every_order_reports_what_is_left_over(cl
     body = {"refund_id": "r1", "member_id": "m1", "refunded_at": ago(seconds=0), "amount": "500"}
     answer = client.post("/v1/refunds", json=body).json or {}
     assert answer["points"] == {"reversed": 10, "shortfall": 0, "unallotted": "200.00"}
+    again = client.post("/v1/refunds", json=body)
+    assert again.status_code == 200
+    assert (again.json or {})["points"] == answer["points"]
 
 
 def test_a_cancelled_order_counts_for_nothing(client: Client) -> None:

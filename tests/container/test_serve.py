@@ -7,15 +7,18 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.conftest import create_database, drop_database
-from tests.serving import ROOT, answers, clean_environment, free_port, stop, wait_until_ready
+from tests.serving import ROOT, answers, clean_environment, free_port, stop, wait_for_family, wait_until_ready
+
+GUNICORN_AND_ITS_WORKERS = 3
+JOBS = 1
 
 
 @pytest.fixture
@@ -32,10 +35,11 @@ def environment(server_url: str, tmp_path: Path) -> Iterator[dict[str, str]]:
     drop_database(server_url, url)
 
 
-def start(environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    """Start `tidemark serve`; `printed` and `complained` have its output."""
+@contextmanager
+def started(environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `tidemark serve` until the block ends; `printed` and `complained` have its output."""
     with printed(environment).open("wb") as out, complained(environment).open("wb") as err:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "service.cli", "serve"],
             cwd=ROOT,
             env=environment,
@@ -43,6 +47,10 @@ def start(environment: dict[str, str]) -> subprocess.Popen[bytes]:
             stderr=err,
             start_new_session=True,
         )
+    try:
+        yield process
+    finally:
+        stop(process)
 
 
 def printed(environment: dict[str, str]) -> Path:
@@ -59,17 +67,15 @@ def complained(environment: dict[str, str]) -> Path:
     sys.platform != "linux", reason="only Linux can be asked to end children with their parent"
 )
 def test_killing_serve_ends_its_web_service_and_its_worker(environment: dict[str, str]) -> None:
-    process = start(environment)
     port = int(environment["PORT"])
-    wait_until_ready(port, process)
-    family = psutil.Process(process.pid).children(recursive=True)
-    assert len(family) >= 4, "gunicorn, its two workers, and the worker"
-
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    _, alive = psutil.wait_procs(family, timeout=30)
-    for one in alive:
-        one.kill()
+    with started(environment) as process:
+        wait_until_ready(port, process)
+        family = wait_for_family(process.pid, size=GUNICORN_AND_ITS_WORKERS + JOBS)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        _, alive = psutil.wait_procs(family, timeout=30)
+        for one in alive:
+            one.kill()
     assert alive == []
     assert answers(port, "/livez") is None
 
@@ -78,8 +84,8 @@ def test_a_port_that_is_taken_is_said_in_one_line(environment: dict[str, str]) -
     with socket.socket() as other:
         other.bind(("0.0.0.0", int(environment["PORT"])))
         other.listen()
-        process = start(environment)
-        assert process.wait(timeout=60) == 1
+        with started(environment) as process:
+            assert process.wait(timeout=60) == 1
     assert printed(environment).read_text() == ""
     complaint = complained(environment).read_text()
     assert complaint.count("\n") == 1
@@ -88,23 +94,19 @@ def test_a_port_that_is_taken_is_said_in_one_line(environment: dict[str, str]) -
 
 def test_a_programme_in_another_currency_starts_without_the_demo_shop(environment: dict[str, str]) -> None:
     given = environment | {"TIDEMARK_CURRENCY": "GBP", "TIDEMARK_TIMEZONE": "Europe/London"}
-    process = start({name: value for name, value in given.items() if name != "TIDEMARK_DEMO"})
-    try:
+    with started({name: value for name, value in given.items() if name != "TIDEMARK_DEMO"}) as process:
         wait_until_ready(int(environment["PORT"]), process)
-    finally:
         assert stop(process) == 0
     assert "the demo shop counts in TWD" in printed(environment).read_text()
 
 
 def test_serve_ends_when_its_web_service_dies(environment: dict[str, str]) -> None:
-    process = start(environment)
-    wait_until_ready(int(environment["PORT"]), process)
-    (web,) = [
-        child for child in psutil.Process(process.pid).children() if "gunicorn" in " ".join(child.cmdline())
-    ]
-    web.kill()
-    deadline = time.monotonic() + 45
-    while process.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    assert process.returncode == 1
+    with started(environment) as process:
+        wait_until_ready(int(environment["PORT"]), process)
+        (web,) = [
+            child
+            for child in psutil.Process(process.pid).children()
+            if "gunicorn" in " ".join(child.cmdline())
+        ]
+        web.kill()
+        assert process.wait(timeout=45) == 1

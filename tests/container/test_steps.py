@@ -21,7 +21,14 @@ from sqlalchemy.engine import make_url
 from service.kit.db import open_engine
 from tests.conftest import create_database, drop_database
 from tests.container.test_files import health_command
-from tests.serving import answers, clean_environment, free_port, list_children, stop, wait_until_ready
+from tests.serving import (
+    answers,
+    clean_environment,
+    free_port,
+    stop,
+    wait_for_family,
+    wait_until_ready,
+)
 
 ADMIN_KEY = "an-admin-key-of-the-container-tests-own"
 
@@ -156,7 +163,7 @@ def test_migrate_then_web_answers_is_healthy_and_ends_on_term(container: Contain
         assert container.ask("PUT", "/v1/members/m1", {})[0] == 201
         # The shell and the command gave their place to gunicorn: signals reach it.
         assert b"gunicorn" in Path(f"/proc/{web.pid}/cmdline").read_bytes()
-        assert len(list_children(web.pid)) == 2
+        assert len(wait_for_family(web.pid, size=2)) == 2
     finally:
         status = stop(web)
     assert status == 0

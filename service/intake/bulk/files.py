@@ -7,9 +7,7 @@ A record is the body of the API call it stands for, loaded by the same schemas.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal, NamedTuple
 
@@ -17,12 +15,12 @@ from marshmallow import ValidationError
 
 from service.intake.bulk.adapters.source import Reject, SourceUnreadable
 from service.intake.bulk.fields import LOADERS
+from service.kit.exact_json import parse_json
 
 Format = Literal["ndjson", "csv"]
 Kind = Literal["members", "items", "orders", "refunds"]
 
 LONGEST_LINE_BYTES: Final = 2**20
-MAX_DEPTH: Final = 32
 _LONGEST_DETAIL: Final = 500
 _ENDINGS: Final[dict[str, Format]] = {".ndjson": "ndjson", ".jsonl": "ndjson", ".csv": "csv"}
 _BOM: Final = b"\xef\xbb\xbf"
@@ -106,50 +104,18 @@ def read_ndjson(lines: Lines, *, kind: Kind) -> Iterator[Record | Reject]:
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
-    """Read a JSON object exactly: no floats, no name twice, no NaN, not too deep.
+    """Read a JSON object exactly, as the body of a request is read.
 
     Raises:
         ValueError: it is none.
     """
     try:
-        value = json.loads(
-            raw.decode(),
-            parse_float=Decimal,
-            parse_constant=_refuse_constant,
-            object_pairs_hook=_unique_names,
-        )
-    except UnicodeDecodeError:
-        raise ValueError("the line is not UTF-8") from None
-    except RecursionError:
-        raise ValueError("the line is nested too deep") from None
-    except (ValueError, ArithmeticError) as error:
-        raise ValueError(f"the line is not JSON: {error}") from None
+        value = parse_json(raw)
+    except ValueError as error:
+        raise ValueError(f"the line {error}") from None
     if not isinstance(value, dict):
         raise ValueError("the line is not a JSON object")
-    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
-        raise ValueError("the line is nested too deep")
     return value
-
-
-def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a name appears twice in one object")
-    return members
-
-
-def _depth(value: object) -> int:
-    deepest, stack = 0, [(value, 1)]
-    while stack:
-        inner, depth = stack.pop()
-        deepest = max(deepest, depth)
-        children = inner.values() if isinstance(inner, dict) else inner if isinstance(inner, list) else ()
-        stack.extend((child, depth + 1) for child in children if isinstance(child, dict | list))
-    return deepest
 
 
 def load(kind: Kind, line_nos: tuple[int, ...], raw: Mapping[str, Any]) -> list[Record | Reject]:

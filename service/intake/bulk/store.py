@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, text
 
 from service.kit.db import dumps
+from service.members.rules import MEMBER_COLUMNS
 
 _STAGES = (
     """CREATE TEMPORARY TABLE IF NOT EXISTS staged_items (position int, sku text COLLATE "C", names jsonb,
@@ -52,24 +53,6 @@ _UPSERT_ITEMS = text(
     """
 )
 
-MEMBER_COLUMNS = (
-    "joined_at",
-    "store_key",
-    "locale",
-    "birth_month",
-    "birth_day",
-    "birthday_sealed",
-    "name_sealed",
-    "email_sealed",
-    "email_index",
-    "phone_sealed",
-    "phone_index",
-    "consent_marketing",
-    "consent_profiling",
-    "attributes",
-    "referred_by",
-    "acquisition",
-)
 _FIND_MEMBERS = text(
     "SELECT m.*, s.store_id FROM members m LEFT JOIN stores s USING (store_key) "
     "WHERE m.member_id = ANY(:member_ids)"
