@@ -8,6 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
+from service.kit.db import run
+
 _FIND = text("SELECT * FROM items WHERE sku = :sku")
 _FIND_KEYS = text("SELECT sku, item_key FROM items WHERE sku = ANY(:skus)")
 _ADD_STUBS = text(
@@ -36,7 +38,7 @@ def find(conn: Connection, *, sku: str) -> Row[Any] | None:
 
 def find_keys(conn: Connection, *, skus: Sequence[str]) -> dict[str, int]:
     """Return the key of each known sku."""
-    return {row.sku: row.item_key for row in conn.execute(_FIND_KEYS, {"skus": list(skus)})}
+    return {row.sku: row.item_key for row in run(conn, _FIND_KEYS, {"skus": list(skus)})}
 
 
 def add_stubs(conn: Connection, *, skus: Sequence[str], now: datetime) -> None:

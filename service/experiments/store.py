@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import INTERVAL
 from service.activity.readable import order_give_backs, order_values
 from service.experiments.models import assignments, experiments, exposures
 from service.experiments.readable import subject
-from service.kit.db import dumps
+from service.kit.db import dumps, run
 from service.members.readable import member_rows
 
 _INSERT_EXPERIMENT = text(
@@ -67,7 +67,7 @@ _DELETE_BASELINES = text("DELETE FROM holdout_baselines WHERE experiment = :expe
 
 def find_subject(conn: Connection, *, member_id: str) -> Row[Any]:
     """Return the one row of `readable.subject`."""
-    return conn.execute(subject, {"member_id": member_id}).one()
+    return run(conn, subject, {"member_id": member_id}).one()
 
 
 def find_running_holdout(conn: Connection) -> Row[Any] | None:
@@ -138,7 +138,7 @@ def list_assignments(
 
 def insert_exposure(conn: Connection, *, parameters: Mapping[str, Any]) -> None:
     """Write one exposure."""
-    conn.execute(_INSERT_EXPOSURE, parameters)
+    run(conn, _INSERT_EXPOSURE, parameters)
 
 
 def find_exposure(

@@ -62,6 +62,12 @@ class Desk:
     sealer: Sealer
     limiter: RateLimiter | None = None
     tools: dict[str, Any] = field(default_factory=dict)
+    reader: Engine = field(init=False)
+    """The same connections without BEGIN and COMMIT: a read sees each statement's own snapshot either way."""
+
+    def __post_init__(self) -> None:
+        """Share the engine's connections with the reader."""
+        object.__setattr__(self, "reader", self.engine.execution_options(isolation_level="AUTOCOMMIT"))
 
 
 @dataclass(slots=True)
@@ -124,6 +130,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         idempotency_key: str | None = None,
         store_scope: bool = False,
         secret_fields: Sequence[str] = (),
+        records: bool = False,
     ) -> Callable[[Callable[..., Answer]], Callable[..., Response]]:
         """Register a route whose view is called as `view(door, **path, body=…, query=…)`.
 
@@ -131,7 +138,8 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         `idempotency_key` is None (reads, PUT), "optional" (a natural id exists) or "required".
         With `store_scope` the view must hold the caller to its stores (`door.caller`). `secret_fields`
         of the answer become null, with a `note`, where the answer is given again.
-        The view runs in one transaction, and runs again when PostgreSQL breaks a deadlock.
+        The view runs in one transaction, and runs again when PostgreSQL breaks a deadlock; that of a GET
+        runs without one, unless it `records` that it answered.
         """
         route = Route(
             roles=tuple(roles),
@@ -183,6 +191,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
                     keyed=keyed,
                     default_status=default_status,
                     secret_fields=route.secret_fields,
+                    engine=desk.engine if route.writes or records else desk.reader,
                 )
 
             enter._apidoc = _document(  # type: ignore[attr-defined]
@@ -281,6 +290,7 @@ def _run(
     keyed: idempotency.KeyedRequest | None,
     default_status: int,
     secret_fields: tuple[str, ...],
+    engine: Engine,
 ) -> Response:
     for attempt in range(_TRIES):
         try:
@@ -293,6 +303,7 @@ def _run(
                 keyed=keyed,
                 default_status=default_status,
                 secret_fields=secret_fields,
+                engine=engine,
             )
         except PoolTimeout as error:
             raise errors.Unavailable("every connection is busy; try again shortly") from error
@@ -320,8 +331,9 @@ def _run_once(
     keyed: idempotency.KeyedRequest | None,
     default_status: int,
     secret_fields: tuple[str, ...],
+    engine: Engine,
 ) -> Response:
-    with desk.engine.begin() as conn:
+    with engine.begin() as conn:
         if keyed is not None:
             stored = idempotency.claim(conn, request=keyed)
             if stored is not None:

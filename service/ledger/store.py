@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, select, text
 
 from service.activity.readable import order_ids, refund_ids
+from service.kit.db import run
 from service.ledger.rules import Lot, Move, OrderRecord, rule_from_json
 
 
@@ -305,7 +306,7 @@ def open_accounts(conn: Connection, *, member_keys: Sequence[int]) -> None:
 
 def lock(conn: Connection, *, member_key: int, now: datetime) -> Row[Any] | None:
     """Lock a member's balances row; `is_due` says whether something may have to be posted first."""
-    return conn.execute(_LOCK, {"member_key": member_key, "now": now}).one_or_none()
+    return run(conn, _LOCK, {"member_key": member_key, "now": now}).one_or_none()
 
 
 def post_due(conn: Connection, *, member_keys: Sequence[int], now: datetime) -> Sequence[Row[Any]]:
@@ -336,7 +337,7 @@ def earn(
         "expires_at": expires_at,
         "due_at": expires_at if at_once else available_at,
     }
-    return conn.execute(_EARN, values).scalar_one_or_none()
+    return run(conn, _EARN, values).scalar_one_or_none()
 
 
 def post(conn: Connection, *, entry: Entry, moves: Sequence[Move], due_at: datetime | None = None) -> int:
@@ -357,7 +358,7 @@ def post(conn: Connection, *, entry: Entry, moves: Sequence[Move], due_at: datet
         "debt": -_change(moves, "debt"),
         "lifetime": -_change(moves, "issued") - _change(moves, "reversed"),
     }
-    return int(conn.execute(_POST, values).scalar_one())
+    return int(run(conn, _POST, values).scalar_one())
 
 
 def _change(moves: Sequence[Move], account: str) -> int:
@@ -403,7 +404,7 @@ def _lot(row: Row[Any]) -> Lot:
 
 def read_effective(conn: Connection, *, member_key: int, now: datetime) -> Sequence[Row[Any]]:
     """Return a member's open points as they effectively stand, grouped by state and expiry."""
-    return conn.execute(_EFFECTIVE, {"member_key": member_key, "now": now}).all()
+    return run(conn, _EFFECTIVE, {"member_key": member_key, "now": now}).all()
 
 
 def list_transactions(

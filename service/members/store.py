@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
+from service.kit.db import run
 from service.members.rules import MEMBER_COLUMNS
 
 _FIND = text(
@@ -61,7 +62,7 @@ _UPSERT = text(
 
 def find(conn: Connection, *, member_id: str) -> Row[Any] | None:
     """Return what other rooms need of a member."""
-    return conn.execute(_FIND, {"member_id": member_id}).one_or_none()
+    return run(conn, _FIND, {"member_id": member_id}).one_or_none()
 
 
 def find_profile(conn: Connection, *, member_id: str) -> Row[Any] | None:

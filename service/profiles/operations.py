@@ -15,6 +15,7 @@ from service.kit.pagination import encode_cursor, page
 from service.kit.sealing import Sealer
 from service.ledger import operations as ledger
 from service.members import operations as members
+from service.members.errors import UnknownMember
 from service.members.rules import Member
 from service.programme.operations import Programme
 from service.recommendations import operations as recommendations
@@ -91,12 +92,14 @@ def get_card(
     Raises:
         UnknownMember: nobody has this id.
     """
-    member = members.get_member(conn, member_id=member_id)
     subject = experiments.find_subject(conn, member_id=member_id)
+    member_key = subject.member_key
+    if member_key is None:
+        raise UnknownMember(f"no member has the id {member_id}")
     standing = tiers.get_standing(
-        conn, member_key=member.member_key, as_of=None, now=now, programme=programme, locale=locale
+        conn, member_key=member_key, as_of=None, now=now, programme=programme, locale=locale
     )
-    points = ledger.get_points(conn, member_key=member.member_key, now=now, programme=programme)
+    points = ledger.get_points(conn, member_key=member_key, now=now, programme=programme)
     return {
         "member_id": member_id,
         "locale": locale,

@@ -35,6 +35,7 @@ blueprint = Blueprint(
     roles=(*STAFF, "storefront"),
     query=RecommendationsQuery(),
     answers={200: RecommendationsSchema()},
+    records=True,
 )
 def get_recommendations(door: Door, member_id: str, query: dict[str, Any]) -> object:
     """Recommend items to a member.
@@ -52,6 +53,7 @@ def get_recommendations(door: Door, member_id: str, query: dict[str, Any]) -> ob
     roles=(*STAFF, "storefront"),
     query=RelatedQuery(),
     answers={200: RecommendationsSchema()},
+    records=True,
     refusals=(UnknownItem,),
 )
 def get_related(door: Door, sku: str, query: dict[str, Any]) -> object:

@@ -26,7 +26,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, TEXT
 from service.activity.readable import line_rows, order_rows, return_rows, standing_orders
 from service.catalogue.readable import item_rows
 from service.experiments.readable import subject
-from service.kit.db import dumps
+from service.kit.db import dumps, run
 from service.recommendations.models import recommender_models
 
 HISTORY_LINES = 200
@@ -173,7 +173,7 @@ _ACTIVATE = text(
 
 def find_opening(conn: Connection, *, member_id: str, context_sku: str | None) -> Row[Any]:
     """Return the one row that opens an answer."""
-    return conn.execute(_OPENING, {"member_id": member_id, "context_sku": context_sku}).one()
+    return run(conn, _OPENING, {"member_id": member_id, "context_sku": context_sku}).one()
 
 
 def list_history(
@@ -184,7 +184,7 @@ def list_history(
     Rows are (bought, sku, name, day, quantity, order_key), at most `HISTORY_LINES` of either kind.
     """
     parameters = {"member_key": member_key, "timezone": timezone, "locale": locale}
-    return conn.execute(_HISTORY, parameters).all()
+    return run(conn, _HISTORY, parameters).all()
 
 
 def read_catalogue(conn: Connection, *, since: datetime | None) -> Iterator[Row[Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Connection, Row, bindparam, select, text
 
 from service.activity.readable import order_ids, refund_ids
-from service.kit.db import dumps
+from service.kit.db import dumps, run
 from service.tiers.models import tier_changes
 
 # `xmin` names the transaction that wrote the row: it tells one published version from any other.
@@ -110,12 +110,12 @@ def add_first_ruleset(conn: Connection, *, definition: Mapping[str, object], now
 
 def find_state(conn: Connection, *, member_key: int) -> Row[Any] | None:
     """Return a member's state with version and stamp of the rule set in force."""
-    return conn.execute(_FIND_STATE, {"member_key": member_key}).one_or_none()
+    return run(conn, _FIND_STATE, {"member_key": member_key}).one_or_none()
 
 
 def lock_state(conn: Connection, *, member_key: int) -> Row[Any] | None:
     """Return the same, holding the state until the transaction ends."""
-    return conn.execute(_LOCK_STATE, {"member_key": member_key}).one_or_none()
+    return run(conn, _LOCK_STATE, {"member_key": member_key}).one_or_none()
 
 
 def add_state(conn: Connection, *, values: Mapping[str, object]) -> bool:
@@ -125,7 +125,7 @@ def add_state(conn: Connection, *, values: Mapping[str, object]) -> bool:
 
 def update_state(conn: Connection, *, values: Mapping[str, object]) -> None:
     """Overwrite a member's state."""
-    conn.execute(_UPDATE_STATE, values)
+    run(conn, _UPDATE_STATE, values)
 
 
 def add_changes(conn: Connection, *, rows: Sequence[Mapping[str, object]]) -> None:

@@ -35,6 +35,9 @@ from service.kit.web import surround
 NOW = datetime(2026, 11, 21, 11, 3, 11, tzinfo=UTC)
 ADD_STORE = text("INSERT INTO stores (store_id, created_at) VALUES (:id, now())")
 
+# A statement on its own begins its transaction with itself.
+BEGUN = text("SELECT now() <> statement_timestamp()")
+
 
 class StoreBody(StrictSchema):
     store_id = MerchantId(required=True)
@@ -129,6 +132,16 @@ class TestClient:
                 self.both_hold_one.wait(10)
             door.conn.execute(text("SELECT pg_advisory_xact_lock(CAST(:n AS int))"), {"n": second})
             return {"value": first}
+
+        @blueprint.door("GET", "/plain", roles=STAFF, answers={200: Anything()})
+        def plain_read(door: Door) -> object:
+            """Tell whether a transaction is open."""
+            return {"value": door.conn.scalar(BEGUN)}
+
+        @blueprint.door("GET", "/recording", roles=STAFF, answers={200: Anything()}, records=True)
+        def recording_read(door: Door) -> object:
+            """Tell whether a transaction is open."""
+            return {"value": door.conn.scalar(BEGUN)}
 
         self.both_hold_one = threading.Barrier(2)
         return blueprint
@@ -497,3 +510,18 @@ def test_a_request_is_logged_with_its_route_and_never_its_id(
     assert (record["status"], record["method"]) == (200, "GET")
     assert record["key_id"].startswith("key_")
     assert "wang@example.com" not in str(record)
+
+
+def test_a_plain_read_opens_no_transaction_and_one_that_records_does(client: TestClient) -> None:
+    assert (client.call("GET", "/v1/plain").json or {})["value"] is False
+    assert (client.call("GET", "/v1/recording").json or {})["value"] is True
+
+
+def test_a_write_after_reads_on_the_same_connection_is_a_transaction_again(client: TestClient) -> None:
+    for number in range(5):
+        client.call("GET", "/v1/plain")
+        assert client.call("POST", "/v1/stores", json={"store_id": "full"}).status_code == 409
+        assert client.call("POST", "/v1/stores", json={"store_id": f"s{number}"}).status_code == 201
+    with client.engine.connect() as conn:
+        kept = conn.scalars(text("SELECT store_id FROM stores ORDER BY 1")).all()
+    assert kept == [f"s{number}" for number in range(5)]
