@@ -46,7 +46,7 @@ def list_keys(door: Door, query: dict[str, Any]) -> object:
     idempotency_key="required",
     secret_fields=("secret",),
 )
-def post_key(door: Door, body: dict[str, Any]) -> object:
+def create_key(door: Door, body: dict[str, Any]) -> object:
     """Make a key and show its secret, this once.
 
     Only a hash of the secret is kept. The answer to a repeated request shows it as null.
@@ -96,7 +96,7 @@ def rotate_key(door: Door, key_id: str, body: dict[str, Any]) -> object:
 @blueprint.door(
     "DELETE", "/keys/<id:key_id>", roles=("admin",), answers={200: KeySchema()}, refusals=(UnknownKey,)
 )
-def delete_key(door: Door, key_id: str) -> object:
+def revoke_key(door: Door, key_id: str) -> object:
     """Revoke a key, with every member token made for it. It stays in the list; there is no way back."""
     key = operations.revoke_key(
         door.conn, key_id=key_id, actor=actor_of(door.caller), request_id=door.request_id, now=door.now
@@ -115,7 +115,7 @@ def delete_key(door: Door, key_id: str) -> object:
     idempotency_key="optional",
     secret_fields=("token",),
 )
-def post_member_token(door: Door, body: dict[str, Any]) -> object:
+def issue_member_token(door: Door, body: dict[str, Any]) -> object:
     """Make a short-lived token with which a browser reaches one member and nobody else.
 
     The browser sends it as `Authorization: Bearer tmt_…` in place of the storefront key, which is named

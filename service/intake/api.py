@@ -97,6 +97,7 @@ def enrol_member(door: Door, member_id: str, body: dict[str, Any]) -> object:
     refusals=(MemberNotEnrolled, OrderConflict, FutureTime, CurrencyMismatch),
     idempotency_key="optional",
     store_scope=True,
+    localised=True,
 )
 def place_order(door: Door, body: dict[str, Any]) -> object:
     """Take in a paid order: what it earned, and what it did to the member's tier.
@@ -124,6 +125,7 @@ def place_order(door: Door, body: dict[str, Any]) -> object:
     answers={200: OrderViewSchema()},
     refusals=(UnknownOrder,),
     store_scope=True,
+    localised=True,
 )
 def get_order(door: Door, order_id: str) -> object:
     """Return an order as recorded, with its points, refunds, shipments and what it did."""
@@ -143,6 +145,7 @@ def get_order(door: Door, order_id: str) -> object:
     refusals=(UnknownOrder, OrderConflict, RefundBeforeOrder, FutureTime),
     idempotency_key="optional",
     store_scope=True,
+    localised=True,
 )
 def cancel_order(door: Door, order_id: str, body: dict[str, Any]) -> object:
     """Call an order off: from then on nothing of it counts."""
@@ -208,6 +211,7 @@ def record_shipment(door: Door, order_id: str, body: dict[str, Any]) -> object:
     ),
     idempotency_key="optional",
     store_scope=True,
+    localised=True,
 )
 def record_refund(door: Door, body: dict[str, Any]) -> object:
     """Take in a refund: the points it took back, and what it did to the member's tier.

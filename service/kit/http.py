@@ -89,7 +89,7 @@ class Route:
     """What the house knows of a route: who may use it, what it can refuse, whether it writes.
 
     `store_scope` says that it is about facts of stores, and holds keys to theirs. `secret_fields` of an
-    answer are never stored.
+    answer are never stored. A `localised` one answers in the caller's language.
     """
 
     roles: tuple[Role, ...]
@@ -98,6 +98,7 @@ class Route:
     idempotency_key: str | None
     store_scope: bool = False
     secret_fields: tuple[str, ...] = ()
+    localised: bool = False
 
 
 ROUTES: dict[str, Route] = {}
@@ -131,13 +132,15 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         store_scope: bool = False,
         secret_fields: Sequence[str] = (),
         records: bool = False,
+        localised: bool = False,
     ) -> Callable[[Callable[..., Answer]], Callable[..., Response]]:
         """Register a route whose view is called as `view(door, **path, body=…, query=…)`.
 
         `answers` documents each status; the view returns JSON-able data, or `(data, status)`.
         `idempotency_key` is None (reads, PUT), "optional" (a natural id exists) or "required".
         With `store_scope` the view must hold the caller to its stores (`door.caller`). `secret_fields`
-        of the answer become null, with a `note`, where the answer is given again.
+        of the answer become null, with a `note`, where the answer is given again. A view that reads
+        `door.locale` is `localised`.
         The view runs in one transaction, and runs again when PostgreSQL breaks a deadlock; that of a GET
         runs without one, unless it `records` that it answered.
         """
@@ -157,6 +160,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
             idempotency_key=idempotency_key,
             store_scope=store_scope,
             secret_fields=tuple(secret_fields),
+            localised=localised,
         )
         default_status = min(answers)
 
@@ -397,23 +401,13 @@ def _document(
             "x-store-scope": route.store_scope,
         }
     }
-    parameters: list[dict[str, Any]] = []
+    parameters = _list_headers(route)
     if query is not None:
         parameters.append({"in": "query", "schema": query})
     if body is not None:
         parameters.append({"in": "json", "required": True, "schema": body})
     if parameters:
         doc["arguments"] = {"parameters": parameters}
-    if route.idempotency_key:
-        doc["manual_doc"]["parameters"] = [
-            {
-                "in": "header",
-                "name": "Idempotency-Key",
-                "required": route.idempotency_key == "required",
-                "description": "Chosen by the caller; the same key and body get the first answer again.",
-                "schema": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": r"^[!-+\x2d-~]+$"},
-            }
-        ]
     responses: dict[Any, Any] = {
         status: [{"schema": schema, "description": HTTPStatus(status).phrase, "content_type": None}]
         for status, schema in answers.items()
@@ -426,6 +420,33 @@ def _document(
         responses[status] = [{"schema": _PROBLEM, "description": codes, "content_type": problems.MIMETYPE}]
     doc["response"] = {"responses": responses}
     return doc
+
+
+def _list_headers(route: Route) -> list[dict[str, Any]]:
+    headers: list[dict[str, Any]] = []
+    if route.idempotency_key:
+        headers.append(
+            {
+                "in": "header",
+                "name": "Idempotency-Key",
+                "required": route.idempotency_key == "required",
+                "description": "Chosen by the caller; the same key and body get the first answer again.",
+                "schema": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": r"^[!-+\x2d-~]+$"},
+            }
+        )
+    if route.localised:
+        headers.append(
+            {
+                "in": "header",
+                "name": "Accept-Language",
+                "required": False,
+                "description": "The language of names and explanations: `en`, or `zh-Hant` for any Chinese; "
+                "the first that is preferred, else `en`.",
+                "schema": {"type": "string"},
+                "example": "zh-Hant, en;q=0.8",
+            }
+        )
+    return headers
 
 
 class ProblemSchema(Schema):

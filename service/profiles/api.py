@@ -16,7 +16,12 @@ blueprint = Blueprint("profiles", __name__, url_prefix="/v1", description="A mem
 
 
 @blueprint.door(
-    "GET", "/members/<id:member_id>", roles=STAFF, answers={200: ProfileSchema()}, refusals=(UnknownMember,)
+    "GET",
+    "/members/<id:member_id>",
+    roles=STAFF,
+    answers={200: ProfileSchema()},
+    refusals=(UnknownMember,),
+    localised=True,
 )
 def get_member(door: Door, member_id: str) -> object:
     """Return everything held about a member, with a summary of tier and points."""
@@ -49,6 +54,7 @@ def list_members(door: Door, query: dict[str, Any]) -> object:
     roles=(*STAFF, "storefront"),
     answers={200: CardSchema()},
     refusals=(UnknownMember,),
+    localised=True,
 )
 def get_card(door: Door, member_id: str) -> object:
     """Return what a storefront shows of a member in one call, in the caller's language.

@@ -36,6 +36,7 @@ blueprint = Blueprint(
     query=RecommendationsQuery(),
     answers={200: RecommendationsSchema()},
     records=True,
+    localised=True,
 )
 def get_recommendations(door: Door, member_id: str, query: dict[str, Any]) -> object:
     """Recommend items to a member.
@@ -55,6 +56,7 @@ def get_recommendations(door: Door, member_id: str, query: dict[str, Any]) -> ob
     answers={200: RecommendationsSchema()},
     records=True,
     refusals=(UnknownItem,),
+    localised=True,
 )
 def get_related(door: Door, sku: str, query: dict[str, Any]) -> object:
     """Recommend what goes with an item, for a member if one is named."""

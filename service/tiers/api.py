@@ -37,6 +37,7 @@ REVIEWED_AT_ONCE = 2_000
     query=StandingQuery(),
     answers={200: StandingSchema()},
     refusals=(UnknownMember, NoMembership, AsOfInFuture, NoActiveRuleset),
+    localised=True,
 )
 def get_tier(door: Door, member_id: str, query: dict[str, Any]) -> object:
     """Tell where a member stands, why, what keeps the tier and what is missing for the next.

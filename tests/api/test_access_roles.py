@@ -74,4 +74,4 @@ def test_only_admins_make_and_see_keys(client: Client) -> None:
         if name.startswith("access.") and "token" not in name
     }
     assert roles == {("admin",)}
-    assert ROUTES["access.post_member_token"].roles == ("server", "admin")
+    assert ROUTES["access.issue_member_token"].roles == ("server", "admin")

@@ -17,7 +17,7 @@ from tests.conftest import SCALE
 CALLERS = 50
 
 NATURAL = {
-    "access.post_member_token": "writes nothing: a second token harms nobody",
+    "access.issue_member_token": "writes nothing: a second token harms nobody",
     "activity.record_events": "event_id",
     "intake.cancel_order": "order_id",
     "intake.place_order": "order_id",
@@ -166,7 +166,7 @@ def test_a_secret_is_shown_once_and_never_stored(client: Client) -> None:
 
 def test_every_answer_that_shows_a_secret_says_so_in_the_table(client: Client) -> None:
     secret = {name for name, route in ROUTES.items() if route.secret_fields}
-    assert secret == {"access.post_key", "access.rotate_key", "access.post_member_token"}
+    assert secret == {"access.create_key", "access.rotate_key", "access.issue_member_token"}
 
 
 def test_answers_are_kept_for_a_day_at_least(client: Client) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import pytest
@@ -87,6 +88,15 @@ def test_every_post_that_writes_takes_an_idempotency_key(endpoint: str) -> None:
     assert ROUTES[endpoint].idempotency_key in {"optional", "required"}
     names = [parameter["name"] for parameter in operation_of(endpoint)["parameters"] if "name" in parameter]
     assert "Idempotency-Key" in names
+
+
+@pytest.mark.parametrize("endpoint", sorted(ROUTES))
+def test_accept_language_is_documented_where_the_answer_depends_on_it_and_only_there(endpoint: str) -> None:
+    reads_it = "door.locale" in inspect.getsource(inspect.unwrap(APP.view_functions[endpoint]))
+    assert ROUTES[endpoint].localised == reads_it
+    parameters = operation_of(endpoint).get("parameters", ())
+    names = [parameter["name"] for parameter in parameters if "name" in parameter]
+    assert ("Accept-Language" in names) == reads_it
 
 
 def test_the_document_is_valid_openapi() -> None:
