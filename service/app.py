@@ -13,6 +13,7 @@ from flask.json.provider import JSONProvider
 from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from service.access.api import blueprint as access
 from service.activity.api import blueprint as activity
@@ -29,6 +30,7 @@ from service.kit.http import Blueprint, Desk
 from service.kit.rate_limits import RateLimiter, open_storage
 from service.kit.sealing import Sealer
 from service.kit.settings import Settings
+from service.kit.strangers import Strangers
 from service.kit.web import MerchantIdConverter, render_metrics, surround
 from service.ledger.api import blueprint as ledger
 from service.profiles.api import blueprint as profiles
@@ -92,6 +94,7 @@ def create_app(settings: Settings, engine: Engine) -> Flask:
         settings=settings,
         sealer=Sealer(settings.secret_key),
         limiter=RateLimiter(open_storage(settings.rate_limit_url, engine)),
+        strangers=_watch_strangers(settings),
     )
     desk.tools["serving"] = Serving(
         models_folder=settings.var / "models",
@@ -103,12 +106,22 @@ def create_app(settings: Settings, engine: Engine) -> Flask:
     api.DEFAULT_ERROR_RESPONSE_NAME = None
     api.ma_plugin.converter.add_attribute_function(complete_property)
     surround(app, max_in_flight=settings.max_in_flight)
+    if settings.trusted_proxies:
+        # Only the address: the last so many entries were written by our own proxies, the rest by anybody.
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=settings.trusted_proxies, x_proto=0, x_host=0, x_port=0, x_prefix=0
+        )
     api.register_converter(MerchantIdConverter, lambda _: dict(MERCHANT_ID_SCHEMA))
     for room in ROOMS:
         api.register_blueprint(room)
     documents.publish(app, api.spec)
     _add_probes(app, engine)
     return app
+
+
+def _watch_strangers(settings: Settings) -> Strangers | None:
+    limit = settings.rate_limit_per_address
+    return Strangers(limit=limit) if limit else None
 
 
 def _spec_options() -> dict[str, Any]:

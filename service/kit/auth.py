@@ -211,8 +211,10 @@ class Authenticator:
         self._cache: dict[bytes | str, tuple[float, bytes, Caller]] = {}
         self._origins: tuple[float, bytes, frozenset[str]] = (0.0, b"", frozenset())
 
-    def identify(self, authorization: str | None, *, now: datetime) -> Caller:
+    def identify(self, authorization: str | None, *, now: datetime, known_only: bool = False) -> Caller:
         """Return the caller of an `Authorization` header.
+
+        With `known_only` a secret that this process has never known is refused without looking it up.
 
         Raises:
             Unauthenticated: no key, not a key, or a revoked or expired one; likewise of member tokens.
@@ -227,7 +229,7 @@ class Authenticator:
             raise Malformed("send Authorization once, with one key")
         if token.startswith(member_tokens.PREFIX):
             return self._identify_member(token, now)
-        caller = self._remember(hash_secret(token), now)
+        caller = self._remember(hash_secret(token), now, known_only=known_only)
         if caller is None:
             raise Unauthenticated("this key is not known, or was revoked")
         _refuse_expired(caller, now)
@@ -270,15 +272,19 @@ class Authenticator:
         except SQLAlchemyError as error:
             raise Unavailable("keys cannot be looked up right now; try again shortly") from error
 
-    def _remember(self, name: bytes | str, now: datetime) -> Caller | None:
+    def _remember(self, name: bytes | str, now: datetime, *, known_only: bool = False) -> Caller | None:
         """Return the caller of a hashed secret, or of a storefront key's id."""
         seconds, current = now.timestamp(), self._generation.read()
         cached = self._cache.get(name)
         if cached is not None and seconds < cached[0] and cached[1] == current:
             return cached[2]
+        if cached is None and known_only:
+            return None
         caller = self._look_up(name, now)
-        if caller is not None:
-            with self._lock:
+        with self._lock:
+            if caller is None:
+                self._cache.pop(name, None)
+            else:
                 if len(self._cache) >= _CACHE_SIZE:
                     self._cache.clear()
                 self._cache[name] = (seconds + _CACHE_SECONDS, current, caller)

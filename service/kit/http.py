@@ -42,6 +42,7 @@ from service.kit.reading import (
 )
 from service.kit.sealing import Sealer
 from service.kit.settings import Settings
+from service.kit.strangers import Strangers
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ class Desk:
     settings: Settings
     sealer: Sealer
     limiter: RateLimiter | None = None
+    strangers: Strangers | None = None
     tools: dict[str, Any] = field(default_factory=dict)
     reader: Engine = field(init=False)
     """The same connections without BEGIN and COMMIT: a read sees each statement's own snapshot either way."""
@@ -247,13 +249,7 @@ def _admit(route: Route, path: Mapping[str, Any], desk: Desk, now: datetime) -> 
     Raises:
         Unauthenticated, Forbidden: see docs/problems.md. TooMany: it asked too often.
     """
-    try:
-        caller = desk.authenticator.identify(request.headers.get("Authorization"), now=now)
-    except errors.MemberTokenExpired as expired:
-        # Its page may read that it expired, and ask its shop for another.
-        g.origins = expired.origins
-        raise
-    g.caller = caller
+    g.caller = caller = _identify(desk, now)
     g.origins = caller.origins
     if desk.limiter is not None:
         _spend(desk.limiter, caller, desk.settings, now)
@@ -266,6 +262,27 @@ def _admit(route: Route, path: Mapping[str, Any], desk: Desk, now: datetime) -> 
         if "member_id" in path:
             caller.check_member(path["member_id"])
     return caller
+
+
+def _identify(desk: Desk, now: datetime) -> Caller:
+    """Return the caller; an address that failed too often hears of that, unless it shows a known key."""
+    strangers, seconds = desk.strangers, now.timestamp()
+    refusal = strangers.find_refusal(request.remote_addr, seconds=seconds) if strangers else None
+    try:
+        return desk.authenticator.identify(
+            request.headers.get("Authorization"), now=now, known_only=refusal is not None
+        )
+    except errors.MemberTokenExpired as expired:
+        # Its page may read that it expired, and ask its shop for another.
+        g.origins = expired.origins
+        raise
+    except errors.Unauthenticated:
+        if refusal is not None:
+            g.allowance = refusal
+            raise errors.TooMany(f"at most {refusal.limit} failed keys a minute from one address") from None
+        if strangers is not None:
+            strangers.count(request.remote_addr, seconds=seconds)
+        raise
 
 
 def _spend(limiter: RateLimiter, caller: Caller, settings: Settings, now: datetime) -> None:

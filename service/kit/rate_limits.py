@@ -35,6 +35,7 @@ class Allowance:
     limit: int
     remaining: int
     reset_seconds: float
+    policy: str = "requests"
 
 
 @dataclass(slots=True)

@@ -36,6 +36,8 @@ KNOWN = {
     "TIDEMARK_MAX_IN_FLIGHT": "Most requests one web process holds at once; more are answered 503 (`64`).",
     "TIDEMARK_RATE_LIMIT_PER_KEY": "Requests a minute for one API key; `0`: no limit (`120000`).",
     "TIDEMARK_RATE_LIMIT_PER_MEMBER": "Requests a minute for one member's tokens; `0`: no limit (`600`).",
+    "TIDEMARK_RATE_LIMIT_PER_ADDRESS": "Failed keys a minute from one address; `0`: no limit (`300`).",
+    "TIDEMARK_TRUSTED_PROXIES": "Proxies in front whose `X-Forwarded-For` is believed (`0`).",
     "TIDEMARK_RATE_LIMIT_URL": "Where rate limits are counted, such as `redis://…` (unset: in PostgreSQL).",
 }
 """Every setting of our own; `DATABASE_URL`, `PORT` and `WEB_CONCURRENCY` are read besides."""
@@ -64,6 +66,8 @@ class Settings:
     max_in_flight: int
     rate_limit_per_key: int
     rate_limit_per_member: int
+    rate_limit_per_address: int
+    trusted_proxies: int
     rate_limit_url: str | None
     web_concurrency: int
     given_secret_key: str | None
@@ -106,6 +110,8 @@ class Settings:
             max_in_flight=_number(env, "TIDEMARK_MAX_IN_FLIGHT", 64, 1, 1_000),
             rate_limit_per_key=_number(env, "TIDEMARK_RATE_LIMIT_PER_KEY", 120_000, 0, 10**9),
             rate_limit_per_member=_number(env, "TIDEMARK_RATE_LIMIT_PER_MEMBER", 600, 0, 10**9),
+            rate_limit_per_address=_number(env, "TIDEMARK_RATE_LIMIT_PER_ADDRESS", 300, 0, 100_000),
+            trusted_proxies=_number(env, "TIDEMARK_TRUSTED_PROXIES", 0, 0, 10),
             rate_limit_url=env.get("TIDEMARK_RATE_LIMIT_URL") or None,
             web_concurrency=_number(env, "WEB_CONCURRENCY", 2, 1, 256),
             given_secret_key=env.get("TIDEMARK_SECRET_KEY") or None,

@@ -151,8 +151,8 @@ def _end(response: Response) -> Response:
 def _tell_allowance(response: Response, allowance: Allowance) -> None:
     """Say what may still be asked (draft-ietf-httpapi-ratelimit-headers)."""
     reset = math.ceil(allowance.reset_seconds)
-    response.headers["RateLimit-Policy"] = f'"requests";q={allowance.limit};w={WINDOW_SECONDS}'
-    response.headers["RateLimit"] = f'"requests";r={allowance.remaining};t={reset}'
+    response.headers["RateLimit-Policy"] = f'"{allowance.policy}";q={allowance.limit};w={WINDOW_SECONDS}'
+    response.headers["RateLimit"] = f'"{allowance.policy}";r={allowance.remaining};t={reset}'
     if not allowance.granted:
         response.headers["Retry-After"] = str(max(1, reset))
 

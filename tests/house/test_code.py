@@ -236,3 +236,19 @@ def test_web_workers_do_not_load_the_training_libraries(module: str) -> None:
         [sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True
     )
     assert loaded.stdout.split() == []
+
+
+SECRET_NAME = re.compile(r"(^|_)(mac|secret|signature|digest|mark|hmac)(_|$)")
+
+
+def test_secrets_are_compared_in_constant_time() -> None:
+    """A signature is compared by `hmac.compare_digest`; a key is found by its hash and never compared."""
+    found = []
+    for source in list_sources("service"):
+        for node in ast.walk(source.tree):
+            if not isinstance(node, ast.Compare) or not isinstance(node.ops[0], ast.Eq | ast.NotEq):
+                continue
+            sides = [ast.unparse(side) for side in (node.left, *node.comparators)]
+            if any(SECRET_NAME.search(word) for side in sides for word in re.findall(r"\w+", side)):
+                found.append(f"{source.path}:{node.lineno} {ast.unparse(node)}")
+    assert found == []
