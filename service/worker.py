@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
 
 from service.experiments import operations as experiments
-from service.kit import idempotency
+from service.kit import idempotency, outbox
 from service.kit.clock import local_day, read_clock
 from service.kit.db import transaction
 from service.kit.partitions import keep_ahead
@@ -87,11 +87,24 @@ def build(settings: Settings, engine: Engine, database_url: str) -> procrastinat
             idempotency.forget_before(conn, before=now - _IDEMPOTENCY_KEPT)
             forget_ended_windows(conn)
             keep_ahead(conn, today=now.date())
+        if settings.changes_kept_days:
+            forget_changes(engine, before=now - timedelta(days=settings.changes_kept_days))
         with transaction(engine) as conn:
             today = local_day(now, timezone=get_programme(conn).timezone)
             experiments.refresh_holdout_baselines(conn, now=now, today=today)
 
     return app
+
+
+def forget_changes(engine: Engine, *, before: datetime) -> int:
+    """Delete what the change feed need not tell any more, a thousand at a time, and return how many."""
+    total = 0
+    while True:
+        with transaction(engine) as conn:
+            forgotten = outbox.forget_before(conn, before=before, limit=_CHUNK)
+        total += forgotten
+        if forgotten < _CHUNK:
+            return total
 
 
 def _sweep_chunk(engine: Engine, verb: Callable[..., Swept], now: datetime) -> Swept:

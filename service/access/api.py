@@ -26,9 +26,15 @@ from service.kit.pagination import decode_cursor, encode_cursor, page
 blueprint = Blueprint("access", __name__, url_prefix="/v1", description="Keys and member tokens.")
 
 
-@blueprint.door("GET", "/keys", roles=("admin",), query=KeysQuery(), answers={200: KeysSchema()})
+@blueprint.door(
+    "GET", "/keys", roles=("admin",), query=KeysQuery(), answers={200: KeysSchema()}, store_scope=True
+)
 def list_keys(door: Door, query: dict[str, Any]) -> object:
-    """List keys in the order they were made, revoked ones too; never their secrets."""
+    """List keys in the order they were made, revoked ones too; never their secrets.
+
+    Like everything about keys, not for keys held to stores: they could give themselves the others.
+    """
+    door.caller.check_every_store()
     after = decode_cursor(query.get("cursor"), types=(str,))
     keys = operations.list_keys(
         door.conn, after=after[0] if after else "", limit=query["limit"] + 1, now=door.now
@@ -45,12 +51,14 @@ def list_keys(door: Door, query: dict[str, Any]) -> object:
     answers={201: NewKeySchema()},
     idempotency_key="required",
     secret_fields=("secret",),
+    store_scope=True,
 )
 def create_key(door: Door, body: dict[str, Any]) -> object:
     """Make a key and show its secret, this once.
 
     Only a hash of the secret is kept. The answer to a repeated request shows it as null.
     """
+    door.caller.check_every_store()
     key, secret = operations.create_key(
         door.conn,
         role=body["role"],
@@ -75,12 +83,14 @@ def create_key(door: Door, body: dict[str, Any]) -> object:
     refusals=(UnknownKey, KeyNotLive),
     idempotency_key="required",
     secret_fields=("secret",),
+    store_scope=True,
 )
 def rotate_key(door: Door, key_id: str, body: dict[str, Any]) -> object:
     """Give a key a new secret and show it, this once; the old one goes on for the overlap.
 
     Whoever holds the key changes over within that time. A secret that was rotated out earlier ends at once.
     """
+    door.caller.check_every_store()
     key, secret = operations.rotate_key(
         door.conn,
         key_id=key_id,
@@ -94,10 +104,16 @@ def rotate_key(door: Door, key_id: str, body: dict[str, Any]) -> object:
 
 
 @blueprint.door(
-    "DELETE", "/keys/<id:key_id>", roles=("admin",), answers={200: KeySchema()}, refusals=(UnknownKey,)
+    "DELETE",
+    "/keys/<id:key_id>",
+    roles=("admin",),
+    answers={200: KeySchema()},
+    refusals=(UnknownKey,),
+    store_scope=True,
 )
 def revoke_key(door: Door, key_id: str) -> object:
     """Revoke a key, with every member token made for it. It stays in the list; there is no way back."""
+    door.caller.check_every_store()
     key = operations.revoke_key(
         door.conn, key_id=key_id, actor=actor_of(door.caller), request_id=door.request_id, now=door.now
     )

@@ -24,13 +24,15 @@ blueprint = Blueprint("chronicle", __name__, url_prefix="/v1", description="Who 
     roles=("operations", "admin"),
     query=AuditQuery(),
     answers={200: AuditLogSchema()},
+    store_scope=True,
 )
 def list_audit_log(door: Door, query: dict[str, Any]) -> object:
     """List who changed what, when and why, the newest first.
 
     Values of settings, stores, keys and points stand as they were before and after. Of a member's record
-    the names of the fields are shown; their values are sealed.
+    the names of the fields are shown; their values are sealed. Not for keys held to stores.
     """
+    door.caller.check_every_store()
     found = operations.list_audit(
         door.conn,
         actor=query.get("actor"),
@@ -51,14 +53,17 @@ def list_audit_log(door: Door, query: dict[str, Any]) -> object:
     query=ChangesQuery(),
     answers={200: ChangesSchema()},
     refusals=(ChangeCursorUnknown,),
+    store_scope=True,
 )
 def list_changes(door: Door, query: dict[str, Any]) -> object:
     """Read what changed since the last time, in order and without gaps.
 
     Keep `resume_from` and send it as `since` with the next request: every change comes exactly once, also
     when many are written at the same moment. A change appears when every transaction that began to write
-    before its own has ended, as a rule within milliseconds. A bulk import does not appear here.
+    before its own has ended, as a rule within milliseconds. A bulk import does not appear here, nor what is
+    older than the feed is kept. Not for keys held to stores.
     """
+    door.caller.check_every_store()
     limit = query["limit"]
     found = operations.list_changes(
         door.conn, after=_read_since(query.get("since")), limit=limit, topics=_read_topics(query)

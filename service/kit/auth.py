@@ -77,6 +77,15 @@ class Caller:
             raise MemberTokenNeeded("what concerns a member needs that member's token")
         raise Forbidden("the token is another member's")
 
+    def check_every_store(self) -> None:
+        """Let nobody who is held to stores do or see what concerns all of them.
+
+        Raises:
+            StoreOutOfScope: the key is held to stores.
+        """
+        if self.store_ids is not None:
+            raise StoreOutOfScope("this concerns every store, and the key is held to some")
+
     def sees_store(self, store_id: str | None) -> bool:
         """Tell whether facts of this store (None: of no store) lie within the key's scope."""
         return self.store_ids is None or store_id in self.store_ids

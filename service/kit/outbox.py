@@ -59,6 +59,24 @@ FROM (
 ) ahead
 """)
 
+# From the front of the feed and only as far as everything is old: an old row behind a younger one waits, or a
+# reader between the two would pass over it. The newest row stays, so that a reader who has read all of a
+# quiet shop's feed is still known.
+_FORGET = text("""
+WITH oldest AS (
+    SELECT transaction_id, event_key, recorded_at FROM outbox ORDER BY transaction_id, event_key LIMIT :limit
+), stop AS (
+    SELECT transaction_id, event_key FROM oldest WHERE recorded_at >= :before
+    ORDER BY transaction_id, event_key LIMIT 1
+), newest AS (
+    SELECT event_key FROM outbox ORDER BY transaction_id DESC, event_key DESC LIMIT 1
+)
+DELETE FROM outbox o USING oldest d
+WHERE o.event_key = d.event_key AND o.event_key <> (SELECT event_key FROM newest)
+  AND NOT EXISTS (SELECT FROM stop s
+                  WHERE (d.transaction_id, d.event_key) >= (s.transaction_id, s.event_key))
+""")
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -121,6 +139,14 @@ def emit_all(conn: Connection, *, events: Sequence[Event]) -> None:
             "times": [event.occurred_at for event in events],
         },
     )
+
+
+def forget_before(conn: Connection, *, before: datetime, limit: int) -> int:
+    """Delete up to `limit` events that were recorded before a moment, the first ones first; return how many.
+
+    Who reads on from a deleted event is told so: nobody passes over one in silence.
+    """
+    return conn.execute(_FORGET, {"before": before, "limit": limit}).rowcount
 
 
 def list_events(

@@ -9,7 +9,7 @@ from typing import Any
 from service.kit.audit import actor_of
 from service.kit.auth import Role
 from service.kit.clock import format_time
-from service.kit.errors import FieldError, Invalid
+from service.kit.errors import FieldError, Invalid, StoreOutOfScope
 from service.kit.http import STAFF, Blueprint, Door
 from service.kit.money import to_minor, to_text
 from service.kit.pagination import decode_cursor, encode_cursor, page
@@ -105,12 +105,21 @@ def list_settings_versions(door: Door, query: dict[str, Any]) -> object:
     return page(rows, limit=query["limit"], cursors=[encode_cursor(one.row.version) for one in found])
 
 
-@blueprint.door("GET", "/stores", roles=STAFF, query=ProgrammePageQuery(), answers={200: StoresSchema()})
+@blueprint.door(
+    "GET",
+    "/stores",
+    roles=STAFF,
+    query=ProgrammePageQuery(),
+    answers={200: StoresSchema()},
+    store_scope=True,
+)
 def list_stores(door: Door, query: dict[str, Any]) -> object:
-    """List the stores by id."""
+    """List the stores by id; a key held to stores sees those."""
     programme = operations.get_programme(door.conn)
     key = decode_cursor(query.get("cursor"), types=(str,))
-    found = operations.list_stores(door.conn, after=key[0] if key else "", limit=query["limit"] + 1)
+    found = operations.list_stores(
+        door.conn, among=door.caller.store_ids, after=key[0] if key else "", limit=query["limit"] + 1
+    )
     rows = [_store_to_json(store, programme) for store in found]
     return page(rows, limit=query["limit"], cursors=[encode_cursor(store.store_id) for store in found])
 
@@ -121,9 +130,12 @@ def list_stores(door: Door, query: dict[str, Any]) -> object:
     roles=STAFF,
     answers={200: StoreSchema()},
     refusals=(UnknownStore,),
+    store_scope=True,
 )
 def get_store(door: Door, store_id: str) -> object:
-    """Return a store."""
+    """Return a store; one that a key is not held to is not there."""
+    if not door.caller.sees_store(store_id):
+        raise UnknownStore(f"no store has the id {store_id}")
     programme = operations.get_programme(door.conn)
     return _store_to_json(operations.get_store(door.conn, store_id=store_id), programme)
 
@@ -135,6 +147,7 @@ def get_store(door: Door, store_id: str) -> object:
     body=StoreBody(),
     answers={200: StoreSchema(), 201: StoreSchema()},
     refusals=(StoreZoneFixed,),
+    store_scope=True,
 )
 def put_store(door: Door, store_id: str, body: dict[str, Any]) -> object:
     """Add a store, or change its name or zone.
@@ -142,6 +155,8 @@ def put_store(door: Door, store_id: str, body: dict[str, Any]) -> object:
     A store that an order or a member names before it was added exists without a name, in the programme's
     zone. Its zone can be changed until the first order or refund was counted in one of its days.
     """
+    if not door.caller.sees_store(store_id):
+        raise StoreOutOfScope("not one of this key's stores")
     programme = operations.get_programme(door.conn)
     store, is_new = operations.put_store(
         door.conn,

@@ -42,7 +42,11 @@ _USE_STORES = text(
 _STORE = "SELECT store_id, name, timezone, created_at, first_used_at FROM stores "
 _FIND_STORE = text(_STORE + "WHERE store_id = :store_id")
 _LOCK_STORE = text(_STORE + "WHERE store_id = :store_id FOR UPDATE")
-_LIST_STORES = text(_STORE + "WHERE store_id > CAST(:after AS text) ORDER BY store_id LIMIT :limit")
+_LIST_STORES = text(
+    _STORE + "WHERE store_id > CAST(:after AS text) "
+    "AND (CAST(:among AS text[]) IS NULL OR store_id = ANY (CAST(:among AS text[]))) "
+    "ORDER BY store_id LIMIT :limit"
+)
 _SET_STORE = text("UPDATE stores SET name = :name, timezone = :timezone WHERE store_id = :store_id")
 
 
@@ -109,9 +113,12 @@ def find_store(conn: Connection, *, store_id: str, lock: bool = False) -> Row[An
     return conn.execute(_LOCK_STORE if lock else _FIND_STORE, {"store_id": store_id}).one_or_none()
 
 
-def list_stores(conn: Connection, *, after: str, limit: int) -> Sequence[Row[Any]]:
-    """Return up to `limit` stores by id, after one."""
-    return conn.execute(_LIST_STORES, {"after": after, "limit": limit}).all()
+def list_stores(
+    conn: Connection, *, among: Sequence[str] | None, after: str, limit: int
+) -> Sequence[Row[Any]]:
+    """Return up to `limit` stores by id, after one; `among` None means every store."""
+    values = {"among": None if among is None else list(among), "after": after, "limit": limit}
+    return conn.execute(_LIST_STORES, values).all()
 
 
 def set_store(conn: Connection, *, store_id: str, name: str | None, timezone: str | None) -> None:

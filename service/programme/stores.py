@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -71,9 +71,11 @@ def get_store(conn: Connection, *, store_id: str) -> Store:
     return _read(row)
 
 
-def list_stores(conn: Connection, *, after: str, limit: int) -> list[Store]:
-    """Return up to `limit` stores by id, after one."""
-    return [_read(row) for row in store.list_stores(conn, after=after, limit=limit)]
+def list_stores(
+    conn: Connection, *, among: Sequence[str] | None = None, after: str, limit: int
+) -> list[Store]:
+    """Return up to `limit` stores by id, after one; `among` None means every store."""
+    return [_read(row) for row in store.list_stores(conn, among=among, after=after, limit=limit)]
 
 
 def put_store(

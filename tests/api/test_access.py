@@ -492,6 +492,41 @@ def test_a_key_of_a_store_enrols_members_there_only(client: Client) -> None:
     assert code_of(refused) == (403, "store-out-of-scope")
 
 
+def test_a_key_of_a_store_sees_and_changes_no_other_store(client: Client) -> None:
+    for store_id in ("s1", "s2", "s3"):
+        client.put(f"/v1/stores/{store_id}", json={"name": store_id}, role="admin")
+    secret = make_key(client, "admin", store_ids=["s1", "s3"])["secret"]
+    first = ask_with(client, secret, path="/v1/stores?limit=1").json or {}
+    rest = ask_with(client, secret, path=f"/v1/stores?cursor={first['next_cursor']}").json or {}
+    assert [row["store_id"] for row in first["data"] + rest["data"]] == ["s1", "s3"]
+    assert rest["next_cursor"] is None
+    assert len((client.get("/v1/stores").json or {})["data"]) == 3
+    assert ask_with(client, secret, path="/v1/stores/s1").status_code == 200
+    assert code_of(ask_with(client, secret, path="/v1/stores/s2")) == (404, "unknown-store")
+    renamed = {"name": "mine now"}
+    assert ask_with(client, secret, "PUT", "/v1/stores/s3", json=renamed).status_code == 200
+    for store_id in ("s2", "s9"):
+        refused = ask_with(client, secret, "PUT", f"/v1/stores/{store_id}", json=renamed)
+        assert code_of(refused) == (403, "store-out-of-scope")
+
+
+def test_a_key_of_a_store_is_not_for_what_concerns_every_store(client: Client) -> None:
+    """An administrator of one store could otherwise make a key for the others."""
+    made = make_key(client, "admin", store_ids=["s1"])
+    one = {"Idempotency-Key": "k"}
+    for method, path, body in (
+        ("GET", "/v1/keys", None),
+        ("POST", "/v1/keys", {"role": "admin", "label": "mine"}),
+        ("POST", f"/v1/keys/{made['key_id']}/rotate", {}),
+        ("DELETE", f"/v1/keys/{made['key_id']}", None),
+        ("GET", "/v1/changes", None),
+        ("GET", "/v1/audit-log", None),
+    ):
+        options = {"headers": one} if method == "POST" else {}
+        refused = ask_with(client, made["secret"], method, path, json=body, **options)
+        assert code_of(refused) == (403, "store-out-of-scope"), path
+
+
 # --- another process ----------------------------------------------------------------------------------
 
 
