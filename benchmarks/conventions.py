@@ -29,7 +29,7 @@ _LIMITED = {"TIDEMARK_RATE_LIMIT_PER_KEY": "1000000000"}
 STEPS = ("surroundings", "door", "rate limit", "validation", "idempotency key")
 _TITLES = {
     "surroundings": "a route with request id, headers, metrics",
-    "door": "… and a key, its role, a transaction",
+    "door": "… and a key, its role, a connection",
     "rate limit": "… and a rate limit for the key",
     "validation": "a key, and a validated body (order, three lines)",
     "idempotency key": "… and an idempotency key, its answer kept",

@@ -22,7 +22,7 @@ def plain() -> Response:
 
 @blueprint.door("GET", "/door", roles=STAFF, answers={200: ProfileSchema()})
 def read(door: Door) -> object:
-    """Answer behind a key and a transaction."""
+    """Answer behind a key; a read opens no transaction."""
     return ANSWER
 
 
