@@ -12,17 +12,17 @@ LONGEST_OVERLAP_SECONDS = 7 * 86_400
 LONGEST_TOKEN_SECONDS = 3_600
 
 # scheme://host[:port], lower case, as browsers write it (RFC 6454 §6.2).
-_ORIGIN = re.compile(
-    r"(https://|http://)([a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*|\[[0-9a-f:.]+\])"
-    r"(:[1-9][0-9]{0,4})?\Z",
-    re.ASCII,
+ORIGIN_PATTERN = (
+    r"^(https://|http://)([a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*|\[[0-9a-f:.]+\])"
+    r"(:[1-9][0-9]{0,4})?$"
 )
+_ORIGIN = re.compile(ORIGIN_PATTERN, re.ASCII)
 _DEFAULT_PORTS = ("http://", ":80"), ("https://", ":443")
 
 
 def is_origin(text: str) -> bool:
     """Tell whether `text` is an origin as browsers send it: no path, no default port, no wildcard."""
-    if len(text) > 255 or not _ORIGIN.match(text):
+    if len(text) > 255 or not _ORIGIN.fullmatch(text):
         return False
     return not any(text.startswith(scheme) and text.endswith(port) for scheme, port in _DEFAULT_PORTS)
 

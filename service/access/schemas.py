@@ -7,7 +7,7 @@ from typing import Any
 from marshmallow import Schema, fields, validate
 
 from service.access.operations import Key
-from service.access.rules import LONGEST_OVERLAP_SECONDS, LONGEST_TOKEN_SECONDS
+from service.access.rules import LONGEST_OVERLAP_SECONDS, LONGEST_TOKEN_SECONDS, ORIGIN_PATTERN
 from service.kit.auth import ROLES
 from service.kit.clock import format_time
 from service.kit.fields import MerchantId, Moment, QueryWhole, StrictSchema, Text, Whole
@@ -25,7 +25,7 @@ class KeyBody(StrictSchema):
         metadata={"description": "The only stores it may be used for; null: every store."},
     )
     origins = fields.List(
-        Text(min_length=1, max_length=255),
+        Text(min_length=1, max_length=255, metadata={"pattern": ORIGIN_PATTERN}),
         validate=validate.Length(max=100),
         metadata={"description": "Storefront keys: the origins of the pages that may use it."},
     )

@@ -163,7 +163,11 @@ class StoreBody(StrictSchema):
 
     name = Text(allow_none=True, min_length=1, max_length=200)
     timezone = Zone(
-        allow_none=True, metadata={"description": "The zone its days are counted in; null: the programme's."}
+        allow_none=True,
+        metadata={
+            "description": "The zone its days are counted in; null: the programme's.",
+            "pattern": r"^[A-Za-z][A-Za-z0-9_+/\-]{0,63}$",
+        },
     )
 
 
