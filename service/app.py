@@ -22,6 +22,7 @@ from service.chronicle.api import blueprint as chronicle
 from service.documents import api as documents
 from service.experiments.api import blueprint as experiments
 from service.intake.api import blueprint as intake
+from service.intake.bulk.api import blueprint as imports
 from service.kit import member_tokens, migrate
 from service.kit.auth import Authenticator
 from service.kit.errors import Unavailable
@@ -49,6 +50,7 @@ ROOMS: tuple[Blueprint, ...] = (
     chronicle,
     experiments,
     intake,
+    imports,
     ledger,
     profiles,
     programme,

@@ -13,11 +13,14 @@ from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
 
 from service.experiments import operations as experiments
+from service.intake.bulk import staging
+from service.intake.errors import ImportRunning
 from service.kit import idempotency, outbox
 from service.kit.clock import local_day, read_clock
 from service.kit.db import transaction
 from service.kit.partitions import keep_ahead
 from service.kit.rate_limits import forget_ended_windows
+from service.kit.sealing import Sealer
 from service.kit.settings import Settings
 from service.ledger import operations as ledger
 from service.ledger.operations import Swept
@@ -35,10 +38,9 @@ def build(settings: Settings, engine: Engine, database_url: str) -> procrastinat
     """Return the job app with every task declared; it connects when it is run."""
     conninfo = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
     app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=conninfo))
+    _declare_imports(app, settings, engine)
 
-    def programme() -> Programme:
-        with engine.connect() as conn:
-            return get_programme(conn)
+    programme = partial(_programme, engine)
 
     @app.task(name="tiers.refold")
     def refold(member_key: int) -> None:
@@ -86,6 +88,7 @@ def build(settings: Settings, engine: Engine, database_url: str) -> procrastinat
         with transaction(engine) as conn:
             idempotency.forget_before(conn, before=now - _IDEMPOTENCY_KEPT)
             forget_ended_windows(conn)
+            staging.forget_uploads(conn, now=now)
             keep_ahead(conn, today=now.date())
         if settings.changes_kept_days:
             forget_changes(engine, before=now - timedelta(days=settings.changes_kept_days))
@@ -105,6 +108,37 @@ def forget_changes(engine: Engine, *, before: datetime) -> int:
         total += forgotten
         if forgotten < _CHUNK:
             return total
+
+
+def _declare_imports(app: procrastinate.App, settings: Settings, engine: Engine) -> None:
+    @app.task(
+        name="imports.run",
+        # One at a time; the lock of the database holds for those of the command line too.
+        lock="imports",
+        retry=procrastinate.RetryStrategy(max_attempts=2_000, wait=30, retry_exceptions={ImportRunning}),
+    )
+    def run_import(import_id: str) -> None:
+        """Import a file that was uploaded."""
+        staging.run_staged(
+            engine,
+            import_id=import_id,
+            programme=_programme(engine),
+            sealer=Sealer(settings.secret_key),
+            now=read_clock(),
+        )
+
+    @app.periodic(cron="*/5 * * * *")
+    @app.task(name="jobs.rescue", queueing_lock="jobs.rescue")
+    async def rescue(timestamp: int) -> None:
+        """Run jobs again whose worker died in the middle of them."""
+        for job in await app.job_manager.get_stalled_jobs():
+            await app.job_manager.retry_job(job)
+            log.warning("job rescued", extra={"task": job.task_name, "job": job.id})
+
+
+def _programme(engine: Engine) -> Programme:
+    with engine.connect() as conn:
+        return get_programme(conn)
 
 
 def _sweep_chunk(engine: Engine, verb: Callable[..., Swept], now: datetime) -> Swept:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row
 from service.activity import store
 from service.activity.checks import refuse_future, store_of
 from service.activity.errors import OrderConflict, UnknownOrder
+from service.activity.events import record_events
 from service.activity.refunds import (
     RecordedRefund,
     Reduced,
@@ -50,6 +51,7 @@ __all__ = [
     "list_member_days",
     "list_tier_facts",
     "order_view",
+    "record_events",
     "record_order",
     "record_refund",
     "record_shipment",

@@ -1,6 +1,6 @@
 """What the intake refuses."""
 
-from service.kit.errors import Conflict, Invalid
+from service.kit.errors import Conflict, Invalid, NotFound
 
 
 class ImportRunning(Conflict):
@@ -13,3 +13,19 @@ class SourceMismatch(Invalid):
     """The file is in another currency or time zone than the programme."""
 
     code = "source-mismatch"
+
+
+class UnknownImport(NotFound):
+    """No import has this id."""
+
+    code = "import-not-found"
+
+
+class ImportEnded(Conflict):
+    """The import has ended; there is nothing left to cancel."""
+
+    code = "import-ended"
+
+
+class ImportCancelled(Exception):
+    """Somebody called this import off."""

@@ -8,6 +8,7 @@ from sqlalchemy import (
     ForeignKey,
     Identity,
     Integer,
+    LargeBinary,
     PrimaryKeyConstraint,
     Table,
     Text,
@@ -36,10 +37,27 @@ imports = Table(
     Column("started_at", DateTime(timezone=True), nullable=False),
     Column("finished_at", DateTime(timezone=True)),
     Column("error", Text),
+    # Of imports that came over HTTP: what the worker reads them as, and how far it is.
+    Column("format", Text),
+    Column("requested_by", Text),
+    Column("stage", Text),
+    Column("stage_done", BigInteger),
+    Column("stage_total", BigInteger),
+    Column("cancel_requested_at", DateTime(timezone=True)),
     UniqueConstraint("import_id"),
     CheckConstraint(
         "status IN ('staging', 'loading', 'rating', 'done', 'failed', 'cancelled')", name="known_status"
     ),
+)
+
+# An uploaded file until it is done with: sealed, because lines of members hold what is personal.
+import_parts = Table(
+    "import_parts",
+    metadata,
+    Column("import_key", BigInteger, ForeignKey("imports.import_key", ondelete="CASCADE"), nullable=False),
+    Column("part_no", Integer, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("import_key", "part_no"),
 )
 
 import_rejects = Table(

@@ -92,7 +92,7 @@ class TooLarge(Problem):
 
 
 class NotJson(Problem):
-    """The body is not JSON."""
+    """The body is of a type that is not taken here."""
 
     code = "not-json"
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import wraps
@@ -43,6 +44,7 @@ from service.kit.reading import (
 from service.kit.sealing import Sealer
 from service.kit.settings import Settings
 from service.kit.strangers import Strangers
+from service.kit.uploads import receive_upload
 
 log = logging.getLogger(__name__)
 
@@ -135,6 +137,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         secret_fields: Sequence[str] = (),
         records: bool = False,
         localised: bool = False,
+        upload: Sequence[str] = (),
     ) -> Callable[[Callable[..., Answer]], Callable[..., Response]]:
         """Register a route whose view is called as `view(door, **path, body=…, query=…)`.
 
@@ -142,7 +145,8 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         `idempotency_key` is None (reads, PUT), "optional" (a natural id exists) or "required".
         With `store_scope` the view must hold the caller to its stores (`door.caller`). `secret_fields`
         of the answer become null, with a `note`, where the answer is given again. A view that reads
-        `door.locale` is `localised`.
+        `door.locale` is `localised`. `upload` names the media types of a body that may be large: the view is
+        given it as `upload`, a file on disk.
         The view runs in one transaction, and runs again when PostgreSQL breaks a deadlock; that of a GET
         runs without one, unless it `records` that it answered.
         """
@@ -152,7 +156,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
                 roles=roles,
                 refusals=refusals,
                 has_path="<" in rule,
-                has_body=body is not None,
+                has_body=body is not None or bool(upload),
                 has_query=query is not None,
                 takes_body=method != "GET",
                 idempotency_key=idempotency_key,
@@ -181,27 +185,23 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
                         caller.check_member(asked["member_id"])
                 elif request.args:
                     raise unknown_parameters(request.args)
-                raw: object = None
-                if body is not None:
-                    raw = read_json()
-                    arguments["body"] = load_body(body, raw)
-                elif route.writes:
-                    refuse_body()
-                keyed = _read_idempotency_key(route, caller, raw)
-                return _run(
-                    view,
-                    arguments,
-                    desk=desk,
-                    caller=caller,
-                    now=now,
-                    keyed=keyed,
-                    default_status=default_status,
-                    secret_fields=route.secret_fields,
-                    engine=desk.engine if route.writes or records else desk.reader,
-                )
+                with _open_body(route, body, upload, desk.settings) as (raw, read):
+                    arguments |= read
+                    keyed = _read_idempotency_key(route, caller, raw)
+                    return _run(
+                        view,
+                        arguments,
+                        desk=desk,
+                        caller=caller,
+                        now=now,
+                        keyed=keyed,
+                        default_status=default_status,
+                        secret_fields=route.secret_fields,
+                        engine=desk.engine if route.writes or records else desk.reader,
+                    )
 
             enter._apidoc = _document(  # type: ignore[attr-defined]
-                route, answers, body, query, operation_id=_camel(view.__name__)
+                route, answers, body, query, upload, operation_id=_camel(view.__name__)
             )
             ROUTES[f"{self.name}.{view.__name__}"] = route
             self.add_url_rule(rule, view.__name__, enter, methods=[method])
@@ -283,6 +283,26 @@ def _identify(desk: Desk, now: datetime) -> Caller:
         if strangers is not None:
             strangers.count(request.remote_addr, seconds=seconds)
         raise
+
+
+@contextmanager
+def _open_body(
+    route: Route, body: Schema | None, upload: Sequence[str], settings: Settings
+) -> Iterator[tuple[object, dict[str, Any]]]:
+    """Read the body, and yield what makes it this one and no other, and the view's arguments from it."""
+    if upload:
+        folder = settings.var / "uploads"
+        with receive_upload(
+            media_types=upload, max_bytes=settings.max_upload_bytes, folder=folder
+        ) as received:
+            yield [received.media_type, received.sha256.hex()], {"upload": received}
+    elif body is not None:
+        raw = read_json()
+        yield raw, {"body": load_body(body, raw)}
+    else:
+        if route.writes:
+            refuse_body()
+        yield None, {}
 
 
 def _spend(limiter: RateLimiter, caller: Caller, settings: Settings, now: datetime) -> None:
@@ -406,6 +426,7 @@ def _document(
     answers: Mapping[int, Schema],
     body: Schema | None,
     query: Schema | None,
+    upload: Sequence[str],
     *,
     operation_id: str,
 ) -> dict[str, Any]:
@@ -418,6 +439,9 @@ def _document(
             "x-store-scope": route.store_scope,
         }
     }
+    if upload:
+        text = {"schema": {"type": "string"}}
+        doc["manual_doc"]["requestBody"] = {"required": True, "content": dict.fromkeys(upload, text)}
     parameters = _list_headers(route)
     if query is not None:
         parameters.append({"in": "query", "schema": query})

@@ -21,10 +21,12 @@ class Sealer:
 
     def seal(self, text: str | None) -> bytes | None:
         """Return `text` sealed: one version byte, 12 bytes nonce, ciphertext and tag."""
-        if text is None:
-            return None
+        return None if text is None else self.seal_bytes(text.encode())
+
+    def seal_bytes(self, content: bytes) -> bytes:
+        """Return bytes sealed likewise."""
         nonce = os.urandom(12)
-        return _VERSION + nonce + self._aead.encrypt(nonce, text.encode(), None)
+        return _VERSION + nonce + self._aead.encrypt(nonce, content, None)
 
     def open(self, sealed: bytes | None) -> str | None:
         """Return what was sealed.
@@ -32,12 +34,18 @@ class Sealer:
         Raises:
             ValueError: sealed under another key, or damaged.
         """
-        if sealed is None:
-            return None
+        return None if sealed is None else self.open_bytes(sealed).decode()
+
+    def open_bytes(self, sealed: bytes) -> bytes:
+        """Return the bytes that were sealed.
+
+        Raises:
+            ValueError: sealed under another key, or damaged.
+        """
         try:
             if sealed[:1] != _VERSION or len(sealed) < 1 + 12 + 16:
                 raise InvalidTag
-            return self._aead.decrypt(sealed[1:13], sealed[13:], None).decode()
+            return self._aead.decrypt(sealed[1:13], sealed[13:], None)
         except InvalidTag as error:
             raise ValueError("sealed under another application key, or damaged") from error
 

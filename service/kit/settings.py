@@ -30,6 +30,7 @@ KNOWN = {
     "TIDEMARK_SECRET_KEY": "Seals personal data and signs tokens; unset: made once and kept in TIDEMARK_VAR.",
     "TIDEMARK_LOG_LEVEL": "`DEBUG`, `INFO`, `WARNING` or `ERROR` (`INFO`).",
     "TIDEMARK_MAX_BODY_BYTES": "Largest request body taken (`5242880`).",
+    "TIDEMARK_MAX_UPLOAD_BYTES": "Largest file that `POST /imports` takes (`1073741824`).",
     "TIDEMARK_STATEMENT_TIMEOUT_MS": "Longest a web request's statement may run (`10000`).",
     "TIDEMARK_LOCK_TIMEOUT_MS": "Longest a web request's statement may wait for a lock (`5000`).",
     "TIDEMARK_POOL_TIMEOUT_MS": "Longest a web request may wait for a database connection (`2000`).",
@@ -61,6 +62,7 @@ class Settings:
     demo: bool
     log_level: str
     max_body_bytes: int
+    max_upload_bytes: int
     statement_timeout_ms: int
     lock_timeout_ms: int
     pool_timeout_ms: int
@@ -106,6 +108,7 @@ class Settings:
             demo=_number(env, "TIDEMARK_DEMO", 1, 0, 1) == 1,
             log_level=log_level,
             max_body_bytes=_number(env, "TIDEMARK_MAX_BODY_BYTES", 5 * 1024 * 1024, 1024, 2**31),
+            max_upload_bytes=_number(env, "TIDEMARK_MAX_UPLOAD_BYTES", 2**30, 1024, 2**36),
             statement_timeout_ms=_number(env, "TIDEMARK_STATEMENT_TIMEOUT_MS", 10_000, 0, 3_600_000),
             lock_timeout_ms=_number(env, "TIDEMARK_LOCK_TIMEOUT_MS", 5_000, 0, 3_600_000),
             pool_timeout_ms=_number(env, "TIDEMARK_POOL_TIMEOUT_MS", 2_000, 10, 60_000),

@@ -48,6 +48,15 @@ COLUMNS: Final[Mapping[str, Columns]] = {
         frozenset({"refund_id", "refunded_at", "amount"}),
         frozenset({"order_id", "member_id", "requested_at", "kind", "reason", "currency", "store_id"}),
     ),
+    "events": Columns(
+        frozenset({"event_id", "type", "occurred_at"}),
+        frozenset(
+            {
+                "member_id", "anonymous_id", "session_id", "sku", "touchpoint", "source", "recommendation_id",
+                "impression_id", "attribution_token", "dwell_seconds", "page_depth",
+            }
+        ),
+    ),
 }  # fmt: skip
 
 
@@ -253,4 +262,5 @@ _BODIES: Final[Mapping[str, Callable[[Mapping[str, str]], dict[str, Any]]]] = {
     "items": _item_body,
     "members": _member_body,
     "refunds": dict,
+    "events": lambda cells: _whole(dict(cells), "page_depth"),
 }

@@ -12,13 +12,14 @@ from typing import Any, Final
 
 from marshmallow import ValidationError
 
+from service.activity.schemas import EventBody
 from service.catalogue.schemas import ItemBody
 from service.intake.schemas import MAX_LINES, MemberBody, OrderBody, RefundBody
 from service.kit.clock import parse_time
 from service.kit.fields import MerchantId, is_storable, is_visible, read_decimal
 from service.kit.money import EXPONENTS
 
-_ITEM, _MEMBER, _ORDER, _REFUND = ItemBody(), MemberBody(), OrderBody(), RefundBody()
+_ITEM, _MEMBER, _ORDER, _REFUND, _EVENT = ItemBody(), MemberBody(), OrderBody(), RefundBody(), EventBody()
 _ID: Final = MerchantId(required=True)
 _ORDER_NEEDS: Final = frozenset({"order_id", "member_id", "placed_at", "currency", "lines"})
 _ORDER_MAY: Final = _ORDER_NEEDS | {"shipping", "tax", "discount", "store_id", "channel"}
@@ -42,6 +43,12 @@ def load_order(raw: Mapping[str, Any]) -> dict[str, Any]:
 def load_refund(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Return the body of a refund."""
     body: dict[str, Any] = _REFUND.load(raw)
+    return body
+
+
+def load_event(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the body of an event."""
+    body: dict[str, Any] = _EVENT.load(raw)
     return body
 
 
@@ -77,6 +84,7 @@ LOADERS: Final[Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {
     "members": load_member,
     "orders": load_order,
     "refunds": load_refund,
+    "events": load_event,
 }
 
 

@@ -18,7 +18,7 @@ from service.intake.bulk.fields import LOADERS
 from service.kit.exact_json import parse_json
 
 Format = Literal["ndjson", "csv"]
-Kind = Literal["members", "items", "orders", "refunds"]
+Kind = Literal["members", "items", "orders", "refunds", "events"]
 
 LONGEST_LINE_BYTES: Final = 2**20
 _LONGEST_DETAIL: Final = 500

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row
 
-from service.activity.operations import refuse_future
+from service.activity.operations import record_events, refuse_future
 from service.activity.rules import NewOrder, OrderAmounts, order_content_hash, value_order
 from service.catalogue import operations as catalogue
 from service.intake.bulk import store
@@ -102,6 +102,23 @@ def load_items(conn: Connection, *, records: Sequence[Record], run: Run) -> Tall
             rows.append((len(rows), *values.values()))
     tally.new = store.upsert_items(conn, rows=rows, now=run.now)
     tally.known = len(rows) - tally.new
+    return tally
+
+
+# --- events ---------------------------------------------------------------------------------------------
+
+
+def load_events(conn: Connection, *, records: Sequence[Record], run: Run) -> Tally:
+    """Record events that are new, by the verdicts that the API gives."""
+    tally = Tally()
+    verdicts = record_events(conn, events=[body for _, body in records], now=run.now)
+    for (line_nos, _), verdict in zip(records, verdicts, strict=True):
+        if verdict["status"] == "rejected":
+            tally.refuse(line_nos, verdict["code"], verdict["detail"])
+        elif verdict["status"] == "accepted":
+            tally.new += 1
+        else:
+            tally.known += 1
     return tally
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Row
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.intake.bulk import log_store as log
@@ -31,9 +31,13 @@ __all__ = [
     "list_rejects",
     "register_import",
     "run_import",
+    "show_import",
 ]
 
-KINDS = ("members", "items", "orders", "refunds", *ADAPTERS)
+OWN_KINDS = ("members", "items", "orders", "refunds", "events")
+"""Tidemark's own kinds: a line is the body of the API call it stands for."""
+
+KINDS = (*OWN_KINDS, *ADAPTERS)
 """What can be imported: Tidemark's own kinds, and the adapters."""
 
 
@@ -45,13 +49,19 @@ def register_import(conn: Connection, *, kind: str, source_name: str, now: datet
 def find_import(conn: Connection, *, import_id: str) -> dict[str, Any] | None:
     """Return an import as the API shows it, or None."""
     row = log.find_import(conn, import_id=import_id)
-    if row is None:
-        return None
+    return None if row is None else show_import(row)
+
+
+def show_import(row: Row[Any]) -> dict[str, Any]:
+    """Return an import as the API shows it."""
     return {
         "import_id": row.import_id,
         "kind": row.kind,
         "source": row.source_name,
         "status": row.status,
+        "progress": None
+        if row.stage is None
+        else {"stage": row.stage, "done": row.stage_done, "total": row.stage_total},
         "lines_read": row.lines_read,
         "records_new": row.records_new,
         "records_known": row.records_known,
@@ -59,6 +69,9 @@ def find_import(conn: Connection, *, import_id: str) -> dict[str, Any] | None:
         "records_parked": row.records_parked,
         "started_at": format_time(row.started_at),
         "finished_at": None if row.finished_at is None else format_time(row.finished_at),
+        "cancel_requested_at": None
+        if row.cancel_requested_at is None
+        else format_time(row.cancel_requested_at),
         "error": row.error,
     }
 

@@ -30,6 +30,7 @@ from service.intake.bulk.loading import (
     Incoming,
     Run,
     Tally,
+    load_events,
     load_items,
     load_members,
     load_orders,
@@ -38,6 +39,7 @@ from service.intake.bulk.loading import (
 )
 from service.intake.bulk.rating import rate_members
 from service.intake.bulk.refunds import load_refunds, take_parked
+from service.intake.errors import ImportCancelled
 from service.kit.errors import Problem
 from service.kit.partitions import ensure_months
 from service.kit.sealing import Sealer
@@ -99,17 +101,14 @@ class ImportRun:
         self.conn, self.kind, self.progress = conn, kind, progress
         self.chunk = Run(import_key=0, programme=programme, sealer=sealer, now=now)
         self.report = ImportReport("")
-        self.months: dict[str, set[date]] = {"orders": set(), "refunds": set()}
+        self.months: dict[str, set[date]] = {"orders": set(), "refunds": set(), "events": set()}
         self.source_hash = ""
 
     def run(self, source: Path | BinaryIO, fmt: Format | None, import_id: str | None) -> ImportReport:
         """Do it all."""
         self._begin(source, import_id)
         try:
-            if self.kind in ADAPTERS:
-                self._load_adapter(source)
-            else:
-                self._load_file(source, fmt)
+            is_cancelled = not self._load(source, fmt)
             self._take_parked()
             if self.report.records_new >= _ANALYZE_FROM:
                 with self.conn.begin():
@@ -119,8 +118,19 @@ class ImportRun:
         except BaseException as error:
             self._give_up(error)
             raise
-        self._set_status("done")
+        self._set_status("cancelled" if is_cancelled else "done")
         return self.report
+
+    def _load(self, source: Path | BinaryIO, fmt: Format | None) -> bool:
+        """Load the file; False where it was called off. What is in by then stays, and is rated."""
+        try:
+            if self.kind in ADAPTERS:
+                self._load_adapter(source)
+            else:
+                self._load_file(source, fmt)
+        except ImportCancelled:
+            return False
+        return True
 
     def _begin(self, source: Path | BinaryIO, import_id: str | None) -> None:
         now = self.chunk.now
@@ -191,6 +201,8 @@ class ImportRun:
             self._load_orders(incoming, rejects)
         elif kind == "refunds":
             self._load_refunds(records, rejects)
+        elif kind == "events":
+            self._load_events(records, rejects)
         else:
             load = load_items if kind == "items" else load_members
             self._commit(lambda: load(self.conn, records=records, run=run), rejects)
@@ -204,6 +216,10 @@ class ImportRun:
         self._prepare_months("refunds", ("refunds", "refund_lines"), moments)
         self._commit(lambda: load_refunds(self.conn, records=records, run=self.chunk), rejects)
 
+    def _load_events(self, records: Sequence[Record], rejects: list[Reject]) -> None:
+        self._prepare_months("events", ("events",), (record.body["occurred_at"] for record in records))
+        self._commit(lambda: load_events(self.conn, records=records, run=self.chunk), rejects)
+
     def _prepare_months(self, name: str, tables: Sequence[str], moments: Iterable[datetime]) -> None:
         """Give new months their partitions, apart from the chunk: the tables are locked for a moment only."""
         for month in sorted(months_of(moments, now=self.chunk.now) - self.months[name]):
@@ -216,6 +232,8 @@ class ImportRun:
         """Load a chunk and commit it with its rejects and counts."""
 
         def chunk() -> Tally:
+            if log.is_cancelled(self.conn, import_key=self.chunk.import_key):
+                raise ImportCancelled
             tally = load()
             refused = [*rejects, *tally.rejects]
             log.add_rejects(self.conn, import_key=self.chunk.import_key, rejects=refused)

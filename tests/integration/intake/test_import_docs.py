@@ -13,7 +13,7 @@ from service.programme.operations import Programme
 from tests.integration.intake.business import assert_lawful, bring_in, dump
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "bring-your-own-data.md"
-KINDS = ("items", "members", "orders", "refunds")
+KINDS = ("items", "members", "orders", "refunds", "events")
 
 
 def section(kind: str) -> str:
