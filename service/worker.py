@@ -23,11 +23,13 @@ from service.ledger import operations as ledger
 from service.ledger.operations import Swept
 from service.programme.operations import Programme, get_programme
 from service.tiers import operations as tiers
-from service.tiers import reviews
+from service.tiers import reports, reviews
 
 log = logging.getLogger("tidemark.worker")
 
 _CHUNK = 1_000
+TIER_ANSWERS: dict[str, reports.Answer] = {}
+"""Kind of tier report → what computes it."""
 _IDEMPOTENCY_KEPT = timedelta(days=2)
 
 
@@ -53,6 +55,13 @@ def build(settings: Settings, engine: Engine, database_url: str) -> procrastinat
         """Apply falls, risks and rises that have become due; hourly, so that every zone's night is met."""
         summary = reviews.review_members(engine, programme=programme(), now=read_clock())
         log.warning("reviewed", extra={"reviewed": summary.reviewed, "changed": summary.changed})
+
+    @app.task(name=reports.REPORT_TASK)
+    def report(report_id: str) -> None:
+        """Compute one answer about the whole membership."""
+        reports.compute_report(
+            engine, report_id=report_id, answers=TIER_ANSWERS, programme=programme(), now=read_clock()
+        )
 
     @app.periodic(cron="17 * * * *")
     @app.task(name="points.sweep", queueing_lock="points.sweep")

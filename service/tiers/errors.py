@@ -21,3 +21,15 @@ class AsOfInFuture(Invalid):
     """A standing can be told of today and of the past."""
 
     code = "as-of-in-future"
+
+
+class UnknownReport(NotFound):
+    """No tier report has this id."""
+
+    code = "unknown-tier-report"
+
+
+class MonthsNotOver(Invalid):
+    """The months to look at are not over yet."""
+
+    code = "months-not-over"
