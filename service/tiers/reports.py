@@ -13,7 +13,7 @@ from datetime import date, datetime
 from typing import Any, Literal, Protocol
 
 import orjson
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Row
 
 from service.kit.clock import format_time
 from service.kit.db import transaction
@@ -71,7 +71,7 @@ def ask_report(
         as_of=as_of,
         now=now,
     )
-    report = Report(*reports_store.get_asked(conn, question_hash=question_hash, as_of=as_of))
+    report = _report_of(reports_store.get_asked(conn, question_hash=question_hash, as_of=as_of))
     if report.state != "done":
         # Where one waits already this adds none, and one beside a running job finds it and goes home.
         defer(
@@ -92,13 +92,13 @@ def get_report(conn: Connection, *, report_id: str) -> Report:
     row = reports_store.find_report(conn, report_id=report_id)
     if row is None:
         raise UnknownReport(f"no report has the id {report_id}")
-    return Report(*row)
+    return _report_of(row)
 
 
 def find_latest_report(conn: Connection, *, kind: str) -> Report | None:
     """Return the computed report of a kind that is about the latest day, None before the first."""
     row = reports_store.find_latest(conn, kind=kind)
-    return None if row is None else Report(*row)
+    return None if row is None else _report_of(row)
 
 
 def compute_report(
@@ -117,7 +117,7 @@ def compute_report(
             row = reports_store.hold(conn, report_id=report_id)
             if row is None:
                 return False
-            report = Report(*row)
+            report = _report_of(row)
             result = answers[report.kind](
                 conn, parameters=report.parameters, as_of=report.as_of, programme=programme
             )
@@ -133,6 +133,10 @@ def compute_report(
 def _fail(engine: Engine, *, report_id: str, reason: str, now: datetime) -> None:
     with transaction(engine) as conn:
         reports_store.fail(conn, report_id=report_id, reason=reason, now=now)
+
+
+def _report_of(row: Row[Any]) -> Report:
+    return Report(**row._mapping)
 
 
 def hash_question(*, kind: str, parameters: Mapping[str, Any], today: date) -> bytes:
