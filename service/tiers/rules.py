@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, cast
+from typing import Literal
 
 from service.kit.money import exponent_of
+from service.tiers.benefits import Benefit, parse_benefits
 from service.tiers.conditions import (
     Compare,
     Condition,
@@ -18,8 +19,8 @@ from service.tiers.conditions import (
     parse_condition,
     turning_points,
 )
+from service.tiers.parsing import read_object, read_texts, read_whole
 
-LOCALES = ("en", "zh-Hant")
 MAX_TIERS = 12
 LONGEST_WINDOW_DAYS = 731
 """No window looks back further, so whoever reads this many days before a fact has read enough."""
@@ -41,15 +42,6 @@ class Downgrade:
     policy: Literal["one_step", "to_qualified"]
     grace_days: int
     min_hold_days: int
-
-
-@dataclass(frozen=True, slots=True)
-class Benefit:
-    """What a tier gives: its kind, what a machine needs to honour it, and a text per locale."""
-
-    kind: Literal["points_multiplier", "custom"]
-    multiplier_bp: int | None
-    text: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +126,7 @@ def parse_ruleset(definition: object, *, version: int) -> RuleSet:
     Raises:
         ValueError: not a rule set; the message begins with the JSON pointer of the fault.
     """
-    top = _object(definition, pointer="", needs={"currency", "window", "tiers", "downgrade"})
+    top = read_object(definition, pointer="", needs={"currency", "window", "tiers", "downgrade"})
     currency = top["currency"]
     if not isinstance(currency, str):
         raise ValueError("/currency: an ISO 4217 code is needed")
@@ -166,21 +158,21 @@ def _points(leaves: Iterable[Compare]) -> tuple[int, ...]:
 
 
 def _parse_window(data: object) -> RollingWindow:
-    window = _object(data, pointer="/window", needs={"kind", "days"})
+    window = read_object(data, pointer="/window", needs={"kind", "days"})
     if window["kind"] != "rolling":
         raise ValueError("/window/kind: unknown kind of window; rolling is known")
-    return RollingWindow(_whole(window["days"], pointer="/window/days", low=1, high=LONGEST_WINDOW_DAYS))
+    return RollingWindow(read_whole(window["days"], pointer="/window/days", low=1, high=LONGEST_WINDOW_DAYS))
 
 
 def _parse_downgrade(data: object) -> Downgrade:
-    given = _object(data, pointer="/downgrade", needs={"policy", "grace_days", "min_hold_days"})
+    given = read_object(data, pointer="/downgrade", needs={"policy", "grace_days", "min_hold_days"})
     policy = given["policy"]
     if policy not in ("one_step", "to_qualified"):
         raise ValueError("/downgrade/policy: one_step or to_qualified")
     return Downgrade(
         policy=policy,
-        grace_days=_whole(given["grace_days"], pointer="/downgrade/grace_days", low=0, high=731),
-        min_hold_days=_whole(given["min_hold_days"], pointer="/downgrade/min_hold_days", low=0, high=731),
+        grace_days=read_whole(given["grace_days"], pointer="/downgrade/grace_days", low=0, high=731),
+        min_hold_days=read_whole(given["min_hold_days"], pointer="/downgrade/min_hold_days", low=0, high=731),
     )
 
 
@@ -199,7 +191,7 @@ def _parse_tier(data: object, *, rank: int, currency: str) -> Tier:
     pointer = f"/tiers/{rank}"
     needs = {"code", "names"} if rank == 0 else {"code", "names", "enter"}
     may = {"benefits"} if rank == 0 else {"benefits", "keep"}
-    given = _object(data, pointer=pointer, needs=needs, may=may)
+    given = read_object(data, pointer=pointer, needs=needs, may=may)
     code = given["code"]
     if not isinstance(code, str) or _CODE.match(code) is None:
         raise ValueError(f"{pointer}/code: a small letter, then small letters, digits or _, at most 32")
@@ -212,61 +204,8 @@ def _parse_tier(data: object, *, rank: int, currency: str) -> Tier:
     return Tier(
         code=code,
         rank=rank,
-        names=_texts(given["names"], pointer=f"{pointer}/names"),
+        names=read_texts(given["names"], pointer=f"{pointer}/names"),
         enter=enter,
         keep=keep,
-        benefits=_parse_benefits(given.get("benefits", []), pointer=f"{pointer}/benefits"),
+        benefits=parse_benefits(given.get("benefits", []), currency=currency, pointer=f"{pointer}/benefits"),
     )
-
-
-def _parse_benefits(data: object, *, pointer: str) -> tuple[Benefit, ...]:
-    if not isinstance(data, Sequence) or isinstance(data, str):
-        raise ValueError(f"{pointer}: a list is needed")
-    benefits = tuple(_parse_benefit(part, pointer=f"{pointer}/{index}") for index, part in enumerate(data))
-    if sum(benefit.kind == "points_multiplier" for benefit in benefits) > 1:
-        raise ValueError(f"{pointer}: one points_multiplier at most")
-    return benefits
-
-
-def _parse_benefit(data: object, *, pointer: str) -> Benefit:
-    given = _object(data, pointer=pointer, needs={"kind", "text"}, may={"multiplier_bp"})
-    kind = given["kind"]
-    if kind not in ("points_multiplier", "custom"):
-        raise ValueError(f"{pointer}/kind: points_multiplier or custom")
-    if (kind == "points_multiplier") != ("multiplier_bp" in given):
-        raise ValueError(f"{pointer}/multiplier_bp: belongs to a points_multiplier, and only there")
-    multiplier = given.get("multiplier_bp")
-    return Benefit(
-        kind=kind,
-        multiplier_bp=None
-        if multiplier is None
-        else _whole(multiplier, pointer=f"{pointer}/multiplier_bp", low=0, high=1_000_000),
-        text=_texts(given["text"], pointer=f"{pointer}/text"),
-    )
-
-
-def _texts(data: object, *, pointer: str) -> Mapping[str, str]:
-    texts = _object(data, pointer=pointer, needs=set(LOCALES))
-    for locale, value in texts.items():
-        if not isinstance(value, str) or not value.strip() or len(value) > 200:
-            raise ValueError(f"{pointer}/{locale}: a text of 1 to 200 characters is needed")
-    return cast("Mapping[str, str]", texts)
-
-
-def _object(
-    data: object, *, pointer: str, needs: set[str], may: set[str] | None = None
-) -> Mapping[str, object]:
-    if not isinstance(data, Mapping):
-        raise ValueError(f"{pointer or '/'}: an object is needed")
-    missing, unknown = needs - set(data), set(data) - needs - (may or set())
-    if missing:
-        raise ValueError(f"{pointer}/{min(missing)}: missing")
-    if unknown:
-        raise ValueError(f"{pointer}/{min(unknown)}: unknown")
-    return data
-
-
-def _whole(value: object, *, pointer: str, low: int, high: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise ValueError(f"{pointer}: a whole number from {low} to {high} is needed")
-    return value

@@ -6,6 +6,7 @@ from marshmallow import Schema, fields, validate
 
 from service.kit.fields import QueryWhole, StrictSchema, Text
 from service.kit.pagination import DEFAULT_LIMIT, MAX_LIMIT
+from service.tiers.benefits import KINDS
 from service.tiers.conditions import METRICS, OPS
 
 _DAY = {"format": "date"}
@@ -63,13 +64,30 @@ class MetricsSchema(Schema):
     member_days = fields.Integer(metadata={"description": "Where the rule set asks for it."})
 
 
-class BenefitSchema(Schema):
-    """What a tier gives, for a machine (`value`) and for a person (`text`)."""
+class CategoriesSchema(Schema):
+    """What a percentage off is for."""
 
-    kind = fields.String(required=True)
+    categories = fields.List(fields.String(), required=True)
+
+
+class BenefitSchema(Schema):
+    """What a tier gives, for a machine (the fields of its kind) and for a person (`text`)."""
+
+    kind = fields.String(required=True, validate=validate.OneOf(KINDS))
     value = fields.Integer(
-        required=True, allow_none=True, metadata={"description": "Basis points of a points multiplier."}
+        required=True, allow_none=True, metadata={"description": "`multiplier_bp`, or null."}
     )
+    multiplier_bp = fields.Integer(metadata={"description": "Of points, in basis points."})
+    minimum_spend = fields.String(
+        allow_none=True, metadata={"description": "For free shipping; null: whatever is spent."}
+    )
+    percent_bp = fields.Integer(metadata={"description": "Off the price, in basis points."})
+    applies_to = fields.Nested(
+        CategoriesSchema, allow_none=True, metadata={"description": "Null: everything."}
+    )
+    hours = fields.Integer(metadata={"description": "Of early access."})
+    skus = fields.List(fields.String(), metadata={"description": "For this tier alone."})
+    level = fields.String(metadata={"description": "Of service."})
     text = fields.String(required=True)
 
 

@@ -9,6 +9,7 @@ from fractions import Fraction
 
 from service.kit.clock import format_time
 from service.kit.money import divide_half_up, to_text
+from service.tiers.benefits import benefit_json
 from service.tiers.conditions import (
     AllOf,
     AtLeast,
@@ -21,6 +22,7 @@ from service.tiers.conditions import (
     whole_bounds,
 )
 from service.tiers.fold import MemberFold
+from service.tiers.periods import Window
 from service.tiers.rules import RuleSet, Tier
 
 
@@ -47,7 +49,10 @@ class Standing:
     """A member's tier on a day, with the numbers it rests on; `window_to` is exclusive.
 
     `falls_on` is the day of the fall if nothing is bought; `at_risk_since` begins the grace before it;
-    until `protected_until` the tier is held whatever happens.
+    until `protected_until` the tier is held whatever happens. Of windows with periods, `keep` is judged on
+    the day `stands_until`, on what was bought from `judged_from` to the day before. While a tier is pinned,
+    `pinned_until` is the first day after, and `rated` the tier of the rating underneath: `to_stay` and
+    `to_rise` speak of that one.
     """
 
     currency: str
@@ -66,6 +71,11 @@ class Standing:
     next_review_on: date | None
     to_stay: tuple[Need, ...]
     to_rise: Rise | None
+    window: Window | None = None
+    stands_until: date | None = None
+    judged_from: date | None = None
+    pinned_until: date | None = None
+    rated: Tier | None = None
 
     @property
     def at_risk(self) -> bool:
@@ -239,7 +249,7 @@ def standing_json(standing: Standing, *, locale: str) -> dict[str, object]:
         "name": standing.tier.names[locale],
         "rank": standing.tier.rank,
         "benefits": [
-            {"kind": benefit.kind, "value": benefit.multiplier_bp, "text": benefit.text[locale]}
+            benefit_json(benefit, currency=standing.currency, locale=locale)
             for benefit in standing.tier.benefits
         ],
         "since": format_time(standing.since),

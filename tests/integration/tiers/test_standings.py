@@ -30,7 +30,14 @@ def test_a_standing_tells_everything_the_tier_rests_on(shop: Shop) -> None:
         "tier": "silver",
         "name": "Silver",
         "rank": 1,
-        "benefits": [{"kind": "points_multiplier", "value": 11_000, "text": "1.1 times the points"}],
+        "benefits": [
+            {
+                "kind": "points_multiplier",
+                "value": 11_000,
+                "multiplier_bp": 11_000,
+                "text": "1.1 times the points",
+            }
+        ],
         "since": "2024-01-21T04:00:00Z",
         "ruleset_version": 1,
         "as_of": "2024-01-26T04:00:00Z",
