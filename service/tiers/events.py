@@ -12,7 +12,8 @@ from service.kit.clock import format_time
 from service.tiers.fold import MemberFold
 from service.tiers.rules import RuleSet
 from service.tiers.spans import Change
-from service.tiers.standing import needs_json, needs_to_stay
+from service.tiers.needs import needs_to_stay
+from service.tiers.standing import needs_json
 
 
 def tell_changes(conn: Connection, changes: Iterable[Change], *, member_key: int, rules: RuleSet) -> None:

@@ -8,7 +8,8 @@ from fractions import Fraction
 
 from service.kit.money import to_text
 from service.tiers.conditions import Compare
-from service.tiers.standing import Need, Standing, two_decimals
+from service.tiers.needs import Need
+from service.tiers.standing import Standing, two_decimals
 
 _SYMBOLS = {"TWD": "NT$", "GBP": "£", "USD": "US$", "EUR": "€", "JPY": "¥", "HKD": "HK$"}
 _MONTHS = (

@@ -10,38 +10,11 @@ from fractions import Fraction
 from service.kit.clock import format_time
 from service.kit.money import divide_half_up, to_text
 from service.tiers.benefits import benefit_json
-from service.tiers.conditions import (
-    AllOf,
-    AtLeast,
-    Compare,
-    Condition,
-    MetricName,
-    Metrics,
-    holds,
-    leaves_of,
-    whole_bounds,
-)
+from service.tiers.conditions import MetricName, Metrics
 from service.tiers.fold import MemberFold
+from service.tiers.needs import Need, Rise, needs_to_stay, rise_above
 from service.tiers.periods import Window
 from service.tiers.rules import RuleSet, Tier
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """One comparison of a condition beside what the member has; `have` None is undefined."""
-
-    leaf: Compare
-    have: int | Fraction | None
-    met: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Rise:
-    """The next tier up, what is missing on the cheapest branch, and whether one order today could do it."""
-
-    tier: Tier
-    missing: tuple[Need, ...]
-    one_order_is_enough: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,79 +85,6 @@ def see_standing(member: MemberFold, *, rules: RuleSet, day: date, as_of: dateti
         to_stay=needs_to_stay(tier, metrics),
         to_rise=rise_above(tier, rules, metrics),
     )
-
-
-def needs_to_stay(tier: Tier, metrics: Metrics) -> tuple[Need, ...]:
-    """Return the needs of the cheapest way to stay; none for the base tier."""
-    if tier.enter is None:
-        return ()
-    ways = [part for part in (tier.keep, tier.enter) if part is not None]
-    condition = next((way for way in ways if holds(way, metrics)), ways[0])
-    return tuple(_need(leaf, metrics) for leaf in easiest_branch(condition, metrics))
-
-
-def rise_above(tier: Tier, rules: RuleSet, metrics: Metrics) -> Rise | None:
-    """Return the way to the next tier up, None at the top."""
-    if tier.rank + 1 >= len(rules.tiers):
-        return None
-    goal = rules.tiers[tier.rank + 1]
-    if goal.enter is None:
-        return None
-    needs = (_need(leaf, metrics) for leaf in easiest_branch(goal.enter, metrics))
-    return Rise(goal, tuple(need for need in needs if not need.met), one_order_reaches(goal.enter, metrics))
-
-
-def _need(leaf: Compare, metrics: Metrics) -> Need:
-    return Need(leaf, metrics.value_of(leaf.metric), holds(leaf, metrics))
-
-
-def easiest_branch(condition: Condition, metrics: Metrics) -> list[Compare]:
-    """Return the comparisons of the branch that lacks least: fewest unmet, then the smallest gaps."""
-    if isinstance(condition, Compare):
-        return [condition]
-    branches = [easiest_branch(part, metrics) for part in condition.of]
-    if not isinstance(condition, AllOf):
-        wanted = condition.k if isinstance(condition, AtLeast) else 1
-        cheapest = sorted(range(len(branches)), key=lambda index: _cost(branches[index], metrics))[:wanted]
-        # In the written order again, so that an explanation reads like its rule.
-        branches = [branches[index] for index in sorted(cheapest)]
-    return [leaf for branch in branches for leaf in branch]
-
-
-def _cost(leaves: Iterable[Compare], metrics: Metrics) -> tuple[int, Fraction]:
-    """Return how many comparisons do not hold, and the sum of their gaps, each relative to its size."""
-    unmet, gaps = 0, Fraction(0)
-    for leaf in leaves:
-        if holds(leaf, metrics):
-            continue
-        unmet += 1
-        have = metrics.value_of(leaf.metric)
-        if have is None:
-            gaps += 1
-            continue
-        need = leaf.upper if leaf.upper is not None and have > leaf.upper else leaf.value
-        gaps += abs(need - have) / max(abs(need), abs(Fraction(have)), Fraction(1))
-    return unmet, gaps
-
-
-def one_order_reaches(condition: Condition, metrics: Metrics) -> bool:
-    """Say whether one order today, of whatever amount, could make a condition hold."""
-    today_counts = metrics.days_since_last_visit == 0
-    after = metrics._replace(
-        active_days=metrics.active_days + (not today_counts),
-        span_days=metrics.span_days + (metrics.days_since_last_visit or 0),
-        days_since_last_visit=0,
-        orders=metrics.orders + 1,
-    )
-    spends = (
-        bound
-        for leaf in leaves_of(condition)
-        if leaf.metric == "net_spend"
-        for bound in whole_bounds(leaf)
-        if metrics.net_spend_minor < bound < 10**18
-    )
-    amounts = [metrics.net_spend_minor, *spends]
-    return any(holds(condition, after._replace(net_spend_minor=amount)) for amount in amounts)
 
 
 def metrics_json(metrics: Metrics, *, currency: str) -> dict[str, object]:

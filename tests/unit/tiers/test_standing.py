@@ -11,12 +11,11 @@ from hypothesis import given
 from service.tiers.conditions import Condition, Metrics, parse_condition
 from service.tiers.explanation import explain, money_text, number_text
 from service.tiers.fold import MemberFold
+from service.tiers.needs import easiest_branch, one_order_reaches
 from service.tiers.rules import RuleSet
 from service.tiers.standing import (
     Standing,
-    easiest_branch,
     metrics_json,
-    one_order_reaches,
     see_standing,
     standing_json,
     two_decimals,
@@ -190,7 +189,7 @@ def see_needs(standing: Standing, rules: RuleSet, metrics: Metrics) -> Standing:
     """Return a standing as if these were its metrics and a fall was due."""
     from dataclasses import replace
 
-    from service.tiers.standing import needs_to_stay, rise_above
+    from service.tiers.needs import needs_to_stay, rise_above
 
     tier = rules.tiers[1]
     return replace(
