@@ -8,3 +8,6 @@ from service.members.models import members
 
 member_rows = select(members.c.member_key, members.c.member_id, members.c.locale).subquery("member_rows")
 """Every member."""
+
+joining_rows = select(members.c.member_key, members.c.joined_at, members.c.store_key).subquery("joining_rows")
+"""When each member joined, and where."""
