@@ -33,3 +33,9 @@ class MonthsNotOver(Invalid):
     """The months to look at are not over yet."""
 
     code = "months-not-over"
+
+
+class UnknownRuleset(NotFound):
+    """There is no rule set of this version."""
+
+    code = "unknown-ruleset"
