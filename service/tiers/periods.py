@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from calendar import isleap
 from dataclasses import dataclass
-from datetime import date
-from typing import Literal
+from datetime import date, timedelta
+from typing import Literal, get_args
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,10 @@ class MembershipYear:
 
 
 Window = RollingWindow | CalendarYear | MembershipYear
+
+Cadence = Literal["daily", "weekly", "monthly"]
+"""How often falls are applied: every day, on Mondays, on the first of the month."""
+CADENCES: tuple[Cadence, ...] = get_args(Cadence)
 
 
 def first_day(window: Window, day: int, *, joined: int, since: int) -> int:
@@ -58,3 +62,15 @@ def return_in(anchor: date, year: int) -> int:
     if (anchor.month, anchor.day) == (2, 29) and not isleap(year):
         return date(year, 2, 28).toordinal()
     return anchor.replace(year=year).toordinal()
+
+
+def next_cadence_day(cadence: Cadence, day: int) -> int:
+    """Return the first day no earlier than `day` on which falls are applied."""
+    if cadence == "weekly":
+        return day + (7 - date.fromordinal(day).weekday()) % 7
+    if cadence == "monthly":
+        first = date.fromordinal(day)
+        if first.day > 1:
+            first = (first.replace(day=28) + timedelta(days=4)).replace(day=1)
+        return first.toordinal()
+    return day

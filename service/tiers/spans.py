@@ -9,7 +9,9 @@ from typing import Literal, NamedTuple
 from service.activity.rules import TierFact
 from service.tiers.conditions import Metrics
 
-Cause = Literal["enrol", "order", "refund", "roll_off"]
+Cause = Literal[
+    "enrol", "order", "refund", "roll_off", "rule_change", "manual", "merge", "late_fact", "import"
+]
 
 
 class Span(NamedTuple):
@@ -33,6 +35,19 @@ class Carrier(NamedTuple):
     fact_no: int | None
     day: int
     before: Span
+
+
+class Pin(NamedTuple):
+    """A tier that staff hold a member at from one moment until another (exclusive), whatever the rating.
+
+    `ends_at` is when it really ended, where it was lifted early; it ends at a midnight of the programme
+    otherwise. Pins of one member never overlap.
+    """
+
+    key: int | None
+    tier: str
+    starts_at: datetime
+    ends_at: datetime
 
 
 class Moment(NamedTuple):

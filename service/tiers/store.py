@@ -17,6 +17,20 @@ _FIND_ACTIVE = text(
     "SELECT version, CAST(xmin AS text) AS stamp FROM tier_rulesets WHERE state = 'active' "
     "ORDER BY version DESC LIMIT 1"
 )
+# Who was published is in force from `effective_from` on; one retired before that never was.
+_PUBLISHED = (
+    "effective_from IS NOT NULL AND state <> 'draft' AND (retired_at IS NULL OR retired_at > effective_from)"
+)
+# Tells one timeline from any other: published versions never change, so nothing else has to be compared.
+_STAMP = (
+    "(SELECT string_agg(version || '.' || CAST(xmin AS text), ' ' ORDER BY version) FROM tier_rulesets "
+    f"WHERE {_PUBLISHED})"  # noqa: S608 - nothing but the lines above
+)
+_FIND_STAMP = text(f"SELECT {_STAMP} AS stamp")
+_TIMELINE = text(
+    "SELECT version, CAST(xmin AS text) AS stamp, effective_from, definition "  # noqa: S608
+    f"FROM tier_rulesets WHERE {_PUBLISHED} ORDER BY version"
+)
 _DEFINITION = text("SELECT definition FROM tier_rulesets WHERE version = :version")
 _ADD_FIRST_RULESET = text(
     """
@@ -95,6 +109,17 @@ _AROUND = text(
 def find_active_version(conn: Connection) -> Row[Any] | None:
     """Return version and row stamp of the rule set in force."""
     return conn.execute(_FIND_ACTIVE).one_or_none()
+
+
+def find_timeline_stamp(conn: Connection) -> str | None:
+    """Return what tells the present timeline of rule sets from any other, None where none was published."""
+    stamp: str | None = run(conn, _FIND_STAMP, {}).scalar_one()
+    return stamp
+
+
+def list_published(conn: Connection) -> Sequence[Row[Any]]:
+    """Return every published rule set with the moment from which it is in force and its row's stamp."""
+    return conn.execute(_TIMELINE).all()
 
 
 def get_definition(conn: Connection, *, version: int) -> Mapping[str, Any]:
