@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.kit.errors import Invalid, NotFound, Unavailable
+from service.kit.errors import Conflict, Invalid, NotFound, Unavailable
 
 
 class NoActiveRuleset(Unavailable):
@@ -27,6 +27,12 @@ class UnknownReport(NotFound):
     """No tier report has this id."""
 
     code = "unknown-tier-report"
+
+
+class ReportNotReady(Conflict):
+    """This tier report has no answer to make a table of."""
+
+    code = "tier-report-not-ready"
 
 
 class MonthsNotOver(Invalid):
