@@ -37,6 +37,7 @@ from service.recommendations.api import blueprint as recommendations
 from service.recommendations.attribution import AttributionKeys
 from service.recommendations.serving import Serving
 from service.tiers.api import blueprint as tiers
+from service.tiers.worth.api import blueprint as tiers_worth
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ ROOMS: tuple[Blueprint, ...] = (
     programme,
     recommendations,
     tiers,
+    tiers_worth,
 )
 
 DESCRIPTION = """Tidemark watches how high each member stands (tiers), how they move, what they hold (points),

@@ -24,11 +24,15 @@ from service.ledger.operations import Swept
 from service.programme.operations import Programme, get_programme
 from service.tiers import operations as tiers
 from service.tiers import reports, reviews
+from service.tiers.worth import operations as worth
 
 log = logging.getLogger("tidemark.worker")
 
 _CHUNK = 1_000
-TIER_ANSWERS: dict[str, reports.Answer] = {}
+TIER_ANSWERS: dict[str, reports.Answer] = {
+    "worth": worth.answer_worth,
+    "histogram": worth.answer_histogram,
+}
 """Kind of tier report → what computes it."""
 _IDEMPOTENCY_KEPT = timedelta(days=2)
 
