@@ -41,8 +41,9 @@ _ACTIVE, _INTERVAL, _SINCE, _ORDERS, _SPEND, _MEMBER = range(6)
 _EVERYTHING: Box = (WHOLE,) * 6
 _AHEAD = 3
 """A store east of the programme's zone is a day or two ahead, and those days are counted too."""
-_MOST_BOXES = 200
-_MOST_PIECES = 400
+_MOST_BOXES = 64
+_MOST_PAIRS = 5_000
+_MOST_PIECES = 200
 
 
 class Undecided(Exception):
@@ -60,18 +61,28 @@ def boxes_of(condition: Condition, *, days: int) -> list[Box]:
     parts = [boxes_of(part, days=days) for part in condition.of]
     if isinstance(condition, AnyOf):
         return _tidy([box for boxes in parts for box in boxes], days=days)
-    wanted = len(parts) if isinstance(condition, AllOf) else condition.k
-    # at_least[n]: the boxes in which n or more of the parts looked at so far hold.
-    at_least: list[list[Box]] = [[_EVERYTHING]] + [[] for _ in range(wanted)]
+    if isinstance(condition, AllOf):
+        found = [_EVERYTHING]
+        for boxes in parts:
+            found = _tidy(_intersect_all(found, boxes), days=days)
+        return found
+    return _boxes_of_some(condition.k, parts, days=days)
+
+
+def _boxes_of_some(k: int, parts: Sequence[Sequence[Box]], *, days: int) -> list[Box]:
+    # held[n]: the boxes in which n or more of the parts looked at so far hold.
+    held: list[list[Box]] = [[_EVERYTHING]] + [[] for _ in range(k)]
     for boxes in parts:
-        for held in range(wanted, 0, -1):
-            both = _intersect_all(at_least[held - 1], boxes)
-            at_least[held] = _tidy([*at_least[held], *both], days=days)
-    return at_least[wanted]
+        for n in range(k, 0, -1):
+            held[n] = _tidy([*held[n], *_intersect_all(held[n - 1], boxes)], days=days)
+    return held[k]
 
 
 def is_covered(boxes: Iterable[Box], by: Sequence[Box], *, days: int) -> bool:
     """Say whether it is proven that every member in `boxes` is in one of `by`."""
+    boxes = list(boxes)
+    if len(boxes) * len(by) > _MOST_PAIRS:
+        return False
     return all(_is_box_covered(box, by, days=days) for box in boxes)
 
 
@@ -95,18 +106,19 @@ def bounds_of(boxes: Iterable[Box], metric: MetricName) -> Range:
 def _box_of(leaf: Compare) -> Box:
     ranges = list(_EVERYTHING)
     dimension = DIMENSIONS.index(leaf.metric)
+    ranges[dimension] = range_of(leaf)
     if dimension == _INTERVAL:
-        ranges[dimension] = _interval_range(leaf)
-        ranges[_ACTIVE] = ((2, 0), (FAR, 0))
-    else:
-        low, high = whole_bounds(leaf)
-        ranges[dimension] = ((low, 0), (high, 0))
-        if dimension == _SINCE:
-            ranges[_ACTIVE] = ((1, 0), (FAR, 0))
+        ranges[_ACTIVE] = ((2, 0), WHOLE[1])
+    elif dimension == _SINCE:
+        ranges[_ACTIVE] = ((1, 0), WHOLE[1])
     return tuple(ranges)
 
 
-def _interval_range(leaf: Compare) -> Range:
+def range_of(leaf: Compare) -> Range:
+    """Return the values that satisfy a comparison."""
+    if leaf.metric != "visit_interval_days":
+        low, high = whole_bounds(leaf)
+        return (low, 0), (high, 0)
     at: Edge = (leaf.value, {"<": -1, ">": 1}.get(leaf.op, 0))
     if leaf.upper is not None:
         return at, (leaf.upper, 0)
@@ -114,15 +126,13 @@ def _interval_range(leaf: Compare) -> Range:
 
 
 def _intersect_all(these: Sequence[Box], those: Sequence[Box]) -> list[Box]:
-    if len(these) * len(those) > _MOST_BOXES * 20:
+    if len(these) * len(those) > _MOST_BOXES * 10:
         raise Undecided
     return [_intersect(one, other) for one, other in product(these, those)]
 
 
 def _intersect(one: Box, other: Box) -> Box:
-    return tuple(
-        (max(a[0], b[0]), min(a[1], b[1])) if a != b else a for a, b in zip(one, other, strict=True)
-    )
+    return tuple((max(a[0], b[0]), min(a[1], b[1])) if a != b else a for a, b in zip(one, other, strict=True))
 
 
 def _tidy(boxes: Iterable[Box], *, days: int) -> list[Box]:
