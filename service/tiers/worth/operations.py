@@ -56,7 +56,7 @@ def ask_worth(
     if day > today:
         raise AsOfInFuture
     if follow_up(day, months=months)[1] > today:
-        raise MonthsNotOver(f"{latest} is the latest day that has {months} months behind it")
+        raise MonthsNotOver(f"{latest} is the latest day after which months={months} are over")
     parameters = _name_rules(conn, version=version) | {"months": months}
     return ask_report(conn, kind="worth", parameters=parameters, as_of=day, today=today, now=now)
 

@@ -69,7 +69,11 @@ def follow_up(as_of: date, *, months: int) -> tuple[date, date]:
 
 def months_before(day: date, *, months: int) -> date:
     """Return the latest day whose `months` are over on `day`."""
-    return _shifted(day, -months)
+    latest = _shifted(day, -months)
+    # Several days end on the same last day of a shorter month.
+    while _shifted(latest + timedelta(days=1), months) <= day:
+        latest += timedelta(days=1)
+    return latest
 
 
 def _shifted(day: date, months: int) -> date:
