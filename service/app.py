@@ -37,6 +37,7 @@ from service.recommendations.api import blueprint as recommendations
 from service.recommendations.attribution import AttributionKeys
 from service.recommendations.serving import Serving
 from service.tiers.api import blueprint as tiers
+from service.tiers.movement.api import blueprint as movement
 from service.tiers.worth.api import blueprint as tiers_worth
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ ROOMS: tuple[Blueprint, ...] = (
     experiments,
     intake,
     ledger,
+    movement,
     profiles,
     programme,
     recommendations,

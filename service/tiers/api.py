@@ -48,7 +48,7 @@ def get_tier(door: Door, member_id: str, query: dict[str, Any]) -> object:
     return operations.get_standing(
         door.conn,
         member_key=member.member_key,
-        as_of=_read_as_of(query.get("as_of"), FieldError("", parameter="as_of")),
+        as_of=read_as_of(query.get("as_of"), FieldError("", parameter="as_of")),
         now=door.now,
         programme=get_programme(door.conn),
         locale=door.locale,
@@ -116,14 +116,14 @@ def review_tiers(door: Door, body: dict[str, Any]) -> object:
 
 def _review_day(value: str | None, *, now: datetime, timezone: str) -> date:
     today = local_day(now, timezone=timezone)
-    as_of = _read_as_of(value, FieldError("", pointer="/as_of"))
+    as_of = read_as_of(value, FieldError("", pointer="/as_of"))
     day = local_day(as_of, timezone=timezone) if isinstance(as_of, datetime) else as_of or today
     if day > today:
         raise AsOfInFuture
     return day
 
 
-def _read_as_of(value: str | None, place: FieldError) -> datetime | date | None:
+def read_as_of(value: str | None, place: FieldError) -> datetime | date | None:
     """Return a day or a moment from its text.
 
     Raises:

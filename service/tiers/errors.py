@@ -45,3 +45,12 @@ class UnknownRuleset(NotFound):
     """There is no rule set of this version."""
 
     code = "unknown-ruleset"
+
+
+class NoForecast(NotFound):
+    """No forecast that looks so far ahead has been made yet."""
+
+    code = "no-forecast"
+
+    def __init__(self) -> None:
+        super().__init__("the worker makes one every night; POST /v1/tier-forecast asks for one now")
