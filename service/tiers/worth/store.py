@@ -123,9 +123,8 @@ def stage_metrics(conn: Connection, *, rules: RuleSet, as_of: date, timezone: st
     measured = metrics_sql(rules.window, day=as_of, timezone=timezone, past=past)
     columns = [column.name for column in _staged.columns]
     rows = measured.subquery("measured")
-    return conn.execute(
-        insert(_staged).from_select(columns, select(*(rows.c[name] for name in columns)))
-    ).rowcount
+    conn.execute(insert(_staged).from_select(columns, select(*(rows.c[name] for name in columns))))
+    return conn.execute(select(func.count()).select_from(_staged)).scalar_one()
 
 
 def summarise(conn: Connection, *, metric: MetricName, shares: Sequence[float]) -> Row[Any]:
