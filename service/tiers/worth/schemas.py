@@ -16,6 +16,11 @@ _TIME = {"format": "date-time"}
 _MONEY = {"description": "In the programme's currency, a decimal string."}
 
 
+def _check_day(day: date) -> None:
+    if day.year < 1900:
+        raise ValidationError("must not lie before 1900")
+
+
 class TierReportBody(StrictSchema):
     """One question about the whole membership."""
 
@@ -33,7 +38,7 @@ class TierReportBody(StrictSchema):
         metadata={"description": "A rule set, live or draft; default: the one in force."},
     )
     as_of = Day(
-        validate=validate.Range(min=date(1900, 1, 1)),
+        validate=_check_day,
         metadata={
             "description": "The day to rate members on, from the facts in effect by its end. Default: today; "
             "of `worth`, the latest day whose months are over."
