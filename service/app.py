@@ -38,6 +38,7 @@ from service.recommendations.attribution import AttributionKeys
 from service.recommendations.serving import Serving
 from service.tiers.api import blueprint as tiers
 from service.tiers.movement.api import blueprint as movement
+from service.tiers.population.api import blueprint as simulations
 from service.tiers.worth.api import blueprint as tiers_worth
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ ROOMS: tuple[Blueprint, ...] = (
     profiles,
     programme,
     recommendations,
+    simulations,
     tiers,
     tiers_worth,
 )

@@ -24,6 +24,7 @@ from service.ledger.operations import Swept
 from service.programme.operations import Programme, get_programme
 from service.tiers import operations as tiers
 from service.tiers import reports, reviews
+from service.tiers.population import operations as population
 from service.tiers.worth import operations as worth
 
 log = logging.getLogger("tidemark.worker")
@@ -66,6 +67,20 @@ def build(settings: Settings, engine: Engine, database_url: str) -> procrastinat
         reports.compute_report(
             engine, report_id=report_id, answers=TIER_ANSWERS, programme=programme(), now=read_clock()
         )
+
+    @app.task(name=population.TASK)
+    def simulate(simulation_id: str) -> None:
+        """Try a rule set on everybody."""
+        population.run_simulation(
+            engine, simulation_id=simulation_id, programme=programme(), now=read_clock()
+        )
+
+    @app.periodic(cron="*/5 * * * *")
+    @app.task(name="tiers.simulate.resume", queueing_lock="tiers.simulate.resume")
+    def resume_simulations(timestamp: int) -> None:
+        """Run simulations again whose worker was killed."""
+        with transaction(engine) as conn:
+            population.resume_simulations(conn)
 
     @app.periodic(cron="17 * * * *")
     @app.task(name="points.sweep", queueing_lock="points.sweep")

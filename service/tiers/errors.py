@@ -54,3 +54,21 @@ class NoForecast(NotFound):
 
     def __init__(self) -> None:
         super().__init__("the worker makes one every night; POST /v1/tier-forecast asks for one now")
+
+
+class RulesetNotReadable(Invalid):
+    """This rule set cannot be read as one."""
+
+    code = "ruleset-not-readable"
+
+
+class UnknownSimulation(NotFound):
+    """There is no simulation of this id."""
+
+    code = "unknown-simulation"
+
+
+class SimulationIsOver(Conflict):
+    """This simulation is over."""
+
+    code = "simulation-is-over"

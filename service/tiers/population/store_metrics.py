@@ -51,16 +51,25 @@ def metrics_sql(
     by the end of `day` make it, over the memberships begun by then; refunds known since do not count.
     """
     members = members_sql(day=day, timezone=timezone, past=past, keys=keys).subquery("rated_members")
-    sums = _sums(window, members, day=day, timezone=timezone, past=past, keys=keys).subquery("sums")
+    sums = sums_sql(window, members, day=day, timezone=timezone, past=past, keys=keys).subquery("sums")
+    columns = metric_columns(sums, members, day=day, timezone=timezone)
     return select(
-        members.c.member_key,
-        func.coalesce(sums.c.active_days, 0).label("active_days"),
-        func.coalesce(_days_between(sums.c.first_day, sums.c.last_day), 0).label("span_days"),
-        _age(sums.c.last_day, day).label("days_since_last_visit"),
-        func.coalesce(sums.c.net_spend_minor, 0).label("net_spend_minor"),
-        func.coalesce(sums.c.orders, 0).label("orders"),
-        _age(_local_day(members.c.joined_at, timezone), day).label("member_days"),
+        members.c.member_key, *(column.label(name) for name, column in columns.items())
     ).select_from(members.outerjoin(sums, sums.c.member_key == members.c.member_key))
+
+
+def metric_columns(
+    sums: Subquery, members: Subquery, *, day: date, timezone: str
+) -> dict[str, ColumnElement[Any]]:
+    """Return the metrics by name, for `members` that `sums` were left-joined to."""
+    return {
+        "active_days": func.coalesce(sums.c.active_days, 0),
+        "span_days": func.coalesce(_days_between(sums.c.first_day, sums.c.last_day), 0),
+        "days_since_last_visit": _age(sums.c.last_day, day),
+        "net_spend_minor": func.coalesce(sums.c.net_spend_minor, 0),
+        "orders": func.coalesce(sums.c.orders, 0),
+        "member_days": _age(local_day_sql(members.c.joined_at, timezone), day),
+    }
 
 
 def members_sql(*, day: date, timezone: str, past: bool = False, keys: Keys | None = None) -> Select[Any]:
@@ -70,7 +79,7 @@ def members_sql(*, day: date, timezone: str, past: bool = False, keys: Keys | No
     `anchored_at` is when the tier that the rating underneath a pin says was reached.
     """
     held = _held_on(day, timezone, keys) if past else _held_now(keys)
-    return select(held, joining_rows.c.joined_at, joining_rows.c.store_key).select_from(
+    return select(*held.c, joining_rows.c.joined_at, joining_rows.c.store_key).select_from(
         held.join(joining_rows, joining_rows.c.member_key == held.c.member_key)
     )
 
@@ -117,10 +126,10 @@ def _held_on(day: date, timezone: str, keys: Keys | None) -> Subquery:
     )
 
 
-def _sums(
+def sums_sql(
     window: Window, members: Subquery, *, day: date, timezone: str, past: bool, keys: Keys | None
 ) -> Select[Any]:
-    """One row per member with days in the window; like the fold's, it has no upper end."""
+    """Return the sums of the days in the window, by member; like the fold's, a window has no upper end."""
     earliest = _earliest_day(window, day)
     days = _days(earliest, day=day, timezone=timezone, past=past, keys=keys)
     is_active = days.c.goods_minor > 0
@@ -135,7 +144,7 @@ def _sums(
     if not isinstance(window, MembershipYear):
         return sums
     anchor = members.c.joined_at if window.anchor == "joining" else members.c.anchored_at
-    first = _period_start(_local_day(anchor, timezone), day)
+    first = _period_start(local_day_sql(anchor, timezone), day)
     return sums.select_from(
         members.join(days, and_(days.c.member_key == members.c.member_key, days.c.day >= first))
     )
@@ -182,7 +191,8 @@ def _days_between(first: ColumnElement[date], last: ColumnElement[date]) -> Colu
     return type_coerce(last - first, Integer)
 
 
-def _local_day(moment: ColumnElement[Any], timezone: str) -> ColumnElement[date]:
+def local_day_sql(moment: ColumnElement[Any], timezone: str) -> ColumnElement[date]:
+    """Return the calendar day of a moment in a zone."""
     return cast(func.timezone(timezone, moment), Date)
 
 

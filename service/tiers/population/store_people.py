@@ -1,0 +1,274 @@
+"""The statement of a simulation: a range of members, where each is and would settle, tallied by PostgreSQL.
+
+Two materialised steps keep every comparison from being made twice: `measured` holds the metrics and what each
+rule set says of them, `people` where everybody settles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, Literal
+
+from sqlalchemy import (
+    CTE,
+    BigInteger,
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    Date,
+    DateTime,
+    FromClause,
+    Numeric,
+    Select,
+    SmallInteger,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    null,
+    select,
+    tuple_,
+    union_all,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from service.kit.clock import local_midnight
+from service.ledger.readable import award_rows
+from service.tiers.conditions import Metrics
+from service.tiers.periods import Window
+from service.tiers.population.rules import (
+    SAMPLES,
+    Flow,
+    Question,
+    Sample,
+    Slice,
+    height_on,
+    heights_of_held,
+    multipliers_of_held,
+)
+from service.tiers.population.store_conditions import condition_sql, keeps_sql, qualified_rank_sql
+from service.tiers.population.store_metrics import (
+    Keys,
+    local_day_sql,
+    members_sql,
+    metric_columns,
+    sums_sql,
+)
+from service.tiers.rules import PAR_BP, RuleSet
+
+_YEAR = timedelta(days=365)
+# As `GROUPING(cohort, store_key)` tells the sets of a tally apart: whatever a set leaves out counts.
+_ALL, _COHORT, _STORE, _SAMPLE = 3, 1, 2, -1
+_WHAT: Mapping[int, Literal["all", "cohort", "store"]] = {_ALL: "all", _COHORT: "cohort", _STORE: "store"}
+_METRICS = Metrics._fields
+_CARRIED = ("member_key", "held", "is_pinned", "cohort", "store_key", *_METRICS)
+_Side = tuple[str, RuleSet]
+
+
+def tally(
+    conn: Connection, *, question: Question, timezone: str, keys: Keys
+) -> tuple[list[Slice], list[Sample]]:
+    """Return how many members of a range go from where to where: in all, by cohort and by store.
+
+    With them goes how many points more their awards of the last year would have come to, and a few members
+    of each movement, drawn by their keys.
+    """
+    slices, samples = list[Slice](), list[Sample]()
+    for row in conn.execute(_statement(question, timezone, keys)):
+        flow = Flow(row.held, row.is_pinned, row.draft, row.in_force, row.against)
+        if row.what == _SAMPLE:
+            samples.append(Sample(row.turn, row.members, flow, Metrics(*row.metrics)))
+        else:
+            slices.append(Slice(_WHAT[row.what], row.cohort, row.store_key, flow, row.members, row.points))
+    return slices, samples
+
+
+def _statement(question: Question, timezone: str, keys: Keys) -> CompoundSelect[Any]:
+    people = _people(question, _measured(question, timezone, keys))
+    flow = [people.c[name] for name in Flow._fields]
+    sets = (flow, [*flow, people.c.cohort], [*flow, people.c.store_key])
+    counted = select(
+        func.grouping(people.c.cohort, people.c.store_key).label("what"),
+        *flow,
+        people.c.cohort,
+        people.c.store_key,
+        func.count().label("members"),
+        func.sum(_points_more(people, question, timezone)).label("points"),
+        literal(0, BigInteger).label("turn"),
+        cast(null(), JSONB).label("metrics"),
+    ).group_by(func.grouping_sets(*(tuple_(*one) for one in sets)))
+    return union_all(counted, _sampled(people, flow, question))
+
+
+def _measured(question: Question, timezone: str, keys: Keys) -> CTE:
+    """Each member's metrics under the draft's window, and what every rule set says of them."""
+    day, past = question.day, question.is_past
+    members = members_sql(day=day, timezone=timezone, past=past, keys=keys).subquery("members_in_range")
+    source: FromClause = members
+    measures: dict[Window, dict[str, ColumnElement[Any]]] = {}
+    verdicts: list[ColumnElement[Any]] = []
+    for side, rules in _sides(question):
+        if rules.window not in measures:
+            sums = sums_sql(rules.window, members, day=day, timezone=timezone, past=past, keys=keys)
+            named = sums.subquery(f"sums_{side}")
+            source = source.outerjoin(named, named.c.member_key == members.c.member_key)
+            measures[rules.window] = metric_columns(named, members, day=day, timezone=timezone)
+        metrics = measures[rules.window]
+        start = _start(members.c.tier, question, rules)
+        verdicts.append(start.label(f"start_{side}"))
+        verdicts.append(qualified_rank_sql(rules, metrics).label(f"qualified_{side}"))
+        verdicts.append(_stay(rules, start, metrics).label(f"stay_{side}"))
+    joined = cast(local_day_sql(members.c.joined_at, timezone), DateTime)
+    return (
+        select(
+            members.c.member_key,
+            members.c.tier.label("held"),
+            members.c.is_pinned,
+            cast(func.date_trunc("month", joined), Date).label("cohort"),
+            members.c.store_key,
+            *(column.label(name) for name, column in measures[question.draft.window].items()),
+            *verdicts,
+        )
+        .select_from(source)
+        .cte("measured")
+        .prefix_with("MATERIALIZED")
+    )
+
+
+def _people(question: Question, measured: CTE) -> CTE:
+    """Where everybody settles once hold and grace are over and nothing more was bought."""
+    settled = {side: _settle(rules, measured, side) for side, rules in _sides(question)}
+    against = settled.get("against", cast(null(), SmallInteger))
+    return (
+        select(
+            *(
+                measured.c[name]
+                for name in ("member_key", "held", "is_pinned", "cohort", "store_key", *_METRICS)
+            ),
+            settled["draft"].label("draft"),
+            settled["in_force"].label("in_force"),
+            against.label("against"),
+        )
+        .cte("people")
+        .prefix_with("MATERIALIZED")
+    )
+
+
+def _sides(question: Question) -> list[_Side]:
+    sides = [("draft", question.draft), ("in_force", question.in_force)]
+    return sides if question.against is None else [*sides, ("against", question.against)]
+
+
+def _start(held: ColumnElement[str], question: Question, rules: RuleSet) -> ColumnElement[int]:
+    """The rank on a ladder that somebody's tier is carried to before the rating."""
+    ranks = {code: height // 2 for code, height in heights_of_held(question, rules).items()}
+    return cast(case(ranks, value=held, else_=0), SmallInteger)
+
+
+def _stay(
+    rules: RuleSet, start: ColumnElement[int], metrics: Mapping[str, ColumnElement[Any]]
+) -> ColumnElement[int]:
+    """The rank that `keep` holds somebody at, null where it does not.
+
+    Where neither hold nor grace parts one step from the next, a fall goes down to the first tier kept.
+    """
+    if not _falls_through(rules):
+        return case((keeps_sql(rules, start, metrics), start))
+    kept = [
+        (and_(start >= tier.rank, condition_sql(tier.keep, metrics)), literal(tier.rank, SmallInteger))
+        for tier in reversed(rules.tiers)
+        if tier.keep is not None
+    ]
+    return case(*kept) if kept else cast(null(), SmallInteger)
+
+
+def _falls_through(rules: RuleSet) -> bool:
+    down = rules.downgrade
+    return down.policy == "one_step" and down.grace_days == 0 and down.min_hold_days == 0
+
+
+def _settle(rules: RuleSet, measured: CTE, side: str) -> ColumnElement[int]:
+    start, qualified, stay = (measured.c[f"{name}_{side}"] for name in ("start", "qualified", "stay"))
+    if _falls_through(rules):
+        fallen: ColumnElement[int] = func.greatest(qualified, stay)
+    elif rules.downgrade.policy == "one_step":
+        fallen = func.coalesce(stay, start - 1)
+    else:
+        fallen = func.coalesce(stay, qualified)
+    return cast(
+        case((measured.c.is_pinned, start), (qualified >= start, qualified), else_=fallen), SmallInteger
+    )
+
+
+def _came_from(people: CTE, question: Question) -> ColumnElement[int]:
+    """How high the tier that a movement begins at stands on the draft's ladder."""
+    if question.against is None:
+        return case(heights_of_held(question, question.draft), value=people.c.held, else_=0)
+    old = question.against
+    heights = {tier.rank: height_on(tier.code, tier.rank, old, question.draft) for tier in old.tiers}
+    return case(heights, value=people.c.against, else_=0)
+
+
+def _points_more(people: CTE, question: Question, timezone: str) -> ColumnElement[Decimal]:
+    """The points that a year's awards would have come to, less what they come to today.
+
+    Each award anew from its recorded rule, rounded down as awards are, less the share that refunds took
+    back. The ledger is read only of members whose multiplier changes.
+    """
+    now, then = _multipliers(people, question)
+    until = local_midnight(question.day + timedelta(days=1), timezone=timezone)
+    kept = case((award_rows.c.points > 0, 1 - award_rows.c.taken_back / award_rows.c.points), else_=1)
+
+    def award(multiplier: ColumnElement[int]) -> ColumnElement[Decimal]:
+        return func.div(award_rows.c.par_numerator * multiplier, award_rows.c.par_denominator * PAR_BP)
+
+    awarded = (
+        select(func.coalesce(func.sum((award(then) - award(now)) * kept), 0))
+        .where(
+            award_rows.c.member_key == people.c.member_key,
+            award_rows.c.occurred_at >= until - _YEAR,
+            award_rows.c.occurred_at < until,
+        )
+        .correlate(people)
+        .scalar_subquery()
+    )
+    return case((then != now, awarded), else_=literal(0, Numeric))
+
+
+def _multipliers(people: CTE, question: Question) -> tuple[ColumnElement[int], ColumnElement[int]]:
+    if question.against is None:
+        now = case(multipliers_of_held(question), value=people.c.held, else_=PAR_BP)
+    else:
+        now = case(_by_rank(question.against), value=people.c.against, else_=PAR_BP)
+    return now, case(_by_rank(question.draft), value=people.c.draft, else_=PAR_BP)
+
+
+def _by_rank(rules: RuleSet) -> dict[int, int]:
+    return {tier.rank: tier.multiplier_bp for tier in rules.tiers}
+
+
+def _sampled(people: CTE, flow: Sequence[ColumnElement[Any]], question: Question) -> Select[Any]:
+    """A few members of each movement, by a number made from their keys: any few, but the same each time."""
+    turn = (people.c.member_key % 2**31 * 2_654_435_761) % 2**32
+    drawn = (
+        select(
+            people,
+            turn.label("turn"),
+            func.row_number().over(partition_by=flow, order_by=turn).label("place"),
+        )
+        .where(2 * people.c.draft != _came_from(people, question))
+        .subquery("drawn")
+    )
+    return select(
+        literal(_SAMPLE),
+        *(drawn.c[name] for name in Flow._fields),
+        drawn.c.cohort,
+        drawn.c.store_key,
+        drawn.c.member_key,
+        literal(0, Numeric),
+        drawn.c.turn,
+        func.jsonb_build_array(*(drawn.c[name] for name in _METRICS)),
+    ).where(drawn.c.place <= SAMPLES)
