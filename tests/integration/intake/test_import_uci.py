@@ -30,6 +30,7 @@ from tests.integration.intake.business import (
     dump,
     start,
 )
+from tests.integration.intake.uci_worth import look_at_worth
 from tests.unit.intake.uci_slice import Row, make_slice
 
 DATA = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "uci_online_retail.parquet"
@@ -129,6 +130,7 @@ def test_every_customer_has_the_figures_of_an_independent_count(shop: Shop) -> N
     assert_lawful(shop.engine)
     look_at_dates(shop.engine)
     look_at_windows(shop, expected)
+    look_at_worth(shop.engine, shop.programme, expected, full=shop.path == DATA)
     bring_in_again(shop)
 
 
