@@ -12,6 +12,7 @@ from service.tiers.errors import (
     MonthsNotOver,
     NoActiveRuleset,
     ReportNotReady,
+    RulesetNotReadable,
     UnknownReport,
     UnknownRuleset,
 )
@@ -31,7 +32,7 @@ blueprint = Blueprint(
     roles=STAFF,
     body=TierReportBody(),
     answers={202: TierReportSchema()},
-    refusals=(UnknownRuleset, AsOfInFuture, MonthsNotOver, NoActiveRuleset),
+    refusals=(UnknownRuleset, RulesetNotReadable, AsOfInFuture, MonthsNotOver, NoActiveRuleset),
     idempotency_key="required",
 )
 def ask_tier_report(door: Door, body: dict[str, Any]) -> object:

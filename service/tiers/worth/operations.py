@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
 
-import orjson
 from sqlalchemy import Connection
 
 from service.kit.clock import local_day
-from service.kit.errors import Conflict, Invalid
+from service.kit.errors import Conflict
 from service.programme.operations import Programme
 from service.tiers import reports
 from service.tiers.conditions import METRICS, MetricName
-from service.tiers.errors import AsOfInFuture, MonthsNotOver, UnknownRuleset
+from service.tiers.errors import AsOfInFuture, MonthsNotOver, RulesetNotReadable, UnknownRuleset
+from service.tiers.population.rules import definition_hash
 from service.tiers.reports import Report, ask_report
 from service.tiers.rules import RuleSet, parse_ruleset
 from service.tiers.rulesets import get_active_ruleset
@@ -48,7 +47,7 @@ def ask_worth(
     Without `as_of`, of the latest day after which that many months are over.
 
     Raises:
-        UnknownRuleset, AsOfInFuture. MonthsNotOver: the months reach beyond yesterday.
+        UnknownRuleset, RulesetNotReadable, AsOfInFuture. MonthsNotOver: the months reach beyond yesterday.
     """
     today = local_day(now, timezone=programme.timezone)
     latest = months_before(today - timedelta(days=1), months=months)
@@ -57,7 +56,7 @@ def ask_worth(
         raise AsOfInFuture
     if follow_up(day, months=months)[1] > today:
         raise MonthsNotOver(f"{latest} is the latest day after which months={months} are over")
-    parameters = _name_rules(conn, version=version) | {"months": months}
+    parameters = _name_rules(conn, version=version, now=now) | {"months": months}
     return ask_report(conn, kind="worth", parameters=parameters, as_of=day, today=today, now=now)
 
 
@@ -67,13 +66,13 @@ def ask_histogram(
     """Ask how the metrics are spread over the membership on a day, with a rule set's thresholds.
 
     Raises:
-        UnknownRuleset, AsOfInFuture.
+        UnknownRuleset, RulesetNotReadable, AsOfInFuture.
     """
     today = local_day(now, timezone=programme.timezone)
     day = as_of or today
     if day > today:
         raise AsOfInFuture
-    parameters = _name_rules(conn, version=version) | {"past": day < today}
+    parameters = _name_rules(conn, version=version, now=now) | {"past": day < today}
     return ask_report(conn, kind="histogram", parameters=parameters, as_of=day, today=today, now=now)
 
 
@@ -144,20 +143,20 @@ def _spread(conn: Connection, metric: MetricName, *, rules: RuleSet, members: in
     )
 
 
-def _name_rules(conn: Connection, *, version: int | None) -> dict[str, Any]:
-    """Return a rule set's version and a digest of what it says: an edited draft is another question."""
-    wanted = get_active_ruleset(conn).version if version is None else version
+def _name_rules(conn: Connection, *, version: int | None, now: datetime) -> dict[str, Any]:
+    """Return a rule set's version and the hash of what it says: an edited draft is another question."""
+    wanted = get_active_ruleset(conn, now=now).version if version is None else version
     definition = _get_definition(conn, wanted)
     try:
         parse_ruleset(definition, version=wanted)
     except ValueError as error:
-        raise Invalid(f"the draft cannot be read as a rule set yet: {error}") from error
-    return {"version": wanted, "definition_digest": _digest(definition)}
+        raise RulesetNotReadable(str(error)) from error
+    return {"version": wanted, "definition_hash": definition_hash(definition).hex()}
 
 
 def _read_rules(conn: Connection, parameters: Mapping[str, Any]) -> RuleSet:
     definition = _get_definition(conn, parameters["version"])
-    if _digest(definition) != parameters["definition_digest"]:
+    if definition_hash(definition).hex() != parameters["definition_hash"]:
         raise Conflict("the draft was changed after this was asked; ask again")
     return parse_ruleset(definition, version=parameters["version"])
 
@@ -165,9 +164,5 @@ def _read_rules(conn: Connection, parameters: Mapping[str, Any]) -> RuleSet:
 def _get_definition(conn: Connection, version: int) -> Mapping[str, Any]:
     definition = store.find_definition(conn, version=version)
     if definition is None:
-        raise UnknownRuleset(f"no rule set has the version {version}")
+        raise UnknownRuleset(f"there is no rule set of version {version}")
     return definition
-
-
-def _digest(definition: Mapping[str, Any]) -> str:
-    return hashlib.sha256(orjson.dumps(definition, option=orjson.OPT_SORT_KEYS)).hexdigest()
