@@ -39,6 +39,7 @@ from service.recommendations.serving import Serving
 from service.tiers.api import blueprint as tiers
 from service.tiers.movement.api import blueprint as movement
 from service.tiers.population.api import blueprint as simulations
+from service.tiers.publishing.api import blueprint as tier_rulesets
 from service.tiers.worth.api import blueprint as tiers_worth
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ ROOMS: tuple[Blueprint, ...] = (
     recommendations,
     simulations,
     tiers,
+    tier_rulesets,
     tiers_worth,
 )
 

@@ -25,6 +25,7 @@ from service.programme.operations import Programme, get_programme
 from service.tiers import operations as tiers
 from service.tiers import reports, reviews
 from service.tiers.population import operations as population
+from service.tiers.publishing import operations as publishing
 from service.tiers.worth import operations as worth
 
 log = logging.getLogger("tidemark.worker")
@@ -60,6 +61,13 @@ def build(settings: Settings, engine: Engine, database_url: str) -> procrastinat
         """Apply falls, risks and rises that have become due; hourly, so that every zone's night is met."""
         summary = reviews.review_members(engine, programme=programme(), now=read_clock())
         log.warning("reviewed", extra={"reviewed": summary.reviewed, "changed": summary.changed})
+
+    @app.periodic(cron="1-59/15 * * * *")
+    @app.task(name="tiers.settle", queueing_lock="tiers.settle")
+    def settle(timestamp: int) -> None:
+        """Mark rule sets whose day has come; every quarter, as some zones' midnights are not on the hour."""
+        with transaction(engine) as conn:
+            publishing.settle_states(conn, now=read_clock())
 
     @app.task(name=reports.REPORT_TASK)
     def report(report_id: str) -> None:

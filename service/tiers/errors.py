@@ -72,3 +72,57 @@ class SimulationIsOver(Conflict):
     """This simulation is over."""
 
     code = "simulation-is-over"
+
+
+class RulesetNotADraft(Conflict):
+    """Only a draft can be changed."""
+
+    code = "ruleset-not-a-draft"
+
+
+class RulesetNotScheduled(Conflict):
+    """Only a rule set that waits for its day can be withdrawn."""
+
+    code = "ruleset-not-scheduled"
+
+
+class RulesetHasErrors(Invalid):
+    """This rule set has errors that stop it from being published."""
+
+    code = "ruleset-has-errors"
+
+
+class ScheduleTaken(Conflict):
+    """Another rule set comes into force at that moment."""
+
+    code = "schedule-taken"
+
+
+class NotAFutureMidnight(Invalid):
+    """A rule set comes into force now, or at the midnight of a day to come."""
+
+    code = "not-a-future-midnight"
+
+
+class SimulationNeeded(Invalid):
+    """A rule set is published on a simulation of it."""
+
+    code = "simulation-needed"
+
+
+class SimulationNotDone(Conflict):
+    """This simulation has no result."""
+
+    code = "simulation-not-done"
+
+
+class SimulationStale(Conflict):
+    """This simulation no longer says what publishing would do."""
+
+    code = "simulation-stale"
+
+
+class TooManyDemotions(Invalid):
+    """Publishing would demote too many members without a word of confirmation."""
+
+    code = "too-many-demotions"

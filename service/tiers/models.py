@@ -39,7 +39,10 @@ tier_rulesets = Table(
     # The evidence its publisher looked at.
     Column("simulation_id", Text),
     Index(None, "effective_from", postgresql_where=text("effective_from IS NOT NULL")),
-    CheckConstraint("state IN ('draft', 'scheduled', 'active', 'retired')", name="known_state"),
+    # One set at a time: two from the same moment would both be in force.
+    UniqueConstraint("effective_from"),
+    # A discarded draft stays, so that its number and the simulations of it mean one thing for ever.
+    CheckConstraint("state IN ('draft', 'scheduled', 'active', 'retired', 'discarded')", name="known_state"),
 )
 
 tier_simulations = Table(

@@ -22,7 +22,8 @@ def read_object(
     if missing:
         raise ValueError(f"{pointer}/{min(missing)}: missing")
     if unknown:
-        raise ValueError(f"{pointer}/{min(unknown)}: unknown")
+        name = min(unknown).replace("~", "~0").replace("/", "~1")
+        raise ValueError(f"{pointer}/{name}: unknown")
     return data
 
 
