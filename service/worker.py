@@ -48,6 +48,49 @@ def build(settings: Settings, engine: Engine, database_url: str) -> procrastinat
         with engine.connect() as conn:
             return get_programme(conn)
 
+    _declare_tier_tasks(app, engine, programme)
+
+    @app.periodic(cron="17 * * * *")
+    @app.task(name="points.sweep", queueing_lock="points.sweep")
+    def sweep(timestamp: int) -> None:
+        """Post points that became available and points that expired."""
+        for verb in (ledger.release_due, ledger.expire_due):
+            while _sweep_chunk(engine, verb, read_clock()).members:
+                pass
+
+    @app.periodic(cron="27 19 * * *")
+    @app.task(name="models.train", queueing_lock="models.train")
+    def train(timestamp: int) -> None:
+        """Retrain the recommender; the gate decides whether the new model goes live."""
+        from service.recommendations.errors import NothingToLearn
+        from service.recommendations.training import train_model
+
+        try:
+            trained = train_model(
+                engine, models_folder=settings.var / "models", programme=programme(), now=read_clock()
+            )
+        except NothingToLearn as error:
+            log.warning("not trained", extra={"detail": error.detail})
+            return
+        log.warning("trained", extra={"version": trained.version, "status": trained.status})
+
+    @app.periodic(cron="37 * * * *")
+    @app.task(name="house.keep", queueing_lock="house.keep")
+    def keep_house(timestamp: int) -> None:
+        """Forget old idempotent answers, make next months' partitions, refresh the hold-out's baseline."""
+        now = read_clock()
+        with transaction(engine) as conn:
+            idempotency.forget_before(conn, before=now - _IDEMPOTENCY_KEPT)
+            forget_ended_windows(conn)
+            keep_ahead(conn, today=now.date())
+        with transaction(engine) as conn:
+            today = local_day(now, timezone=get_programme(conn).timezone)
+            experiments.refresh_holdout_baselines(conn, now=now, today=today)
+
+    return app
+
+
+def _declare_tier_tasks(app: procrastinate.App, engine: Engine, programme: Callable[[], Programme]) -> None:
     @app.task(name="tiers.refold")
     def refold(member_key: int) -> None:
         """Rate a member's whole history again, after a fact older than one window."""
@@ -89,45 +132,6 @@ def build(settings: Settings, engine: Engine, database_url: str) -> procrastinat
         """Run simulations again whose worker was killed."""
         with transaction(engine) as conn:
             population.resume_simulations(conn)
-
-    @app.periodic(cron="17 * * * *")
-    @app.task(name="points.sweep", queueing_lock="points.sweep")
-    def sweep(timestamp: int) -> None:
-        """Post points that became available and points that expired."""
-        for verb in (ledger.release_due, ledger.expire_due):
-            while _sweep_chunk(engine, verb, read_clock()).members:
-                pass
-
-    @app.periodic(cron="27 19 * * *")
-    @app.task(name="models.train", queueing_lock="models.train")
-    def train(timestamp: int) -> None:
-        """Retrain the recommender; the gate decides whether the new model goes live."""
-        from service.recommendations.errors import NothingToLearn
-        from service.recommendations.training import train_model
-
-        try:
-            trained = train_model(
-                engine, models_folder=settings.var / "models", programme=programme(), now=read_clock()
-            )
-        except NothingToLearn as error:
-            log.warning("not trained", extra={"detail": error.detail})
-            return
-        log.warning("trained", extra={"version": trained.version, "status": trained.status})
-
-    @app.periodic(cron="37 * * * *")
-    @app.task(name="house.keep", queueing_lock="house.keep")
-    def keep_house(timestamp: int) -> None:
-        """Forget old idempotent answers, make next months' partitions, refresh the hold-out's baseline."""
-        now = read_clock()
-        with transaction(engine) as conn:
-            idempotency.forget_before(conn, before=now - _IDEMPOTENCY_KEPT)
-            forget_ended_windows(conn)
-            keep_ahead(conn, today=now.date())
-        with transaction(engine) as conn:
-            today = local_day(now, timezone=get_programme(conn).timezone)
-            experiments.refresh_holdout_baselines(conn, now=now, today=today)
-
-    return app
 
 
 def _sweep_chunk(engine: Engine, verb: Callable[..., Swept], now: datetime) -> Swept:
