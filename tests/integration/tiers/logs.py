@@ -47,7 +47,7 @@ class Life:
     rows: list[Row] = field(default_factory=list)
 
     def moves(self, basis: str) -> list[Move]:
-        """Return (from, to, at, cause) of every move while the member belonged, leaving included, in order."""
+        """Return (from, to, at, cause) of every move while the member belonged, and of leaving."""
         found = self._effective() if basis == "effective" else self._believed()
         if self.left_at is not None:
             found = [move for move in found if move[2] < self.left_at]
