@@ -116,8 +116,8 @@ def _compare_settings(old: Side, new: Side) -> Iterator[Change]:
         if before == after:
             continue
         text = say(
-            "{setting} changes from {before} to {after}.",
-            "{setting}由「{before}」改為「{after}」。",
+            "{setting}: “{before}” becomes “{after}”.",
+            "{setting}：「{before}」改為「{after}」。",
             setting=setting.words,
             before=setting_words(before),
             after=setting_words(after),
