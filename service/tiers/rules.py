@@ -107,6 +107,11 @@ class RuleSet:
         """How many days, its own included, a rating may look at: the window, or two periods."""
         return self.window.days if isinstance(self.window, RollingWindow) else LONGEST_WINDOW_DAYS
 
+    @property
+    def asks_for_joining(self) -> bool:
+        """Whether a rating needs to know when the member joined."""
+        return self.asks_for_tenure or self.window == MembershipYear("joining")
+
     def fall_day(self, risk_day: int) -> int:
         """Return the day of the fall of who is at risk from `risk_day` on (ordinals)."""
         return next_cadence_day(self.review_cadence, risk_day + self.downgrade.grace_days)

@@ -1,4 +1,4 @@
-"""The rule set in force, read once per process and version: published versions never change."""
+"""Published rule sets, read once per process and version: published versions never change."""
 
 from __future__ import annotations
 
@@ -27,41 +27,20 @@ def ensure_default_ruleset(conn: Connection, *, currency: str, now: datetime) ->
     store.add_first_ruleset(conn, definition=definition, now=now)
 
 
-def get_active_ruleset(conn: Connection) -> RuleSet:
-    """Return the rule set in force.
+def get_active_ruleset(conn: Connection, *, now: datetime) -> RuleSet:
+    """Return the rule set in force at a moment.
 
     Raises:
         NoActiveRuleset: none has been published.
     """
-    row = store.find_active_version(conn)
-    return recall_ruleset(
-        conn, version=None if row is None else row.version, stamp=row.stamp if row else None
-    )
-
-
-def recall_ruleset(conn: Connection, *, version: int | None, stamp: str | None) -> RuleSet:
-    """Return a rule set of which another statement has told version and row stamp, parsed at most once.
-
-    The stamp tells apart equal versions of different databases, and a row that was written anew.
-
-    Raises:
-        NoActiveRuleset: `version` is None.
-    """
-    if version is None or stamp is None:
-        raise NoActiveRuleset
-    rules = _parsed.get((version, stamp))
-    if rules is None:
-        rules = parse_ruleset(store.get_definition(conn, version=version), version=version)
-        with _lock:
-            _make_room(_parsed)
-            _parsed[version, stamp] = rules
-    return rules
+    return recall_timeline(conn).at(now)
 
 
 def recall_timeline(conn: Connection, *, stamp: str | None = None) -> RuleTimeline:
     """Return every published rule set by the moment it comes into force, parsed at most once.
 
-    `stamp` where another statement brought it already; it is looked up otherwise.
+    `stamp` where another statement brought it already; it is looked up otherwise. It tells apart equal
+    versions of different databases, and a row that was written anew.
 
     Raises:
         NoActiveRuleset: none was published.

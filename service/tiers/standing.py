@@ -14,7 +14,7 @@ from service.tiers.conditions import MetricName, Metrics
 from service.tiers.fold import MemberFold
 from service.tiers.needs import Need, Rise, needs_to_stay, rise_above
 from service.tiers.periods import Window
-from service.tiers.rules import RuleSet, Tier
+from service.tiers.rules import Tier
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,34 +56,40 @@ class Standing:
         return self.at_risk_since is not None
 
 
-def see_standing(member: MemberFold, *, rules: RuleSet, day: date, as_of: datetime) -> Standing:
+def see_standing(member: MemberFold, *, day: date, as_of: datetime) -> Standing:
     """Describe a member who was caught up to `day`."""
-    metrics = member.measure(day)
-    state = member.state()
-    tier = rules.tiers[state.rank]
-    since_day = date.fromordinal(member.day_of(state.since))
-    held_until = since_day + timedelta(days=rules.downgrade.min_hold_days)
+    metrics, state, rules, span = member.measure(day), member.state(), member.rules, member.rated
+    rated = rules.tiers[span.rank]
+    held_until = span.since_day + rules.downgrade.min_hold_days
     risk_from = falls_on = None
-    if state.unqualified_since is not None:
-        risk_from = max(state.unqualified_since, held_until)
-        falls_on = risk_from + timedelta(days=rules.downgrade.grace_days)
+    if span.unqualified_since is not None and member.pin is None:
+        risk = max(span.unqualified_since, held_until)
+        risk_from, falls_on = date.fromordinal(risk), date.fromordinal(rules.fall_day(risk))
+    window_from, window_to = member.window_on(day)
+    judged = None if span.stands_until is None else date.fromordinal(span.stands_until)
+    is_protected = rated.rank > 0 and held_until > day.toordinal() and member.pin is None
     return Standing(
         currency=rules.currency,
         ruleset_version=rules.version,
-        tier=tier,
+        tier=member.tier,
         since=state.since,
-        since_day=since_day,
+        since_day=date.fromordinal(member.day_of(state.since)),
         as_of=as_of,
-        window_from=day - timedelta(days=rules.window.days - 1),
-        window_to=day + timedelta(days=1),
+        window_from=window_from,
+        window_to=window_to,
         metrics=metrics,
         unqualified_since=state.unqualified_since,
         at_risk_since=risk_from if risk_from is not None and risk_from <= day else None,
         falls_on=falls_on,
-        protected_until=held_until if tier.rank > 0 and held_until > day else None,
+        protected_until=date.fromordinal(held_until) if is_protected else None,
         next_review_on=state.next_review_on,
-        to_stay=needs_to_stay(tier, metrics),
-        to_rise=rise_above(tier, rules, metrics),
+        to_stay=needs_to_stay(rated, metrics),
+        to_rise=rise_above(rated, rules, metrics),
+        window=rules.window,
+        stands_until=judged,
+        judged_from=None if judged is None else member.window_on(judged - timedelta(days=1))[0],
+        pinned_until=None if member.pin is None else date.fromordinal(member.day_of(member.pin.ends_at)),
+        rated=None if member.pin is None else rated,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from service.tiers.rules import RuleSet
@@ -22,6 +22,11 @@ class RuleTimeline:
     """Rule sets by the time they come into force, at least one; the first since the beginning of time."""
 
     entries: tuple[InForce, ...]
+
+    @classmethod
+    def always(cls, rules: RuleSet) -> RuleTimeline:
+        """Return the timeline of a single rule set."""
+        return cls((InForce(datetime.min.replace(tzinfo=UTC), rules),))
 
     @classmethod
     def of(cls, entries: Iterable[tuple[datetime, RuleSet]]) -> RuleTimeline:
@@ -75,9 +80,9 @@ class RuleTimeline:
         return 0
 
     @property
-    def asks_for_tenure(self) -> bool:
-        """Whether any of the rule sets asks how long somebody has been a member."""
-        return any(entry.rules.asks_for_tenure for entry in self.entries)
+    def asks_for_joining(self) -> bool:
+        """Whether a rating under any of the rule sets needs to know when the member joined."""
+        return any(entry.rules.asks_for_joining for entry in self.entries)
 
     @property
     def lookback_days(self) -> int:

@@ -13,6 +13,7 @@ from service.kit.clock import local_day
 from service.tiers.fold import MemberFold, fold, follows
 from service.tiers.rules import RuleSet, parse_ruleset
 from service.tiers.spans import Change, TierState
+from service.tiers.timeline import RuleTimeline
 from tests.laws.tier_oracle import simulate
 from tests.laws.tier_worlds import LENGTH_DAYS, START, World, worlds
 
@@ -22,7 +23,7 @@ END = (START + timedelta(days=LENGTH_DAYS + 90)).date()
 def folded(world: World, *, until: date = END) -> MemberFold:
     return fold(
         world.facts,
-        rules=parse_ruleset(world.definition, version=1),
+        timeline=RuleTimeline.always(parse_ruleset(world.definition, version=1)),
         timezone=world.timezone,
         joined_at=world.joined_at,
         until=until,
@@ -54,7 +55,10 @@ def test_t2_reviewing_every_day_gives_the_same_as_reviewing_when_due(world: Worl
     rules = parse_ruleset(world.definition, version=1)
     started = min([world.joined_at, *(fact.at for fact in world.facts)])
     daily = MemberFold.begin(
-        rules=rules, timezone=world.timezone, started_at=started, joined_at=world.joined_at
+        timeline=RuleTimeline.always(rules),
+        timezone=world.timezone,
+        started_at=started,
+        joined_at=world.joined_at,
     )
     day = local_day(started, timezone=world.timezone)
     waiting = world.facts
@@ -73,16 +77,19 @@ class Believer:
     """Rates facts as they arrive, from the stored state where it can and from the start where it must."""
 
     def __init__(self, world: World, rules: RuleSet) -> None:
-        self.world, self.rules = world, rules
+        self.world, self.timeline = world, RuleTimeline.always(rules)
         self.known: list[TierFact] = []
         begun = MemberFold.begin(
-            rules=rules, timezone=world.timezone, started_at=world.joined_at, joined_at=world.joined_at
+            timeline=RuleTimeline.always(rules),
+            timezone=world.timezone,
+            started_at=world.joined_at,
+            joined_at=world.joined_at,
         )
         self.state, self.changes = begun.state(), list(begun.changes)
         self.refolds = 0
 
     def learn(self, fact: TierFact, today: date) -> None:
-        in_order = follows(self.state, [fact])
+        in_order = follows(self.state, [fact], timeline=self.timeline)
         if in_order:
             member = self.resume()
             self.known.append(fact)
@@ -110,7 +117,7 @@ class Believer:
                 day[index] += delta
         rows = [DayTotals(day, *total) for day, total in sorted(totals.items())]
         return MemberFold.resume(
-            rules=self.rules,
+            timeline=self.timeline,
             timezone=self.world.timezone,
             state=self.state,
             totals=rows,
@@ -120,7 +127,7 @@ class Believer:
     def replay(self, until: date) -> MemberFold:
         return fold(
             sorted(self.known, key=TierFact.sort_key),
-            rules=self.rules,
+            timeline=self.timeline,
             timezone=self.world.timezone,
             joined_at=self.world.joined_at,
             until=until,
