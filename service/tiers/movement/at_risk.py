@@ -15,9 +15,9 @@ from service.kit.pagination import decode_cursor, encode_cursor
 from service.kit.tables import Table
 from service.programme.operations import Programme
 from service.tiers.movement import store
-from service.tiers.movement.folding import resume_members
 from service.tiers.needs import Need
-from service.tiers.rulesets import get_active_ruleset
+from service.tiers.resuming import resume_members
+from service.tiers.rulesets import recall_timeline
 from service.tiers.standing import Standing, need_json, needs_json, see_standing
 
 _BATCH = 200
@@ -54,21 +54,22 @@ def list_at_risk(
     """
     today = local_day(now, timezone=programme.timezone)
     after = _read_cursor(cursor)
-    rules = get_active_ruleset(conn)
+    timeline = recall_timeline(conn)
     until = today
     if within_days is not None:
         # Nobody falls earlier than a grace after the first unqualified day.
-        until = min(today, today + timedelta(days=within_days - rules.downgrade.grace_days))
+        until = min(today, today + timedelta(days=within_days - timeline.at(now).downgrade.grace_days))
     found: list[tuple[str, Standing]] = []
     for _ in range(_MOST_BATCHES):
         rows = store.list_unqualified(
             conn, tier=tier, until=until, after=after, limit=_BATCH, store_ids=store_ids
         )
-        for row, member in resume_members(conn, rows, rules=rules, programme=programme, today=today):
+        for row, member in resume_members(conn, rows, timeline=timeline, programme=programme, day=today):
             if len(found) == limit:
                 return Page(tuple(found), encode_cursor(after[0].isoformat(), after[1]))
             after = (row.unqualified_since, row.member_key)
-            standing = see_standing(member, rules=rules, day=today, as_of=now)
+            member.catch_up(today, at=now)
+            standing = see_standing(member, day=today, as_of=now)
             if _falls_within(standing, tier, today, within_days):
                 found.append((row.member_id, standing))
         if len(rows) < _BATCH:

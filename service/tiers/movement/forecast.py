@@ -8,19 +8,20 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
-from service.kit.clock import format_time, local_day
+from service.kit.clock import format_time, local_day, local_midnight
 from service.kit.tables import Table
 from service.programme.operations import Programme
 from service.tiers import store_bulk
 from service.tiers.errors import NoForecast
 from service.tiers.movement import store
-from service.tiers.movement.folding import resume_members
+from service.tiers.movement.rules import Ladder
 from service.tiers.reports import Report, ask_report
-from service.tiers.rules import RuleSet
-from service.tiers.rulesets import get_active_ruleset, recall_timeline
+from service.tiers.resuming import resume_members
+from service.tiers.rulesets import recall_timeline
 from service.tiers.spans import Change
+from service.tiers.timeline import RuleTimeline
 
 KIND = "forecast"
 NIGHTLY_DAYS = 92
@@ -68,10 +69,9 @@ def see_forecast(
         NoForecast: there are too many members to fold now, and none was kept that looks so far ahead.
     """
     today = local_day(now, timezone=programme.timezone)
-    horizon = today + timedelta(days=days)
-    everyone = _rules_change(conn, after=today, until=horizon, timezone=programme.timezone)
-    until = None if everyone else horizon
-    if store.count_states(conn, until=until, most=FOLDED_AT_ONCE + 1) <= FOLDED_AT_ONCE:
+    until = today + timedelta(days=days)
+    versions = _outdated_by(recall_timeline(conn), until, programme)
+    if store.count_due(conn, until=until, versions=versions, most=FOLDED_AT_ONCE + 1) <= FOLDED_AT_ONCE:
         as_of, computed_at = today, now
         moves = list_moves(conn, as_of=today, days=days, programme=programme)
     else:
@@ -109,46 +109,35 @@ def list_moves(conn: Connection, *, as_of: date, days: int, programme: Programme
     What is due by `as_of` itself is the review's: members are caught up to it first. One chunk of members is
     in memory at a time.
     """
-    horizon = as_of + timedelta(days=days)
-    rules = get_active_ruleset(conn)
-    everyone = _rules_change(conn, after=as_of, until=horizon, timezone=programme.timezone)
+    horizon, timeline = as_of + timedelta(days=days), recall_timeline(conn)
+    ladder = Ladder.of(timeline, entries=len(timeline.entries))
+    versions = _outdated_by(timeline, horizon, programme)
     found, after = Counter[_Kind](), 0
-    while rows := _list_rows(conn, until=None if everyone else horizon, after=after):
+    while rows := store_bulk.list_due(conn, today=horizon, versions=versions, after=after, limit=_CHUNK):
         after = rows[-1].member_key
         places = store.list_stores_of(conn, member_keys=[row.member_key for row in rows])
-        for row, member in resume_members(conn, rows, rules=rules, programme=programme, today=as_of):
+        for row, member in resume_members(conn, rows, timeline=timeline, programme=programme, day=as_of):
+            member.catch_up(as_of)
             caught_up = len(member.changes)
             member.catch_up(horizon)
             for change in member.changes[caught_up:]:
                 day = date.fromordinal(member.day_of(change.effective_at))
-                found[_kind_of(change, rules, day, places.get(row.member_key))] += 1
+                found[_kind_of(change, ladder, day, places.get(row.member_key))] += 1
     moves = [Move(*kind, members) for kind, members in found.items()]
     return sorted(moves, key=lambda move: tuple(part or "" for part in move[:-1]))
 
 
-def _list_rows(conn: Connection, *, until: date | None, after: int) -> Sequence[Row[Any]]:
-    if until is None:
-        return store_bulk.list_everyone(conn, after=after, limit=_CHUNK)
-    return store_bulk.list_due(conn, today=until, after=after, limit=_CHUNK)
-
-
-def _kind_of(change: Change, rules: RuleSet, day: date, store_id: str | None) -> _Kind:
-    if change.from_rank is None:
+def _kind_of(change: Change, ladder: Ladder, day: date, store_id: str | None) -> _Kind:
+    if change.from_tier is None:
         raise ValueError("a membership does not begin by the passing of time")
-    return (
-        day.isoformat(),
-        rules.tiers[change.from_rank].code,
-        rules.tiers[change.to_rank].code,
-        "up" if change.to_rank > change.from_rank else "down",
-        change.cause,
-        store_id,
-    )
+    way: Way = "up" if ladder.direction(change.from_tier, change.to_tier) == "up" else "down"
+    return (day.isoformat(), change.from_tier, change.to_tier, way, change.cause, store_id)
 
 
-def _rules_change(conn: Connection, *, after: date, until: date, timezone: str) -> bool:
-    """Say whether a scheduled rule set comes into force in (after, until]: it may move anybody."""
-    days = (local_day(entry.starts_at, timezone=timezone) for entry in recall_timeline(conn).entries)
-    return any(after < day <= until for day in days)
+def _outdated_by(timeline: RuleTimeline, day: date, programme: Programme) -> list[int]:
+    """Return the rule sets no longer in force on a day: whoever was rated under one may move by then."""
+    moment = local_midnight(day, timezone=programme.timezone)
+    return [entry.rules.version for entry in timeline.entries[: timeline.place_at(moment)]]
 
 
 def forecast_json(forecast: Forecast) -> dict[str, Any]:

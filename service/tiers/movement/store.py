@@ -142,10 +142,13 @@ def find_forecast(conn: Connection, *, days: int) -> Row[Any] | None:
     return conn.execute(_FIND_FORECAST, {"days": days}).one_or_none()
 
 
-def count_states(conn: Connection, *, until: date | None, most: int) -> int:
-    """Return how many members there are, or how many time alone may move by a day; no more than `most`."""
-    statement = _COUNT_EVERYONE if until is None else _COUNT_DUE
-    return int(conn.execute(statement, {"until": until, "most": most}).scalar_one())
+def count_due(conn: Connection, *, until: date, versions: Sequence[int], most: int) -> int:
+    """Return how many members time alone may move by a day, or were rated under these rule sets.
+
+    Counts no further than `most`.
+    """
+    parameters = {"until": until, "versions": list(versions), "most": most}
+    return int(conn.execute(_COUNT_DUE, parameters).scalar_one())
 
 
 def list_stores_of(conn: Connection, *, member_keys: Sequence[int]) -> dict[int, str]:
@@ -269,12 +272,18 @@ def _list_unqualified(by_tier: bool, scoped: bool) -> Select[Any]:
     )
 
 
-_some_states = select(tier_states.c.member_key).limit(bindparam("most", type_=Integer))
-_COUNT_EVERYONE = select(func.count()).select_from(_some_states.subquery("everyone"))
 _COUNT_DUE = select(func.count()).select_from(
-    _some_states.where(tier_states.c.next_review_on <= bindparam("until", type_=Date)).subquery("due")
+    select(tier_states.c.member_key)
+    .where(
+        or_(
+            tier_states.c.next_review_on <= bindparam("until", type_=Date),
+            tier_states.c.ruleset_version == any_(bindparam("versions", type_=ARRAY(Integer))),
+        )
+    )
+    .limit(bindparam("most", type_=Integer))
+    .subquery("due")
 )
-_FIND_FORECAST = (
+_FIND_FORECAST: Select[Any] = (
     select(tier_reports.c.as_of, tier_reports.c.computed_at, tier_reports.c.result)
     .where(
         tier_reports.c.kind == "forecast",
