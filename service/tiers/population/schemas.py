@@ -49,7 +49,7 @@ class MovedSchema(Schema):
     down = fields.Integer(required=True)
 
 
-class ShareSchema(Schema):
+class SimulatedShareSchema(Schema):
     """A share with what it was made from; `share` is rounded to four decimals, null of nobody."""
 
     numerator = fields.Integer(required=True)
@@ -86,7 +86,7 @@ class CostSchema(Schema):
     currency = fields.String(required=True)
 
 
-class ReasonSchema(Schema):
+class SimulatedReasonSchema(Schema):
     """The needs in words."""
 
     en = fields.String(required=True)
@@ -101,7 +101,7 @@ class SampledMemberSchema(Schema):
     tier_is_gone = fields.Boolean(required=True, metadata={"description": "The draft has no such tier."})
     metrics = fields.Nested(MetricsSchema, required=True)
     needs = fields.List(fields.Nested(NeedSchema), required=True)
-    reason = fields.Nested(ReasonSchema, required=True, allow_none=True)
+    reason = fields.Nested(SimulatedReasonSchema, required=True, allow_none=True)
 
 
 class SampleSchema(Schema):
@@ -133,7 +133,7 @@ class SimulationResultSchema(Schema):
     matrix = fields.List(fields.Nested(CellSchema), required=True)
     moved = fields.Nested(MovedSchema, required=True)
     demoted = fields.Integer(required=True)
-    demoted_share = fields.Nested(ShareSchema, required=True)
+    demoted_share = fields.Nested(SimulatedShareSchema, required=True)
     demoted_anyway = fields.Integer(required=True)
     by_cohort = fields.List(fields.Nested(CohortSchema), required=True)
     by_store = fields.List(fields.Nested(StoreMoversSchema), required=True)
