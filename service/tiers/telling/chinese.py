@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 from service.tiers.needs import Need, Rise
-from service.tiers.periods import CalendarYear, MembershipYear
+from service.tiers.periods import CalendarYear, MembershipYear, RollingWindow
 from service.tiers.standing import Standing
 from service.tiers.telling.chinese_rules import day_text, describe_condition, spaced, tell_needs
 from service.tiers.telling.numbers import money_text_zh, number_text
@@ -75,9 +75,9 @@ def _tell_stay(standing: Standing) -> list[str]:
 def _tell_risk(standing: Standing, falls_on: date, unmet: list[Need]) -> list[str]:
     held, ends = standing.protected_until, day_text(falls_on - _DAY)
     if held is None:
-        state = f"您目前已不符合{_name(standing)}的續等條件，寬限期至 {ends}止。"
+        state = f"{_tell_lapse(standing)}，寬限期至 {ends}止。"
     else:
-        state = f"您目前已不符合{_name(standing)}的續等條件，但等級仍保留至 {day_text(held - _DAY)}"
+        state = f"{_tell_lapse(standing)}，但等級仍保留至 {day_text(held - _DAY)}"
         state += "。" if falls_on <= held else f"，之後的寬限期至 {ends}止。"
     needed = tell_needs(unmet, currency=standing.currency)
     return [
@@ -85,6 +85,13 @@ def _tell_risk(standing: Standing, falls_on: date, unmet: list[Need]) -> list[st
         *([f"若要維持等級，還需要：{needed}。"] if unmet else []),
         f"若未達成，將於 {day_text(falls_on)}降等。",
     ]
+
+
+def _tell_lapse(standing: Standing) -> str:
+    if standing.unqualified_since is None or isinstance(standing.window, RollingWindow | None):
+        return f"您目前已不符合{_name(standing)}的續等條件"
+    last = day_text(standing.unqualified_since - _DAY)
+    return f"您在截至 {last}的期間未達{_name(standing)}的續等條件"
 
 
 def _tell_judgement(standing: Standing, judged_on: date, unmet: list[Need]) -> list[str]:

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 from service.tiers.conditions import Metrics
 from service.tiers.needs import Need, Rise
-from service.tiers.periods import CalendarYear, MembershipYear
+from service.tiers.periods import CalendarYear, MembershipYear, RollingWindow
 from service.tiers.standing import Standing
 from service.tiers.telling.english_rules import (
     count_text,
@@ -86,14 +86,11 @@ def _tell_stay(standing: Standing) -> list[str]:
 
 
 def _tell_risk(standing: Standing, falls_on: date, unmet: list[Need]) -> list[str]:
-    name, held = _name(standing), standing.protected_until
-    ends = day_text(falls_on - _DAY)
+    name, held, ends = _name(standing), standing.protected_until, day_text(falls_on - _DAY)
     if held is None:
-        state = f"That is no longer enough for {name}, and the grace period runs until {ends}."
+        state = f"{_tell_lapse(standing)}, and the grace period runs until {ends}."
     else:
-        state = (
-            f"That is no longer enough for {name}, which is yours until {day_text(held - _DAY)} all the same"
-        )
+        state = f"{_tell_lapse(standing)}, which is yours until {day_text(held - _DAY)} all the same"
         state += "." if falls_on <= held else f", followed by a grace period until {ends}."
     needed = tell_needs(unmet, currency=standing.currency)
     return [
@@ -101,6 +98,13 @@ def _tell_risk(standing: Standing, falls_on: date, unmet: list[Need]) -> list[st
         *([f"To stay {name} you need {needed}."] if unmet else []),
         f"Otherwise your tier falls on {day_text(falls_on)}.",
     ]
+
+
+def _tell_lapse(standing: Standing) -> str:
+    if standing.unqualified_since is None or isinstance(standing.window, RollingWindow | None):
+        return f"That is no longer enough for {_name(standing)}"
+    last = day_text(standing.unqualified_since - _DAY)
+    return f"What you bought in the period that ended on {last} was not enough for {_name(standing)}"
 
 
 def _tell_judgement(standing: Standing, judged_on: date, unmet: list[Need]) -> list[str]:
