@@ -302,7 +302,7 @@ def _choose_moment(
 ) -> datetime:
     if given is None:
         # Of two published at one moment, the one that got the lock later comes later.
-        begun: list[datetime] = [row.effective_from for row in timeline if row.effective_from <= now]
+        begun: list[datetime] = [row.effective_from for row in timeline if _has_begun(row, now)]
         return max([now, *(moment + _INSTANT for moment in begun)])
     if not timeline:
         detail = "nothing is in force yet: publish the first rule set now"
@@ -313,6 +313,11 @@ def _choose_moment(
         detail = f"version {taken.version} comes into force then; withdraw it, or choose another day"
         raise ScheduleTaken(detail, errors=[FieldError(detail, pointer="/effective_from")])
     return at
+
+
+def _has_begun(row: Row[Any], now: datetime) -> bool:
+    """Say whether a published set is or was in force, even where the clock that published it was ahead."""
+    return bool(row.state != "scheduled" or row.effective_from <= now)
 
 
 def _version_at(timeline: Sequence[Row[Any]], at: datetime) -> int | None:
@@ -405,8 +410,10 @@ def compare(
         UnknownRuleset: one of them is not there.
     """
     new = get_ruleset(conn, version=version, now=now)
-    in_force = _version_at(store.list_published(conn), now + _INSTANT) if against is None else against
-    old = get_ruleset(conn, version=version if in_force is None else in_force, now=now)
+    if against is None:
+        begun = [row.version for row in store.list_published(conn) if _has_begun(row, now)]
+        against = begun[-1] if begun else version
+    old = get_ruleset(conn, version=against, now=now)
     sides = [Side(parse_ruleset(one.definition, version=one.version), one.definition) for one in (old, new)]
     return old, new, compare_rulesets(*sides)
 

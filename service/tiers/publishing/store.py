@@ -19,8 +19,8 @@ WITH published AS (
     SELECT r.version, r.title, r.definition, r.effective_from, p.effective_to, r.created_at, r.created_by,
         r.updated_at, r.published_at, r.published_by, r.reason, r.simulation_id,
         CASE WHEN r.effective_from IS NULL THEN r.state
-             WHEN r.effective_from > :now THEN 'scheduled'
-             WHEN p.effective_to <= :now THEN 'retired'
+             WHEN r.state = 'retired' OR p.effective_to <= :now THEN 'retired'
+             WHEN r.state = 'scheduled' AND r.effective_from > :now THEN 'scheduled'
              ELSE 'active' END AS state
     FROM tier_rulesets r LEFT JOIN published p ON p.version = r.version
     WHERE r.state <> 'discarded'
@@ -32,7 +32,7 @@ _LIST = text(
     "AND (CAST(:state AS text) IS NULL OR state = :state) ORDER BY version DESC LIMIT :limit"
 )
 _PUBLISHED = text(
-    "SELECT version, effective_from FROM tier_rulesets WHERE effective_from IS NOT NULL "
+    "SELECT version, effective_from, state FROM tier_rulesets WHERE effective_from IS NOT NULL "
     "ORDER BY effective_from"
 )
 # Whoever writes waits for whoever wrote before; readers do not wait, nor do those who add simulations.
@@ -106,7 +106,7 @@ def list_rulesets(
 
 
 def list_published(conn: Connection) -> Sequence[Row[Any]]:
-    """Return version and first moment of every published set, in the order of coming into force."""
+    """Return version, first moment and stored state of every published set, in their order of time."""
     return conn.execute(_PUBLISHED).all()
 
 

@@ -135,7 +135,8 @@ def test_settings_are_told_in_words() -> None:
     new["review_cadence"] = "monthly"
     assert {change.to_pointer: change.text["en"] for change in diff(new)} == {
         "/window": "The window: “the last 365 days” becomes “the membership year since joining”.",
-        "/downgrade/policy": "How far members fall: “one tier at a time” becomes “to the tier they qualify for”.",
+        "/downgrade/policy": "How far members fall: “one tier at a time” becomes “to the tier they qualify "
+        "for”.",
         "/downgrade/grace_days": "The grace before a fall: “30 days” becomes “1 day”.",
         "/downgrade/notice_days": "The reminder before a fall: “7 days” becomes “1 day”.",
         "/review_cadence": "How often falls are applied: “every day” becomes “on the first of each month”.",
