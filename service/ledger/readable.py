@@ -2,50 +2,53 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
-from sqlalchemy import ColumnElement, Numeric, cast, func, select
+from sqlalchemy import Numeric, column, func, select, true
 
 from service.ledger.models import ledger_transactions, postings
 from service.ledger.rules import ONE_BP
 
-_reversals = ledger_transactions.alias("reversals")
-_taken_back = (
-    select(func.coalesce(func.sum(postings.c.points), 0))
-    .select_from(_reversals.join(postings, postings.c.transaction_key == _reversals.c.transaction_key))
-    .where(
-        _reversals.c.order_key == ledger_transactions.c.order_key,
-        _reversals.c.kind == "reverse",
-        postings.c.to_account == "reversed",
+reversal_rows = (
+    select(ledger_transactions.c.member_key, ledger_transactions.c.order_key, postings.c.points)
+    .select_from(
+        ledger_transactions.join(
+            postings, postings.c.transaction_key == ledger_transactions.c.transaction_key
+        )
     )
-    .correlate(ledger_transactions)
-    .scalar_subquery()
+    .where(ledger_transactions.c.kind == "reverse", postings.c.to_account == "reversed")
+    .subquery("reversal_rows")
 )
+"""What refunds and cancellations took back of each order's award; several rows for one order."""
 
-
-def _recorded(name: str) -> ColumnElement[Decimal]:
-    return cast(ledger_transactions.c.rule[name].astext, Numeric)
-
-
-_par_numerator = _recorded("eligible_minor") * _recorded("points")
-_par_denominator = _recorded("per_minor")
+_rule = (
+    func.jsonb_to_record(ledger_transactions.c.rule)
+    .table_valued(
+        column("eligible_minor", Numeric),
+        column("points", Numeric),
+        column("per_minor", Numeric),
+        column("multiplier_bp", Numeric),
+        name="rule",
+    )
+    .render_derived(with_types=True)
+)
+_par_numerator = _rule.c.eligible_minor * _rule.c.points
 
 award_rows = (
     select(
         ledger_transactions.c.member_key,
+        ledger_transactions.c.order_key,
         ledger_transactions.c.occurred_at,
         _par_numerator.label("par_numerator"),
-        _par_denominator.label("par_denominator"),
-        func.div(_par_numerator * _recorded("multiplier_bp"), _par_denominator * ONE_BP, type_=Numeric).label(
+        _rule.c.per_minor.label("par_denominator"),
+        func.div(_par_numerator * _rule.c.multiplier_bp, _rule.c.per_minor * ONE_BP, type_=Numeric).label(
             "points"
         ),
-        _taken_back.label("taken_back"),
     )
+    .select_from(ledger_transactions.join(_rule, true()))
     .where(ledger_transactions.c.kind == "earn", ledger_transactions.c.rule.is_not(None))
     .subquery("award_rows")
 )
 """Every award as its recorded rule computed it.
 
 `par_numerator` ÷ `par_denominator` is what it would be at a multiplier of one, before it is rounded down;
-`points` is what it came to, `taken_back` how much of that refunds of its order reversed.
+`points` is what it came to.
 """

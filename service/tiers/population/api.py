@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from service.kit.audit import actor_of
+from service.kit.auth import Role
 from service.kit.http import STAFF, Blueprint, Door
 from service.programme.operations import get_programme
 from service.tiers.errors import (
@@ -26,7 +27,7 @@ from service.tiers.population.schemas import (
 blueprint = Blueprint(
     "tier_simulations", __name__, url_prefix="/v1", description="Rule sets tried on the whole membership."
 )
-_ROLES = ("marketing", "operations", "admin")
+_ROLES: tuple[Role, ...] = ("marketing", "operations", "admin")
 
 
 @blueprint.door(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import Any
 
 from sqlalchemy import Engine
 
@@ -10,10 +13,15 @@ from service.kit.db import transaction
 from service.programme.operations import Programme
 from service.tiers.population import store, store_people
 from service.tiers.population.answers import Answer, Tallies
-from service.tiers.population.rules import Question
+from service.tiers.population.rules import Question, Sample, Slice
+from service.tiers.population.store_metrics import Keys
+
+Counted = tuple[list[Slice], list[Sample]]
 
 CHUNK = 20_000
 """Members a statement goes through: a fraction of a second, between which one may stop."""
+AT_ONCE = 2
+"""Ranges read at the same time, each on a connection of its own."""
 
 Watch = Callable[[int], bool]
 """Told how many members are done; False to stop."""
@@ -21,28 +29,54 @@ Watch = Callable[[int], bool]
 
 def simulate(
     engine: Engine, *, question: Question, programme: Programme, watch: Watch, chunk: int = CHUNK
-) -> dict[str, object] | None:
+) -> dict[str, Any] | None:
     """Return what a draft would do to everybody, None where `watch` stopped it.
 
     Each range is read in a transaction of its own: what is bought meanwhile may be in it or not. Memory does
     not grow with the membership.
     """
-    tallies, after, done = Tallies(), 0, 0
-    while True:
+    tallies = Tallies()
+
+    def count(keys: Keys) -> Counted:
         with transaction(engine) as conn:
-            found = store.find_range(conn, after=after, size=chunk)
-            if found is None:
-                break
-            last, count = found
-            slices, samples = store_people.tally(
-                conn, question=question, timezone=programme.timezone, keys=(after + 1, last)
-            )
-        tallies.add(slices, samples)
-        after, done = last, done + count
-        if not watch(done):
-            return None
+            return store_people.tally(conn, question=question, timezone=programme.timezone, keys=keys)
+
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="simulation") as readers:
+        done = 0
+        for counted in _in_turn(readers, count, _ranges(engine, chunk)):
+            done += tallies.add(*counted)
+            if not watch(done):
+                return None
     with transaction(engine) as conn:
         store_ids = store.map_store_ids(conn)
     return Answer(question, tallies).to_json(
         point_value_minor=programme.settings.point_value_minor, store_ids=store_ids
     )
+
+
+def _ranges(engine: Engine, chunk: int) -> Iterator[Keys]:
+    after = 0
+    while True:
+        with transaction(engine) as conn:
+            last = store.find_range(conn, after=after, size=chunk)
+        if last is None:
+            return
+        yield after + 1, last
+        after = last
+
+
+def _in_turn(
+    readers: Executor, count: Callable[[Keys], Counted], ranges: Iterator[Keys]
+) -> Iterator[Counted]:
+    """Yield what each range counts, in order, no more than a few ranges ahead."""
+    waiting = deque[Future[Counted]]()
+    try:
+        for keys in ranges:
+            waiting.append(readers.submit(count, keys))
+            if len(waiting) > AT_ONCE:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()

@@ -79,8 +79,11 @@ def members_sql(*, day: date, timezone: str, past: bool = False, keys: Keys | No
     `anchored_at` is when the tier that the rating underneath a pin says was reached.
     """
     held = _held_on(day, timezone, keys) if past else _held_now(keys)
-    return select(*held.c, joining_rows.c.joined_at, joining_rows.c.store_key).select_from(
-        held.join(joining_rows, joining_rows.c.member_key == held.c.member_key)
+    return (
+        select(*held.c, joining_rows.c.joined_at, joining_rows.c.store_key)
+        .select_from(held.join(joining_rows, joining_rows.c.member_key == held.c.member_key))
+        # The planner does not carry a range over to the other side of a join by itself.
+        .where(_within(joining_rows.c.member_key, keys))
     )
 
 

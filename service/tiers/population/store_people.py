@@ -1,7 +1,7 @@
 """The statement of a simulation: a range of members, where each is and would settle, tallied by PostgreSQL.
 
-Two materialised steps keep every comparison from being made twice: `measured` holds the metrics and what each
-rule set says of them, `people` where everybody settles.
+Each step computes a thing once for the next: `measured` the metrics and what each rule set says of them,
+`people` where everybody settles, `grouped` how many go together.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ from sqlalchemy import (
     Numeric,
     Select,
     SmallInteger,
+    Subquery,
     and_,
     case,
     cast,
     func,
     literal,
+    literal_column,
     null,
     select,
     tuple_,
@@ -36,7 +38,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from service.kit.clock import local_midnight
-from service.ledger.readable import award_rows
+from service.ledger.readable import award_rows, reversal_rows
 from service.tiers.conditions import Metrics
 from service.tiers.periods import Window
 from service.tiers.population.rules import (
@@ -65,6 +67,10 @@ _ALL, _COHORT, _STORE, _SAMPLE = 3, 1, 2, -1
 _WHAT: Mapping[int, Literal["all", "cohort", "store"]] = {_ALL: "all", _COHORT: "cohort", _STORE: "store"}
 _METRICS = Metrics._fields
 _CARRIED = ("member_key", "held", "is_pinned", "cohort", "store_key", *_METRICS)
+# A range is small: it fits into memory, and a second process of the server would only do the same sums again.
+_ALONE = select(
+    func.set_config("work_mem", "32MB", True), func.set_config("max_parallel_workers_per_gather", "0", True)
+)
 _Side = tuple[str, RuleSet]
 
 
@@ -76,6 +82,7 @@ def tally(
     With them goes how many points more their awards of the last year would have come to, and a few members
     of each movement, drawn by their keys.
     """
+    conn.execute(_ALONE)
     slices, samples = list[Slice](), list[Sample]()
     for row in conn.execute(_statement(question, timezone, keys)):
         flow = Flow(row.held, row.is_pinned, row.draft, row.in_force, row.against)
@@ -88,22 +95,30 @@ def tally(
 
 def _statement(question: Question, timezone: str, keys: Keys) -> CompoundSelect[Any]:
     people = _people(question, _measured(question, timezone, keys))
-    flow = [people.c[name] for name in Flow._fields]
-    sets = (flow, [*flow, people.c.cohort], [*flow, people.c.store_key])
+    grouped = _grouped(people, question, timezone)
+    flow = [grouped.c[name] for name in Flow._fields]
+    sets = (flow, [*flow, grouped.c.cohort], [*flow, grouped.c.store_key])
     counted = select(
-        func.grouping(people.c.cohort, people.c.store_key).label("what"),
+        func.grouping(grouped.c.cohort, grouped.c.store_key).label("what"),
         *flow,
-        people.c.cohort,
-        people.c.store_key,
-        func.count().label("members"),
-        func.sum(_points_more(people, question, timezone)).label("points"),
+        grouped.c.cohort,
+        grouped.c.store_key,
+        cast(func.sum(grouped.c.members), BigInteger).label("members"),
+        func.sum(grouped.c.points).label("points"),
         literal(0, BigInteger).label("turn"),
         cast(null(), JSONB).label("metrics"),
     ).group_by(func.grouping_sets(*(tuple_(*one) for one in sets)))
-    return union_all(counted, _sampled(people, flow, question))
+    return union_all(counted, _sampled(people, [people.c[name] for name in Flow._fields], question))
 
 
-def _measured(question: Question, timezone: str, keys: Keys) -> CTE:
+def _grouped(people: CTE, question: Question, timezone: str) -> Subquery:
+    """Count by everything at once: hashed, and small enough to be summed up three times over."""
+    apart = [people.c[name] for name in (*Flow._fields, "cohort", "store_key")]
+    points = func.sum(_points_more(people, question, timezone)).label("points")
+    return select(*apart, func.count().label("members"), points).group_by(*apart).subquery("grouped")
+
+
+def _measured(question: Question, timezone: str, keys: Keys) -> Subquery:
     """Each member's metrics under the draft's window, and what every rule set says of them."""
     day, past = question.day, question.is_past
     members = members_sql(day=day, timezone=timezone, past=past, keys=keys).subquery("members_in_range")
@@ -133,12 +148,13 @@ def _measured(question: Question, timezone: str, keys: Keys) -> CTE:
             *verdicts,
         )
         .select_from(source)
-        .cte("measured")
-        .prefix_with("MATERIALIZED")
+        # Kept apart from what reads it, or every use would compute a verdict anew.
+        .offset(literal_column("0"))
+        .subquery("measured")
     )
 
 
-def _people(question: Question, measured: CTE) -> CTE:
+def _people(question: Question, measured: Subquery) -> CTE:
     """Where everybody settles once hold and grace are over and nothing more was bought."""
     settled = {side: _settle(rules, measured, side) for side, rules in _sides(question)}
     against = settled.get("against", cast(null(), SmallInteger))
@@ -190,7 +206,7 @@ def _falls_through(rules: RuleSet) -> bool:
     return down.policy == "one_step" and down.grace_days == 0 and down.min_hold_days == 0
 
 
-def _settle(rules: RuleSet, measured: CTE, side: str) -> ColumnElement[int]:
+def _settle(rules: RuleSet, measured: Subquery, side: str) -> ColumnElement[int]:
     start, qualified, stay = (measured.c[f"{name}_{side}"] for name in ("start", "qualified", "stay"))
     if _falls_through(rules):
         fallen: ColumnElement[int] = func.greatest(qualified, stay)
@@ -220,13 +236,24 @@ def _points_more(people: CTE, question: Question, timezone: str) -> ColumnElemen
     """
     now, then = _multipliers(people, question)
     until = local_midnight(question.day + timedelta(days=1), timezone=timezone)
-    kept = case((award_rows.c.points > 0, 1 - award_rows.c.taken_back / award_rows.c.points), else_=1)
+    reversed_by_order = (
+        select(reversal_rows.c.order_key, func.sum(reversal_rows.c.points).label("points"))
+        .where(reversal_rows.c.member_key == people.c.member_key)
+        .group_by(reversal_rows.c.order_key)
+        .correlate(people)
+        .lateral("reversed_by_order")
+    )
+    taken_back = func.coalesce(reversed_by_order.c.points, 0)
+    kept = case((award_rows.c.points > 0, 1 - taken_back / award_rows.c.points), else_=1)
 
     def award(multiplier: ColumnElement[int]) -> ColumnElement[Decimal]:
         return func.div(award_rows.c.par_numerator * multiplier, award_rows.c.par_denominator * PAR_BP)
 
     awarded = (
         select(func.coalesce(func.sum((award(then) - award(now)) * kept), 0))
+        .select_from(
+            award_rows.outerjoin(reversed_by_order, reversed_by_order.c.order_key == award_rows.c.order_key)
+        )
         .where(
             award_rows.c.member_key == people.c.member_key,
             award_rows.c.occurred_at >= until - _YEAR,
