@@ -5,24 +5,24 @@ Every write locks the member's state; whoever locks the member's balance too doe
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import Connection
 
 from service.activity import operations as activity
-from service.kit.clock import local_day, local_midnight
-from service.members import operations as members
+from service.kit.clock import local_day
 from service.programme.operations import Programme
 from service.tiers import store
 from service.tiers.changes import change_values, state_values
-from service.tiers.errors import AsOfInFuture, NoMembership
+from service.tiers.errors import NoMembership
 from service.tiers.explanation import explain
-from service.tiers.fold import MemberFold, fold, is_overtaken
+from service.tiers.fold import MemberFold, is_overtaken
 from service.tiers.history import list_changes, tiers_around_order
 from service.tiers.laws import Violation, check_laws
 from service.tiers.rating import TierOutcome, rate_facts, refold_member
 from service.tiers.refolds import OrderTier, refold_members
+from service.tiers.replaying import past_moment, replay_member
 from service.tiers.resuming import days_needed_after, find_joined, read_pins, read_state
 from service.tiers.reviews import ReviewChunk, preview_review, review_due
 from service.tiers.rules import LONGEST_WINDOW_DAYS, HeldTier
@@ -105,11 +105,12 @@ def get_standing(
     Raises:
         AsOfInFuture: `as_of` lies ahead. NoMembership: there was none by then.
     """
-    moment = _past_moment(as_of, now=now, programme=programme)
+    moment = past_moment(as_of, now=now, programme=programme)
     if moment is None:
         standing = _see_present(conn, member_key=member_key, now=now, programme=programme)
     else:
-        standing = _see_past(conn, member_key=member_key, moment=moment, programme=programme)
+        replay = replay_member(conn, member_key=member_key, moment=moment, now=now, programme=programme)
+        standing = replay.see()
     return show_standing(standing, locale=locale)
 
 
@@ -118,29 +119,13 @@ def show_standing(standing: Standing, *, locale: str) -> dict[str, Any]:
     return {**standing_json(standing, locale=locale), "explanation": explain(standing, locale=locale)}
 
 
-def _past_moment(as_of: datetime | date | None, *, now: datetime, programme: Programme) -> datetime | None:
-    """Return the moment of the past that is asked for, None for the present."""
-    if as_of is None:
-        return None
-    if isinstance(as_of, datetime):
-        if as_of > now:
-            raise AsOfInFuture
-        return as_of
-    today = local_day(now, timezone=programme.timezone)
-    if as_of > today:
-        raise AsOfInFuture
-    if as_of == today:
-        return None
-    return local_midnight(as_of + timedelta(days=1), timezone=programme.timezone) - timedelta(microseconds=1)
-
-
 def _see_present(conn: Connection, *, member_key: int, now: datetime, programme: Programme) -> Standing:
     row = store.find_state(conn, member_key=member_key)
     if row is None:
         raise NoMembership
     timeline, state = recall_timeline(conn, stamp=row.stamp), read_state(row)
     if is_overtaken(state, timeline=timeline):
-        return _see_past(conn, member_key=member_key, moment=now, programme=programme)
+        return replay_member(conn, member_key=member_key, moment=now, now=now, programme=programme).see()
     today = local_day(now, timezone=programme.timezone)
     after = days_needed_after(state, timeline=timeline, timezone=programme.timezone, day=today)
     pinned = state.pinned_until is not None
@@ -154,21 +139,3 @@ def _see_present(conn: Connection, *, member_key: int, now: datetime, programme:
     )
     member.catch_up(today)
     return see_standing(member, day=max(today, member.last_day), as_of=now)
-
-
-def _see_past(conn: Connection, *, member_key: int, moment: datetime, programme: Programme) -> Standing:
-    facts = [fact for fact in activity.list_tier_facts(conn, member_key=member_key) if fact.at <= moment]
-    joined = members.list_joined(conn, member_keys=[member_key])[member_key]
-    if not facts and joined > moment:
-        raise NoMembership
-    day = local_day(moment, timezone=programme.timezone)
-    member = fold(
-        facts,
-        timeline=recall_timeline(conn),
-        timezone=programme.timezone,
-        joined_at=joined,
-        until=day,
-        pins=read_pins(conn, member_keys=[member_key]).get(member_key, ()),
-        at=moment,
-    )
-    return see_standing(member, day=max(day, member.last_day), as_of=moment)

@@ -34,6 +34,7 @@ class Standing:
     since: datetime
     since_day: date
     as_of: datetime
+    day: date
     window_from: date
     window_to: date
     metrics: Metrics
@@ -75,6 +76,7 @@ def see_standing(member: MemberFold, *, day: date, as_of: datetime) -> Standing:
         since=state.since,
         since_day=date.fromordinal(member.day_of(state.since)),
         as_of=as_of,
+        day=day,
         window_from=window_from,
         window_to=window_to,
         metrics=metrics,

@@ -43,7 +43,7 @@ def test_a_tier_is_told_with_its_reasons_in_the_callers_language(member: Client)
     assert "Your tier is Member" in told["explanation"]
     chinese = tier(member, headers={"Accept-Language": "zh-TW,zh;q=0.9"})
     assert chinese["name"] == "一般會員"
-    assert "您目前的等級是一般會員" in chinese["explanation"]
+    assert "您目前的會員等級是「一般會員」" in chinese["explanation"]
 
 
 def test_what_time_has_done_meanwhile_is_in_the_answer_of_the_order(client: Client) -> None:

@@ -28,7 +28,7 @@ def _name(standing: Standing) -> str:
 
 
 def _tell_pin(standing: Standing) -> list[str]:
-    until = (standing.pinned_until or standing.window_to) - _DAY
+    until = (standing.pinned_until or standing.day) - _DAY
     sentences = [f"此等級由專人設定，保留至 {day_text(until)}，之後再依您的消費決定。"]
     if standing.rated is not None and standing.rated.rank != standing.tier.rank:
         sentences.append(f"若只依消費計算，您目前的等級會是「{standing.rated.names['zh-Hant']}」。")
@@ -43,14 +43,14 @@ def _tell_activity(standing: Standing) -> str:
         return f"{period}沒有列入計算的消費" + (f"，{spent}。" if metrics.net_spend_minor else "。")
     interval = metrics.visit_interval()
     rhythm = "" if interval is None else f"（平均間隔 {number_text(interval)} 天）"
-    last = standing.window_to - _DAY - timedelta(days=metrics.days_since_last_visit)
+    last = standing.day - timedelta(days=metrics.days_since_last_visit)
     return (
         f"{period}您共有 {metrics.active_days:,} 天消費{rhythm}，{spent}，最近一次消費是 {day_text(last)}。"
     )
 
 
 def _period(standing: Standing) -> str:
-    first, last = standing.window_from, standing.window_to - _DAY
+    first, last = standing.window_from, standing.day
     if isinstance(standing.window, MembershipYear):
         return f"本會員年度（{day_text(first)}起）"
     if isinstance(standing.window, CalendarYear):
@@ -96,7 +96,7 @@ def _tell_lapse(standing: Standing) -> str:
 
 def _tell_judgement(standing: Standing, judged_on: date, unmet: list[Need]) -> list[str]:
     sentences = [f"{_name(standing)}資格保留至 {day_text(judged_on - _DAY)}。"]
-    if standing.judged_from is not None and standing.judged_from >= standing.window_to:
+    if standing.judged_from is not None and standing.judged_from > standing.day:
         condition = standing.tier.keep or standing.tier.enter
         if condition is not None:
             rule = describe_condition(condition, currency=standing.currency)

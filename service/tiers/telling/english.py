@@ -35,7 +35,7 @@ def _name(standing: Standing) -> str:
 
 
 def _tell_pin(standing: Standing) -> list[str]:
-    until = (standing.pinned_until or standing.window_to) - _DAY
+    until = (standing.pinned_until or standing.day) - _DAY
     sentences = [f"It is set until {day_text(until)}, whatever you buy; after that your purchases decide."]
     if standing.rated is not None and standing.rated.rank != standing.tier.rank:
         sentences.append(f"By your purchases alone you would be {standing.rated.names['en']} now.")
@@ -49,7 +49,7 @@ def _tell_activity(standing: Standing) -> str:
         return f"{period} no purchase counts" + (
             f"; your net spend is {spent}." if metrics.net_spend_minor else "."
         )
-    last = standing.window_to - _DAY - timedelta(days=metrics.days_since_last_visit)
+    last = standing.day - timedelta(days=metrics.days_since_last_visit)
     spend = f"your net spend is {spent}" if metrics.net_spend_minor < 0 else f"spent {spent} in all"
     return (
         f"{period} you shopped on {count_text(metrics.active_days, 'day')}{_rhythm(metrics)} "
@@ -63,7 +63,7 @@ def _rhythm(metrics: Metrics) -> str:
 
 
 def _period(standing: Standing) -> str:
-    first, last = standing.window_from, standing.window_to - _DAY
+    first, last = standing.window_from, standing.day
     if isinstance(standing.window, MembershipYear):
         return f"In your membership year, which began on {day_text(first)},"
     if isinstance(standing.window, CalendarYear):
@@ -110,7 +110,7 @@ def _tell_lapse(standing: Standing) -> str:
 def _tell_judgement(standing: Standing, judged_on: date, unmet: list[Need]) -> list[str]:
     name, last = _name(standing), day_text(judged_on - _DAY)
     sentences = [f"{name} is yours until {last}."]
-    if standing.judged_from is not None and standing.judged_from >= standing.window_to:
+    if standing.judged_from is not None and standing.judged_from > standing.day:
         condition = standing.tier.keep or standing.tier.enter
         if condition is not None:
             rule = describe_condition(condition, currency=standing.currency)

@@ -115,6 +115,7 @@ def seen(rules: RuleSet, rank: int, metrics: Metrics, **fields: Any) -> Standing
         "since": datetime(2024, 1, 21, 4, tzinfo=UTC),
         "since_day": date(2024, 1, 21),
         "as_of": datetime(2025, 5, 26, 4, tzinfo=UTC),
+        "day": TODAY,
         "window_from": TODAY - timedelta(days=364),
         "window_to": TODAY + timedelta(days=1),
         "metrics": metrics,
@@ -144,6 +145,7 @@ HOLD_ALONE: dict[str, Any] = HOLD | {"falls_on": date(2025, 7, 21)}
 YEAR: dict[str, Any] = {
     "window": CalendarYear(),
     "window_from": date(2025, 1, 1),
+    "window_to": date(2026, 1, 1),
     "stands_until": date(2026, 1, 1),
     "judged_from": date(2025, 1, 1),
 }
@@ -158,6 +160,7 @@ LAPSED_YEAR: dict[str, Any] = YEAR | {
 MEMBERSHIP: dict[str, Any] = {
     "window": MembershipYear("joining"),
     "window_from": date(2025, 3, 9),
+    "window_to": date(2026, 3, 9),
     "stands_until": date(2026, 3, 9),
     "judged_from": date(2025, 3, 9),
 }
