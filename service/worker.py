@@ -24,6 +24,7 @@ from service.ledger.operations import Swept
 from service.programme.operations import Programme, get_programme
 from service.tiers import operations as tiers
 from service.tiers import reports, reviews
+from service.tiers.movement import forecast
 from service.tiers.population import operations as population
 from service.tiers.publishing import operations as publishing
 from service.tiers.worth import operations as worth
@@ -34,6 +35,7 @@ _CHUNK = 1_000
 TIER_ANSWERS: dict[str, reports.Answer] = {
     "worth": worth.answer_worth,
     "histogram": worth.answer_histogram,
+    forecast.KIND: forecast.answer_forecast,
 }
 """Kind of tier report → what computes it."""
 _IDEMPOTENCY_KEPT = timedelta(days=2)
@@ -118,6 +120,13 @@ def _declare_tier_tasks(app: procrastinate.App, engine: Engine, programme: Calla
         reports.compute_report(
             engine, report_id=report_id, answers=TIER_ANSWERS, programme=programme(), now=read_clock()
         )
+
+    @app.periodic(cron="47 * * * *")
+    @app.task(name="tiers.forecast", queueing_lock="tiers.forecast")
+    def look_ahead(timestamp: int) -> None:
+        """Ask for the day's forecast; hourly, so that it is made soon after every zone's midnight."""
+        with transaction(engine) as conn:
+            forecast.ask_nightly(conn, now=read_clock(), programme=get_programme(conn))
 
     @app.task(name=population.TASK)
     def simulate(simulation_id: str) -> None:

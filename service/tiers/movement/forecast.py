@@ -69,9 +69,7 @@ def see_forecast(
         NoForecast: there are too many members to fold now, and none was kept that looks so far ahead.
     """
     today = local_day(now, timezone=programme.timezone)
-    until = today + timedelta(days=days)
-    versions = _outdated_by(recall_timeline(conn), until, programme)
-    if store.count_due(conn, until=until, versions=versions, most=FOLDED_AT_ONCE + 1) <= FOLDED_AT_ONCE:
+    if _is_small(conn, until=today + timedelta(days=days), programme=programme):
         as_of, computed_at = today, now
         moves = list_moves(conn, as_of=today, days=days, programme=programme)
     else:
@@ -93,6 +91,14 @@ def ask_forecast(conn: Connection, *, days: int, now: datetime, programme: Progr
     """Have the worker make today's forecast, unless it was made already."""
     today = local_day(now, timezone=programme.timezone)
     return ask_report(conn, kind=KIND, parameters={"days": days}, as_of=today, today=today, now=now)
+
+
+def ask_nightly(conn: Connection, *, now: datetime, programme: Programme) -> Report | None:
+    """Have the worker make the forecast of the day, unless few enough may move to make it when asked."""
+    today = local_day(now, timezone=programme.timezone)
+    if _is_small(conn, until=today + timedelta(days=NIGHTLY_DAYS), programme=programme):
+        return None
+    return ask_forecast(conn, days=NIGHTLY_DAYS, now=now, programme=programme)
 
 
 def answer_forecast(
@@ -125,6 +131,12 @@ def list_moves(conn: Connection, *, as_of: date, days: int, programme: Programme
                 found[_kind_of(change, ladder, day, places.get(row.member_key))] += 1
     moves = [Move(*kind, members) for kind, members in found.items()]
     return sorted(moves, key=lambda move: tuple(part or "" for part in move[:-1]))
+
+
+def _is_small(conn: Connection, *, until: date, programme: Programme) -> bool:
+    """Say whether few enough may move by a day to fold them while a caller waits."""
+    versions = _outdated_by(recall_timeline(conn), until, programme)
+    return store.count_due(conn, until=until, versions=versions, most=FOLDED_AT_ONCE + 1) <= FOLDED_AT_ONCE
 
 
 def _kind_of(change: Change, ladder: Ladder, day: date, store_id: str | None) -> _Kind:

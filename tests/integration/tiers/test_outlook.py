@@ -19,6 +19,7 @@ from service.tiers.movement.forecast import (
     Move,
     answer_forecast,
     ask_forecast,
+    ask_nightly,
     forecast_json,
     forecast_table,
     list_moves,
@@ -163,6 +164,19 @@ def test_a_small_membership_is_forecast_at_once_and_a_key_sees_its_stores(conn: 
     assert told["falls"] == sum(move.members for move in everybody.moves)
     assert [row[-1] for row in forecast_table(everybody).rows] == [move["members"] for move in told["moves"]]
     assert sum(move["members"] for move in told["moves"]) == told["falls"] + told["rises"]
+
+
+def test_every_night_a_large_membership_is_forecast_and_a_small_one_is_not(
+    conn: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = Shop(conn, SPEND)
+    fill(shop)
+    assert ask_nightly(conn, now=shop.now, programme=shop.programme) is None
+    monkeypatch.setattr(forecast, "FOLDED_AT_ONCE", 3)
+    asked = ask_nightly(conn, now=shop.now, programme=shop.programme)
+    assert asked is not None
+    assert (asked.state, dict(asked.parameters)) == ("queued", {"days": forecast.NIGHTLY_DAYS})
+    assert ask_nightly(conn, now=shop.now, programme=shop.programme) == asked
 
 
 def test_a_large_membership_is_told_the_last_forecast_that_was_kept(
