@@ -22,6 +22,7 @@ POLICY = (
 PAGES = {
     "clients": "Guide for storefronts",
     "problems": "Problems",
+    "tier-rulesets": "Tier rule sets",
     "bring-your-own-data": "Bring your own data",
     "glossary": "Words",
 }
