@@ -8,12 +8,14 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     ColumnElement,
     Date,
     Numeric,
     Subquery,
     and_,
+    any_,
     case,
     cast,
     func,
@@ -153,12 +155,15 @@ order_ids = select(order_keys.c.order_key, order_keys.c.order_id).subquery("orde
 refund_ids = select(refund_keys.c.refund_key, refund_keys.c.refund_id).subquery("refund_ids")
 """The merchant's own id of every refund."""
 
+Keys = tuple[int, int] | list[int]
 
-def day_rows_before(cut: datetime, *, first_day: date, keys: tuple[int, int] | None = None) -> Subquery:
+
+def day_rows_before(cut: datetime, *, first_day: date, keys: Keys | None = None) -> Subquery:
     """Return the day roll-up as the facts in effect before a moment make it, from `first_day` on.
 
     The columns of `day_rows`, computed from orders and what was given back by then: a linked refund takes
-    from its order's day, rounded as `rules.left_after` does. `keys` keeps to members from one key to another.
+    from its order's day, rounded as `rules.left_after` does. `keys` keeps to members from one key to
+    another, or to those of a list.
     """
     # A store's day begins at most a day before or after the same day in UTC.
     since = datetime.combine(first_day, datetime.min.time(), tzinfo=cut.tzinfo) - timedelta(days=2)
@@ -200,7 +205,7 @@ def day_rows_before(cut: datetime, *, first_day: date, keys: tuple[int, int] | N
     return days.group_by(parts.c.member_key, parts.c.day).subquery("day_rows_before")
 
 
-def _given_back_before(cut: datetime, keys: tuple[int, int] | None) -> Subquery:
+def _given_back_before(cut: datetime, keys: Keys | None) -> Subquery:
     """Goods given back by order, in the order's currency."""
     linked = select(refund_keys.c.order_key, refund_keys.c.order_amount_minor).where(
         refund_keys.c.order_key.is_not(None),
@@ -232,5 +237,9 @@ def _left(whole: ColumnElement[int], back: Subquery) -> ColumnElement[int]:
     )
 
 
-def _within(key: ColumnElement[int], keys: tuple[int, int] | None) -> ColumnElement[bool]:
-    return true() if keys is None else key.between(*keys)
+def _within(key: ColumnElement[int], keys: Keys | None) -> ColumnElement[bool]:
+    if keys is None:
+        return true()
+    if isinstance(keys, list):
+        return key == any_(literal(keys, ARRAY(BigInteger)))
+    return key.between(*keys)

@@ -9,6 +9,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from service.kit.money import to_text
+from service.tiers.conditions import Metrics
 from service.tiers.needs import needs_of, needs_to_stay
 from service.tiers.population.rules import (
     SAMPLES,
@@ -39,7 +40,7 @@ class Tallies:
         members = 0
         for line in slices:
             if line.what == "cohort" and line.cohort is not None:
-                self.cohorts[f"{line.cohort:%Y-%m}", line.flow] += line.members
+                self.cohorts[line.cohort, line.flow] += line.members
             elif line.what == "store":
                 self.stores[line.store_key, line.flow] += line.members
             else:
@@ -67,9 +68,19 @@ class Answer:
             if against is None
             else {tier.rank: height_on(tier.code, tier.rank, against, draft) for tier in against.tiers}
         )
+        movements: dict[tuple[str, str], list[Sample]] = {}
+        for flow, samples in tallies.samples.items():
+            movements.setdefault(self.ends(flow), []).extend(samples)
+        self._samples = {ends: sorted(samples)[:SAMPLES] for ends, samples in movements.items()}
 
-    def to_json(self, *, point_value_minor: int, store_ids: Mapping[int, str]) -> dict[str, Any]:
-        """Return the answer as it is kept; money by the points' present value."""
+    def list_sampled(self) -> list[int]:
+        """Return the keys of the members that the answer shows."""
+        return [sample.member_key for samples in self._samples.values() for sample in samples]
+
+    def to_json(
+        self, *, point_value_minor: int, store_ids: Mapping[int, str], metrics: Mapping[int, Metrics]
+    ) -> dict[str, Any]:
+        """Return the answer as it is kept; money by the points' present value, `metrics` by sampled key."""
         flows = self._tallies.flows
         members, demoted = flows.total(), self._count(flows.items(), self.is_demoted)
         return {
@@ -88,7 +99,14 @@ class Answer:
                 for key, lines in _parts(self._tallies.stores)
             ],
             "points_cost_change": self._cost(point_value_minor),
-            "samples": self._samples(),
+            "samples": [
+                {
+                    "from": ends[0],
+                    "to": ends[1],
+                    "members": [self._sample(sample, metrics[sample.member_key]) for sample in samples],
+                }
+                for ends, samples in sorted(self._samples.items())
+            ],
         }
 
     def is_demoted(self, flow: Flow) -> bool:
@@ -153,22 +171,9 @@ class Answer:
             "currency": currency,
         }
 
-    def _samples(self) -> list[dict[str, Any]]:
-        movements: dict[tuple[str, str], list[Sample]] = {}
-        for flow, samples in self._tallies.samples.items():
-            movements.setdefault(self.ends(flow), []).extend(samples)
-        return [
-            {
-                "from": ends[0],
-                "to": ends[1],
-                "members": [self._sample(sample) for sample in sorted(samples)[:SAMPLES]],
-            }
-            for ends, samples in sorted(movements.items())
-        ]
-
-    def _sample(self, sample: Sample) -> dict[str, Any]:
+    def _sample(self, sample: Sample, metrics: Metrics) -> dict[str, Any]:
         """One member: what is lacking for the tier that is lost, what is met of the one that is reached."""
-        draft, metrics, flow = self._question.draft, sample.metrics, sample.flow
+        draft, flow = self._question.draft, sample.flow
         came_from, _ = self.ends(flow)
         reached = draft.tiers[flow.draft]
         if self.direction(flow) > 0 and reached.enter is not None:
@@ -178,12 +183,11 @@ class Answer:
         else:
             needs = ()
         told = [need for need in needs if not need.met] or needs
-        shown = metrics if draft.asks_for_tenure else metrics._replace(member_days=None)
         return {
             "member_key": sample.member_key,
             "held": flow.held,
             "tier_is_gone": came_from not in draft.codes,
-            "metrics": metrics_json(shown, currency=draft.currency),
+            "metrics": metrics_json(metrics, currency=draft.currency),
             "needs": needs_json(needs, currency=draft.currency),
             "reason": {
                 "en": english_rules.tell_needs(told, currency=draft.currency),

@@ -6,11 +6,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
-from service.tiers.conditions import Metrics
+from service.kit.clock import local_midnight
 from service.tiers.rules import RuleSet
 from service.tiers.timeline import RuleTimeline, carry_rank
 
@@ -61,11 +62,26 @@ def multipliers_of_held(question: Question) -> dict[str, int]:
     return {code: tiers[rank].multiplier_bp for code, rank in _ranks_in_force(question).items()}
 
 
+def codes_held(question: Question) -> list[str]:
+    """Return the code of every tier that may be held: those of every set that was ever published."""
+    return sorted({code for entry in question.timeline.entries for code in entry.rules.codes})
+
+
 def _ranks_in_force(question: Question) -> dict[str, int]:
     timeline = question.timeline
     place = timeline.place_of(question.in_force.version)
-    codes = sorted({code for entry in timeline.entries for code in entry.rules.codes})
-    return {code: timeline.rank_of(code, place=place) for code in codes}
+    return {code: timeline.rank_of(code, place=place) for code in codes_held(question)}
+
+
+@lru_cache(maxsize=8)
+def months_until(day: date, *, timezone: str) -> tuple[tuple[datetime, str], ...]:
+    """Return the first moment and the name of every month up to a day's, from 1900: no time is older."""
+    return tuple(
+        (local_midnight(date(year, month, 1), timezone=timezone), f"{year:04}-{month:02}")
+        for year in range(1900, day.year + 1)
+        for month in range(1, 13)
+        if (year, month) <= (day.year, day.month)
+    )
 
 
 class Flow(NamedTuple):
@@ -82,7 +98,7 @@ class Slice(NamedTuple):
     """One line of a tally: of everybody, of those who joined in one month, or of one store's."""
 
     what: Literal["all", "cohort", "store"]
-    cohort: date | None
+    cohort: str | None
     store_key: int | None
     flow: Flow
     members: int
@@ -90,9 +106,8 @@ class Slice(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """One member of a movement; the lowest `turn` is shown first. Metrics are those of the draft's window."""
+    """One member of a movement; the lowest `turn` is shown first."""
 
     turn: int
     member_key: int
     flow: Flow
-    metrics: Metrics

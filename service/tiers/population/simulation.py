@@ -47,11 +47,18 @@ def simulate(
             done += tallies.add(*counted)
             if not watch(done):
                 return None
+    answer = Answer(question, tallies)
     with transaction(engine) as conn:
-        store_ids = store.map_store_ids(conn)
-    return Answer(question, tallies).to_json(
-        point_value_minor=programme.settings.point_value_minor, store_ids=store_ids
-    )
+        return answer.to_json(
+            point_value_minor=programme.settings.point_value_minor,
+            store_ids=store.map_store_ids(conn),
+            metrics=store_people.list_metrics(
+                conn,
+                question=question,
+                timezone=programme.timezone,
+                member_keys=answer.list_sampled(),
+            ),
+        )
 
 
 def _ranges(engine: Engine, chunk: int) -> Iterator[Keys]:

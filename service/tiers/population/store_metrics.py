@@ -10,6 +10,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     ColumnElement,
     Date,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     Select,
     Subquery,
     and_,
+    any_,
     case,
     cast,
     func,
@@ -34,8 +36,8 @@ from service.members.readable import joining_rows
 from service.tiers.models import tier_changes, tier_pins, tier_states
 from service.tiers.periods import CalendarYear, MembershipYear, RollingWindow, Window
 
-Keys = tuple[int, int]
-"""The first and the last key of a range of members, both included."""
+Keys = tuple[int, int] | list[int]
+"""Which members: from one key to another, both included, or those of a list."""
 
 
 def metrics_sql(
@@ -204,4 +206,8 @@ def _day(day: date) -> ColumnElement[date]:
 
 
 def _within(key: ColumnElement[int], keys: Keys | None) -> ColumnElement[bool]:
-    return true() if keys is None else key.between(*keys)
+    if keys is None:
+        return true()
+    if isinstance(keys, list):
+        return key == any_(literal(keys, ARRAY(BigInteger)))
+    return key.between(*keys)

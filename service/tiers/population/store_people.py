@@ -1,6 +1,6 @@
 """The statement of a simulation: a range of members, where each is and would settle, tallied by PostgreSQL.
 
-Each step computes a thing once for the next: `measured` the metrics and what each rule set says of them,
+Each step computes a thing once for the next: `measured` what each rule set says of somebody's metrics,
 `people` where everybody settles, `grouped` how many go together.
 """
 
@@ -12,12 +12,12 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from sqlalchemy import (
+    ARRAY,
     CTE,
     BigInteger,
     ColumnElement,
     CompoundSelect,
     Connection,
-    Date,
     DateTime,
     FromClause,
     Numeric,
@@ -35,7 +35,6 @@ from sqlalchemy import (
     tuple_,
     union_all,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 
 from service.kit.clock import local_midnight
 from service.ledger.readable import award_rows, reversal_rows
@@ -47,16 +46,18 @@ from service.tiers.population.rules import (
     Question,
     Sample,
     Slice,
+    codes_held,
     height_on,
     heights_of_held,
+    months_until,
     multipliers_of_held,
 )
 from service.tiers.population.store_conditions import condition_sql, keeps_sql, qualified_rank_sql
 from service.tiers.population.store_metrics import (
     Keys,
-    local_day_sql,
     members_sql,
     metric_columns,
+    metrics_sql,
     sums_sql,
 )
 from service.tiers.rules import PAR_BP, RuleSet
@@ -65,8 +66,7 @@ _YEAR = timedelta(days=365)
 # As `GROUPING(cohort, store_key)` tells the sets of a tally apart: whatever a set leaves out counts.
 _ALL, _COHORT, _STORE, _SAMPLE = 3, 1, 2, -1
 _WHAT: Mapping[int, Literal["all", "cohort", "store"]] = {_ALL: "all", _COHORT: "cohort", _STORE: "store"}
-_METRICS = Metrics._fields
-_CARRIED = ("member_key", "held", "is_pinned", "cohort", "store_key", *_METRICS)
+_CARRIED = ("member_key", "held", "is_pinned", "cohort", "store_key")
 # A range is small: it fits into memory, and a second process of the server would only do the same sums again.
 _ALONE = select(
     func.set_config("work_mem", "32MB", True), func.set_config("max_parallel_workers_per_gather", "0", True)
@@ -83,14 +83,39 @@ def tally(
     of each movement, drawn by their keys.
     """
     conn.execute(_ALONE)
+    codes, months = codes_held(question), months_until(question.day, timezone=timezone)
     slices, samples = list[Slice](), list[Sample]()
     for row in conn.execute(_statement(question, timezone, keys)):
-        flow = Flow(row.held, row.is_pinned, row.draft, row.in_force, row.against)
+        flow = Flow(codes[row.held], row.is_pinned, row.draft, row.in_force, row.against)
         if row.what == _SAMPLE:
-            samples.append(Sample(row.turn, row.members, flow, Metrics(*row.metrics)))
+            samples.append(Sample(row.turn, row.members, flow))
         else:
-            slices.append(Slice(_WHAT[row.what], row.cohort, row.store_key, flow, row.members, row.points))
+            cohort = None if row.cohort is None else months[max(row.cohort, 1) - 1][1]
+            slices.append(Slice(_WHAT[row.what], cohort, row.store_key, flow, row.members, row.points))
     return slices, samples
+
+
+def list_metrics(
+    conn: Connection, *, question: Question, timezone: str, member_keys: list[int]
+) -> dict[int, Metrics]:
+    """Return the metrics of a few members under the draft's window."""
+    draft = question.draft
+    rows = conn.execute(
+        metrics_sql(
+            draft.window, day=question.day, timezone=timezone, past=question.is_past, keys=member_keys
+        )
+    )
+    return {
+        row.member_key: Metrics(
+            row.active_days,
+            row.span_days,
+            row.days_since_last_visit,
+            row.net_spend_minor,
+            row.orders,
+            row.member_days if draft.asks_for_tenure else None,
+        )
+        for row in rows
+    }
 
 
 def _statement(question: Question, timezone: str, keys: Keys) -> CompoundSelect[Any]:
@@ -106,7 +131,6 @@ def _statement(question: Question, timezone: str, keys: Keys) -> CompoundSelect[
         cast(func.sum(grouped.c.members), BigInteger).label("members"),
         func.sum(grouped.c.points).label("points"),
         literal(0, BigInteger).label("turn"),
-        cast(null(), JSONB).label("metrics"),
     ).group_by(func.grouping_sets(*(tuple_(*one) for one in sets)))
     return union_all(counted, _sampled(people, [people.c[name] for name in Flow._fields], question))
 
@@ -119,7 +143,7 @@ def _grouped(people: CTE, question: Question, timezone: str) -> Subquery:
 
 
 def _measured(question: Question, timezone: str, keys: Keys) -> Subquery:
-    """Each member's metrics under the draft's window, and what every rule set says of them."""
+    """What every rule set says of each member's metrics."""
     day, past = question.day, question.is_past
     members = members_sql(day=day, timezone=timezone, past=past, keys=keys).subquery("members_in_range")
     source: FromClause = members
@@ -136,15 +160,18 @@ def _measured(question: Question, timezone: str, keys: Keys) -> Subquery:
         verdicts.append(start.label(f"start_{side}"))
         verdicts.append(qualified_rank_sql(rules, metrics).label(f"qualified_{side}"))
         verdicts.append(_stay(rules, start, metrics).label(f"stay_{side}"))
-    joined = cast(local_day_sql(members.c.joined_at, timezone), DateTime)
+    codes = {code: place for place, code in enumerate(codes_held(question))}
+    # Which month somebody joined in, found among the months' first moments: converting zones costs more.
+    starts = [start for start, _ in months_until(question.day, timezone=timezone)]
+    cohort = func.width_bucket(members.c.joined_at, literal(starts, ARRAY(DateTime(timezone=True))))
     return (
         select(
             members.c.member_key,
-            members.c.tier.label("held"),
+            # As a number: text is dear to sort and to compare.
+            cast(case(codes, value=members.c.tier), SmallInteger).label("held"),
             members.c.is_pinned,
-            cast(func.date_trunc("month", joined), Date).label("cohort"),
+            cohort.label("cohort"),
             members.c.store_key,
-            *(column.label(name) for name, column in measures[question.draft.window].items()),
             *verdicts,
         )
         .select_from(source)
@@ -160,10 +187,7 @@ def _people(question: Question, measured: Subquery) -> CTE:
     against = settled.get("against", cast(null(), SmallInteger))
     return (
         select(
-            *(
-                measured.c[name]
-                for name in ("member_key", "held", "is_pinned", "cohort", "store_key", *_METRICS)
-            ),
+            *(measured.c[name] for name in ("member_key", "held", "is_pinned", "cohort", "store_key")),
             settled["draft"].label("draft"),
             settled["in_force"].label("in_force"),
             against.label("against"),
@@ -222,7 +246,7 @@ def _settle(rules: RuleSet, measured: Subquery, side: str) -> ColumnElement[int]
 def _came_from(people: CTE, question: Question) -> ColumnElement[int]:
     """How high the tier that a movement begins at stands on the draft's ladder."""
     if question.against is None:
-        return case(heights_of_held(question, question.draft), value=people.c.held, else_=0)
+        return case(_by_place(question, heights_of_held(question, question.draft)), value=people.c.held)
     old = question.against
     heights = {tier.rank: height_on(tier.code, tier.rank, old, question.draft) for tier in old.tiers}
     return case(heights, value=people.c.against, else_=0)
@@ -267,10 +291,14 @@ def _points_more(people: CTE, question: Question, timezone: str) -> ColumnElemen
 
 def _multipliers(people: CTE, question: Question) -> tuple[ColumnElement[int], ColumnElement[int]]:
     if question.against is None:
-        now = case(multipliers_of_held(question), value=people.c.held, else_=PAR_BP)
+        now = case(_by_place(question, multipliers_of_held(question)), value=people.c.held)
     else:
         now = case(_by_rank(question.against), value=people.c.against, else_=PAR_BP)
     return now, case(_by_rank(question.draft), value=people.c.draft, else_=PAR_BP)
+
+
+def _by_place(question: Question, of_codes: Mapping[str, int]) -> dict[int, int]:
+    return {place: of_codes[code] for place, code in enumerate(codes_held(question))}
 
 
 def _by_rank(rules: RuleSet) -> dict[int, int]:
@@ -297,5 +325,4 @@ def _sampled(people: CTE, flow: Sequence[ColumnElement[Any]], question: Question
         drawn.c.member_key,
         literal(0, Numeric),
         drawn.c.turn,
-        func.jsonb_build_array(*(drawn.c[name] for name in _METRICS)),
     ).where(drawn.c.place <= SAMPLES)
