@@ -126,3 +126,21 @@ class TooManyDemotions(Invalid):
     """Publishing would demote too many members without a word of confirmation."""
 
     code = "too-many-demotions"
+
+
+class UnknownTier(Invalid):
+    """The rule set in force has no such tier."""
+
+    code = "unknown-tier"
+
+
+class OverrideInPast(Invalid):
+    """An override ends on a day to come."""
+
+    code = "override-in-past"
+
+
+class NoOverride(NotFound):
+    """No override holds this member at a tier."""
+
+    code = "no-override"

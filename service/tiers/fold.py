@@ -156,10 +156,15 @@ class MemberFold(Judge):
         return self._window.list_totals()
 
     def ahead(self) -> MemberFold:
-        """Return a second fold of this member, to look at the days to come; no fact may be taken any more."""
+        """Return a second fold of this member, to look at the days to come under the rules of today.
+
+        No fact may be taken by either any more.
+        """
         twin = copy(self)
+        twin._timeline = RuleTimeline(self._timeline.entries[: self._place + 1])
         twin._window, twin._pins = self._window.ahead(), list(self._pins)
         twin.changes, twin.notices, twin.held = [], [], []
+        twin._look_ahead()
         return twin
 
     def catch_up(self, day: date, *, at: datetime | None = None) -> None:

@@ -5,6 +5,7 @@ Every write locks the member's state; whoever locks the member's balance too doe
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 
@@ -20,6 +21,7 @@ from service.tiers.explanation import explain
 from service.tiers.fold import MemberFold, is_overtaken
 from service.tiers.history import list_changes, tiers_around_order
 from service.tiers.laws import Violation, check_laws
+from service.tiers.pins import find_pin, lift_pin, pin_tier
 from service.tiers.rating import TierOutcome, rate_facts, refold_member
 from service.tiers.refolds import OrderTier, refold_members
 from service.tiers.replaying import past_moment, replay_member
@@ -42,7 +44,9 @@ __all__ = [
     "get_active_ruleset",
     "get_held_tier",
     "get_standing",
+    "lift_pin",
     "list_changes",
+    "pin_tier",
     "preview_review",
     "rate_facts",
     "refold_member",
@@ -111,6 +115,9 @@ def get_standing(
     else:
         replay = replay_member(conn, member_key=member_key, moment=moment, now=now, programme=programme)
         standing = replay.see()
+    if standing.pin_key is not None:
+        pin = find_pin(conn, member_key=member_key, at=standing.as_of)
+        standing = replace(standing, pin_reason=None if pin is None else pin.reason)
     return show_standing(standing, locale=locale)
 
 

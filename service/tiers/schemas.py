@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields, validate
 
-from service.kit.fields import QueryWhole, StrictSchema, Text
+from service.kit.fields import Day, QueryWhole, StrictSchema, Text
 from service.kit.pagination import DEFAULT_LIMIT, MAX_LIMIT
 from service.tiers.benefits import KINDS
 from service.tiers.conditions import METRICS, OPS
@@ -110,6 +110,26 @@ class WindowSchema(Schema):
     to = fields.String(required=True, metadata=_DAY)
 
 
+class OverrideBody(StrictSchema):
+    """A tier to hold a member at, until when, and why."""
+
+    tier = Text(required=True, max_length=32, metadata={"description": "A code of the rule set in force."})
+    until = Day(
+        required=True,
+        metadata={"description": "The first day on which the rating applies again; after today."},
+    )
+    reason = Text(required=True, min_length=1, max_length=500)
+
+
+class OverrideSchema(Schema):
+    """What staff hold a member at, and what the rating underneath says."""
+
+    tier = fields.String(required=True)
+    until = fields.String(required=True, metadata=_DAY)
+    reason = fields.String(required=True, allow_none=True)
+    rated_tier = fields.String(required=True)
+
+
 class StandingSchema(Schema):
     """Where a member stands, why, and what comes next."""
 
@@ -126,6 +146,22 @@ class StandingSchema(Schema):
     at_risk_since = fields.String(required=True, allow_none=True, metadata=_DAY)
     falls_on = fields.String(required=True, allow_none=True, metadata=_DAY)
     protected_until = fields.String(required=True, allow_none=True, metadata=_DAY)
+    stands_until = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={
+            **_DAY,
+            "description": "The first day that can take the tier away, short of a refund or other rules: the "
+            "end of an override, the day on which a period is judged, or that of the fall if nothing more "
+            "is bought. Null where no day will: always in the base tier.",
+        },
+    )
+    override = fields.Nested(
+        OverrideSchema,
+        required=True,
+        allow_none=True,
+        metadata={"description": "While one holds, what is missing to stay and to rise is of the rating."},
+    )
     next_review_on = fields.String(
         required=True,
         allow_none=True,

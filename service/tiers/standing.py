@@ -25,7 +25,8 @@ class Standing:
     until `protected_until` the tier is held whatever happens. Of windows with periods, `keep` is judged on
     the day `stands_until`, on what was bought from `judged_from` to the day before. While a tier is pinned,
     `pinned_until` is the first day after, and `rated` the tier of the rating underneath: `to_stay` and
-    `to_rise` speak of that one.
+    `to_rise` speak of that one. `lasts_until` is the first day that can take the tier away: `stands_until`,
+    or of a rolling window the day of the fall if nothing more is bought and the rules stay.
     """
 
     currency: str
@@ -50,6 +51,9 @@ class Standing:
     judged_from: date | None = None
     pinned_until: date | None = None
     rated: Tier | None = None
+    pin_key: int | None = None
+    pin_reason: str | None = None
+    lasts_until: date | None = None
 
     @property
     def at_risk(self) -> bool:
@@ -92,7 +96,20 @@ def see_standing(member: MemberFold, *, day: date, as_of: datetime) -> Standing:
         judged_from=None if judged is None else member.window_on(judged - timedelta(days=1))[0],
         pinned_until=None if member.pin is None else date.fromordinal(member.day_of(member.pin.ends_at)),
         rated=None if member.pin is None else rated,
+        pin_key=None if member.pin is None else member.pin.key,
+        lasts_until=judged or _find_fall(member),
     )
+
+
+def _find_fall(member: MemberFold) -> date | None:
+    """Return the day of the next fall by the passing of time alone; None if there is none, or a pin holds."""
+    ahead = member.ahead()
+    while member.pin is None and (due := ahead.state().next_review_on) is not None:
+        ahead.catch_up(due)
+        for change in ahead.changes:
+            if change.from_rank is not None and change.to_rank < change.from_rank:
+                return date.fromordinal(member.day_of(change.effective_at))
+    return None
 
 
 def metrics_json(metrics: Metrics, *, currency: str) -> dict[str, object]:
@@ -169,6 +186,15 @@ def standing_json(standing: Standing, *, locale: str) -> dict[str, object]:
         "at_risk_since": _iso(standing.at_risk_since),
         "falls_on": _iso(standing.falls_on),
         "protected_until": _iso(standing.protected_until),
+        "stands_until": _iso(standing.pinned_until or standing.falls_on or standing.lasts_until),
+        "override": None
+        if standing.rated is None
+        else {
+            "tier": standing.tier.code,
+            "until": _iso(standing.pinned_until),
+            "reason": standing.pin_reason,
+            "rated_tier": standing.rated.code,
+        },
         "next_review_on": _iso(standing.next_review_on),
         "to_stay": needs_json(standing.to_stay, currency=standing.currency),
         "to_rise": None
