@@ -17,11 +17,15 @@ from service.tiers import store_bulk
 from service.tiers.changes import change_values, state_values
 from service.tiers.events import tell_changes, tell_risk
 from service.tiers.fold import MemberFold, is_overtaken
+from service.tiers.population.store_disagreeing import Looked, list_disagreeing
 from service.tiers.rating import refold_member
 from service.tiers.resuming import read_state, resume_members
 from service.tiers.rulesets import recall_timeline
 from service.tiers.spans import Change
 from service.tiers.timeline import RuleTimeline
+
+_READ_TO_RATED = 10
+"""How many members are read set-based for each that a chunk of a due-only review would rate."""
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -81,9 +85,13 @@ def review_members(
 ) -> ReviewSummary:
     """Review every member that is due (or everyone), one transaction a chunk; a door of its own.
 
+    Everyone is read set-based, by the second reader of the rules (law T3), and rated one by one only where
+    that and the stored state disagree: by law T2 the others stay as they are.
+
     It can be interrupted and run again, and run several times at once: chunks skip what others hold.
     """
     summary, after = ReviewSummary(), 0
+    limit = chunk * _READ_TO_RATED if everyone else chunk
     verb = preview_review if dry_run else review_due
     with transaction(engine) as conn:
         today = local_day(now, timezone=programme.timezone)
@@ -92,7 +100,7 @@ def review_members(
     while True:
         with transaction(engine) as conn:
             done = verb(
-                conn, now=now, programme=programme, limit=chunk, everyone=everyone, after_member_key=after
+                conn, now=now, programme=programme, limit=limit, everyone=everyone, after_member_key=after
             )
         if done.reviewed == 0:
             return summary
@@ -125,12 +133,14 @@ def review_due(
     timeline = recall_timeline(conn)
     outdated = _outdated(timeline, today, now, programme)
     if everyone:
-        rows = store_bulk.lock_everyone(conn, after=after_member_key, limit=limit)
-        last = max((row.member_key for row in rows), default=after_member_key)
+        looked = _look(conn, timeline, programme, today, now, after=after_member_key, limit=limit)
+        rows = store_bulk.lock_states(conn, member_keys=looked.disagreeing) if looked.disagreeing else []
+        seen, last = looked.members, looked.last_member_key
     else:
         rows, last = _lock_due(conn, outdated, today, after_member_key, limit)
+        seen = len(rows)
     if not rows:
-        return ReviewChunk(0, 0, after_member_key)
+        return ReviewChunk(seen, 0, last)
     # Few ever: rated past a change of rules that was not known then.
     overtaken = {row.member_key for row in rows if is_overtaken(read_state(row), timeline=timeline)}
     moved = sum(
@@ -152,7 +162,25 @@ def review_due(
         tell_risk(conn, member, member_key=key, now=now)
     store_bulk.append_changes(conn, rows=changes)
     store_bulk.write_states(conn, rows=states)
-    return ReviewChunk(len(rows), moved, last)
+    return ReviewChunk(seen, moved, last)
+
+
+def _look(
+    conn: Connection,
+    timeline: RuleTimeline,
+    programme: Programme,
+    day: date,
+    now: datetime,
+    *,
+    after: int,
+    limit: int,
+) -> Looked:
+    """Read the rules over the next members by key, set-based, to find those whom a rating could change."""
+    rules = timeline.at(min(now, _end_of(day, programme)))
+    looked = list_disagreeing(
+        conn, rules=rules, day=day, timezone=programme.timezone, after=after, size=limit
+    )
+    return Looked(0, after, []) if looked is None else looked
 
 
 def _lock_due(
@@ -170,8 +198,12 @@ def _lock_due(
 
 def _outdated(timeline: RuleTimeline, day: date, now: datetime, programme: Programme) -> list[int]:
     """Return the versions under which nobody should be rated any more at the end of a day, or by now."""
-    end = local_midnight(day + timedelta(days=1), timezone=programme.timezone) - timedelta(microseconds=1)
-    return [entry.rules.version for entry in timeline.entries[: timeline.place_at(min(now, end))]]
+    latest = timeline.place_at(min(now, _end_of(day, programme)))
+    return [entry.rules.version for entry in timeline.entries[:latest]]
+
+
+def _end_of(day: date, programme: Programme) -> datetime:
+    return local_midnight(day + timedelta(days=1), timezone=programme.timezone) - timedelta(microseconds=1)
 
 
 def preview_review(
@@ -188,21 +220,24 @@ def preview_review(
     today = as_of or local_day(now, timezone=programme.timezone)
     timeline = recall_timeline(conn)
     if everyone:
-        rows = store_bulk.list_everyone(conn, after=after_member_key, limit=limit)
+        looked = _look(conn, timeline, programme, today, now, after=after_member_key, limit=limit)
+        rows = store_bulk.list_states(conn, member_keys=looked.disagreeing) if looked.disagreeing else []
+        seen, last = looked.members, looked.last_member_key
     else:
         outdated = _outdated(timeline, today, now, programme)
         rows = store_bulk.list_due(conn, today=today, versions=outdated, after=after_member_key, limit=limit)
+        seen, last = len(rows), max((row.member_key for row in rows), default=after_member_key)
     if not rows:
-        return ReviewChunk(0, 0, after_member_key)
+        return ReviewChunk(seen, 0, last)
     found: list[tuple[int, Change]] = []
     for row, member in _rate(conn, rows, timeline, programme, today, everyone=everyone):
         found += [(row.member_key, change) for change in member.changes]
     moved = sorted({key for key, _ in found})
     ids = members.find_ids(conn, member_keys=moved) if moved else {}
     return ReviewChunk(
-        reviewed=len(rows),
+        reviewed=seen,
         changed=len(moved),
-        last_member_key=rows[-1].member_key,
+        last_member_key=last,
         changes=tuple(_reviewed(ids[key], change) for key, change in found),
     )
 

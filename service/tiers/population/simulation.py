@@ -65,11 +65,11 @@ def _ranges(engine: Engine, chunk: int) -> Iterator[Keys]:
     after = 0
     while True:
         with transaction(engine) as conn:
-            last = store.find_range(conn, after=after, size=chunk)
-        if last is None:
+            found = store.find_range(conn, after=after, size=chunk)
+        if found is None:
             return
-        yield after + 1, last
-        after = last
+        yield after + 1, found[0]
+        after = found[0]
 
 
 def _in_turn(

@@ -54,7 +54,7 @@ _END = text(
 _DEFINITION = text("SELECT definition FROM tier_rulesets WHERE version = :version")
 _COUNT = text("SELECT count(*) FROM tier_states")
 _BOUND = text(
-    "SELECT max(member_key) FROM (SELECT member_key FROM tier_states WHERE member_key > :after "
+    "SELECT max(member_key), count(*) FROM (SELECT member_key FROM tier_states WHERE member_key > :after "
     "ORDER BY member_key LIMIT :size) AS range"
 )
 _STORE_IDS = select(store_rows)
@@ -153,10 +153,10 @@ def count_members(conn: Connection) -> int:
     return int(conn.execute(_COUNT).scalar_one())
 
 
-def find_range(conn: Connection, *, after: int, size: int) -> int | None:
-    """Return the last key of the next `size` memberships after a key, None where there are none."""
-    last: int | None = conn.execute(_BOUND, {"after": after, "size": size}).scalar_one()
-    return last
+def find_range(conn: Connection, *, after: int, size: int) -> tuple[int, int] | None:
+    """Return the last key of the next `size` memberships after a key, and how many they are."""
+    last, members = conn.execute(_BOUND, {"after": after, "size": size}).one()
+    return None if last is None else (last, members)
 
 
 def map_store_ids(conn: Connection) -> dict[int, str]:
