@@ -12,7 +12,9 @@ member_rows = select(members.c.member_key, members.c.member_id, members.c.locale
 joining_rows = select(members.c.member_key, members.c.joined_at, members.c.store_key).subquery("joining_rows")
 """When each member joined, and where."""
 
-membership_rows = select(
-    members.c.member_key, members.c.store_key, members.c.erased_at.label("left_at")
-).subquery("membership_rows")
-"""Whose membership ended, and when: erasing a person is the only way to leave; null while it lasts."""
+leaving_rows = (
+    select(members.c.member_key, members.c.erased_at.label("left_at"))
+    .where(members.c.erased_at.is_not(None))
+    .subquery("leaving_rows")
+)
+"""Whose membership ended, and when: erasing a person is the only way to leave. An index holds these alone."""

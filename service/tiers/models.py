@@ -120,10 +120,21 @@ tier_changes = Table(
     Column("superseded_at", DateTime(timezone=True)),
     Column("import_key", BigInteger),
     Column("pin_key", BigInteger),
+    # Holds all that movement is counted from, in the order of each member's stays: the rows are wide.
     Index(
-        "ix_tier_changes_spans", "member_key", "effective_at", postgresql_where=text("superseded_at IS NULL")
+        "ix_tier_changes_spans",
+        "member_key",
+        "effective_at",
+        "change_key",
+        postgresql_include=["from_tier", "to_tier", "cause"],
+        postgresql_where=text("superseded_at IS NULL"),
     ),
-    Index(None, "member_key", "recorded_at"),
+    Index(
+        None,
+        "member_key",
+        "recorded_at",
+        postgresql_include=["superseded_at", "effective_at", "change_key", "to_tier", "cause"],
+    ),
     CheckConstraint(
         "cause IN ('order', 'refund', 'roll_off', 'rule_change', 'manual', 'late_fact', 'import', 'merge', "
         "'enrol')",
@@ -153,4 +164,5 @@ tier_states = Table(
     # Who was not rated under the rule set in force is due.
     Index(None, "ruleset_version"),
     Index(None, "next_review_on", postgresql_where=text("next_review_on IS NOT NULL")),
+    Index(None, "unqualified_since", "member_key", postgresql_where=text("unqualified_since IS NOT NULL")),
 )

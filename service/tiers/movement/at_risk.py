@@ -14,7 +14,7 @@ from service.kit.errors import FieldError, Malformed
 from service.kit.pagination import decode_cursor, encode_cursor
 from service.kit.tables import Table
 from service.programme.operations import Programme
-from service.tiers.movement import store
+from service.tiers.movement import store_outlook
 from service.tiers.needs import Need
 from service.tiers.resuming import resume_members
 from service.tiers.rulesets import recall_timeline
@@ -61,7 +61,7 @@ def list_at_risk(
         until = min(today, today + timedelta(days=within_days - timeline.at(now).downgrade.grace_days))
     found: list[tuple[str, Standing]] = []
     for _ in range(_MOST_BATCHES):
-        rows = store.list_unqualified(
+        rows = store_outlook.list_unqualified(
             conn, tier=tier, until=until, after=after, limit=_BATCH, store_ids=store_ids
         )
         for row, member in resume_members(conn, rows, timeline=timeline, programme=programme, day=today):

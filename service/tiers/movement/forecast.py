@@ -15,7 +15,7 @@ from service.kit.tables import Table
 from service.programme.operations import Programme
 from service.tiers import store_bulk
 from service.tiers.errors import NoForecast
-from service.tiers.movement import store
+from service.tiers.movement import store_outlook
 from service.tiers.movement.rules import Ladder
 from service.tiers.reports import Report, ask_report
 from service.tiers.resuming import resume_members
@@ -73,7 +73,7 @@ def see_forecast(
         as_of, computed_at = today, now
         moves = list_moves(conn, as_of=today, days=days, programme=programme)
     else:
-        row = store.find_forecast(conn, days=days)
+        row = store_outlook.find_forecast(conn, days=days)
         if row is None:
             raise NoForecast
         as_of, computed_at = row.as_of, row.computed_at
@@ -121,7 +121,7 @@ def list_moves(conn: Connection, *, as_of: date, days: int, programme: Programme
     found, after = Counter[_Kind](), 0
     while rows := store_bulk.list_due(conn, today=horizon, versions=versions, after=after, limit=_CHUNK):
         after = rows[-1].member_key
-        places = store.list_stores_of(conn, member_keys=[row.member_key for row in rows])
+        places = store_outlook.list_stores_of(conn, member_keys=[row.member_key for row in rows])
         for row, member in resume_members(conn, rows, timeline=timeline, programme=programme, day=as_of):
             member.catch_up(as_of)
             caught_up = len(member.changes)
@@ -136,7 +136,10 @@ def list_moves(conn: Connection, *, as_of: date, days: int, programme: Programme
 def _is_small(conn: Connection, *, until: date, programme: Programme) -> bool:
     """Say whether few enough may move by a day to fold them while a caller waits."""
     versions = _outdated_by(recall_timeline(conn), until, programme)
-    return store.count_due(conn, until=until, versions=versions, most=FOLDED_AT_ONCE + 1) <= FOLDED_AT_ONCE
+    return (
+        store_outlook.count_due(conn, until=until, versions=versions, most=FOLDED_AT_ONCE + 1)
+        <= FOLDED_AT_ONCE
+    )
 
 
 def _kind_of(change: Change, ladder: Ladder, day: date, store_id: str | None) -> _Kind:

@@ -26,7 +26,8 @@ from service.tiers.movement.rules import (
     see_movement,
     tally_cohort,
 )
-from service.tiers.movement.store import Basis, Split
+from service.tiers.movement.store import Split
+from service.tiers.movement.store_stays import Basis
 from service.tiers.movement.survival import Curve, estimate
 from service.tiers.rulesets import recall_timeline
 
