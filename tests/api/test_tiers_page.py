@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from service.cli.data import write_files
 from service.intake.bulk.operations import run_import
-from service.intake.demo.shop import generate
+from service.intake.demo.shop import generate, write_files
 from service.kit.db import transaction
 from service.kit.sealing import Sealer
 from service.kit.settings import Settings

@@ -128,7 +128,7 @@ def test_a_report_whose_job_was_cut_off_is_computed_when_it_is_asked_again(engin
 
 def test_a_second_job_beside_a_running_one_goes_home(engine: Engine) -> None:
     report = ask(engine)
-    seen = []
+    seen: list[bool | str] = []
 
     def answer_slowly(conn: Connection, **_: Any) -> Mapping[str, Any]:
         seen.append(compute(engine, report, refuse_plainly))

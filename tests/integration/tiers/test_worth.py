@@ -70,12 +70,14 @@ def draw_shop(conn: Connection, seed: int) -> tuple[Shop, dict[str, Facts]]:
 
 
 def answer(shop: Shop, kind: str, **options: Any) -> dict[str, Any]:
-    ask, compute = {
-        "worth": (worth.ask_worth, worth.answer_worth),
-        "histogram": (worth.ask_histogram, worth.answer_histogram),
-    }[kind]
     given: dict[str, Any] = {"version": None, "as_of": shop.on(AS_OF)} | options
-    report = ask(shop.conn, programme=shop.programme, now=shop.now, **given)
+    given |= {"programme": shop.programme, "now": shop.now}
+    if kind == "worth":
+        report = worth.ask_worth(shop.conn, **given)
+        compute = worth.answer_worth
+    else:
+        report = worth.ask_histogram(shop.conn, **given)
+        compute = worth.answer_histogram
     return compute(shop.conn, parameters=report.parameters, as_of=report.as_of, programme=shop.programme)
 
 
