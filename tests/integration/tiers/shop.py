@@ -157,8 +157,8 @@ class Shop:
 
         return self.rate(member_id, self.at(day), self.at(day), record)
 
-    def publish(self, definition: Mapping[str, Any], day: float) -> int:
-        """Put another rule set into force on a day, and return its version; nobody is rated."""
+    def publish(self, definition: Mapping[str, Any], day: float | datetime) -> int:
+        """Put another rule set into force from a day or moment on, and return its version."""
         version: int = self.conn.execute(
             text(
                 "INSERT INTO tier_rulesets (version, state, definition, effective_from, created_at, "
@@ -166,7 +166,10 @@ class Shop:
                 "CAST(:definition AS jsonb), :at, :at, :at, 'tests', 'tests' FROM tier_rulesets "
                 "RETURNING version"
             ),
-            {"definition": json.dumps(definition), "at": self.at(day)},
+            {
+                "definition": json.dumps(definition),
+                "at": day if isinstance(day, datetime) else self.at(day),
+            },
         ).scalar_one()
         return version
 

@@ -53,6 +53,8 @@ def test_a_standing_tells_everything_the_tier_rests_on(shop: Shop) -> None:
         "at_risk_since": None,
         "falls_on": None,
         "protected_until": "2024-04-20",
+        "stands_until": "2025-01-30",
+        "override": None,
         "next_review_on": "2024-03-22",
         "to_stay": [
             {"metric": "net_spend", "op": ">=", "have": "3500.00", "need": "2250.00", "met": True},
