@@ -37,6 +37,7 @@ from service.recommendations.api import blueprint as recommendations
 from service.recommendations.attribution import AttributionKeys
 from service.recommendations.serving import Serving
 from service.tiers.api import blueprint as tiers
+from service.tiers.grounds.api import blueprint as tier_explanations
 from service.tiers.movement.api import blueprint as movement
 from service.tiers.population.api import blueprint as simulations
 from service.tiers.publishing.api import blueprint as tier_rulesets
@@ -58,6 +59,7 @@ ROOMS: tuple[Blueprint, ...] = (
     recommendations,
     simulations,
     tiers,
+    tier_explanations,
     tier_rulesets,
     tiers_worth,
 )
