@@ -15,7 +15,8 @@ import pytest
 from sqlalchemy import Engine
 
 from service.tiers.movement.operations import see_movements
-from service.tiers.movement.reporting import MovementReport
+from service.tiers.movement.reporting import MovementReport, movement_table, share_json
+from tests.house.sources import ROOT
 from tests.integration.intake.business import NOW
 from tests.integration.uci import UciShop, open_shop
 from tests.unit.intake.uci_slice import Row, make_slice
@@ -157,6 +158,41 @@ def test_the_movement_of_half_a_year_is_what_living_through_every_day_gives(shop
         assert [total.difference for total in report.overall.totals] == [0, 0, 0, 0]
         show(report)
     look_at_splits(shop, cohort)
+
+
+def test_the_page_for_marketing_staff_quotes_the_real_figures(uci_shop: UciShop) -> None:
+    report, page = see(uci_shop, view="cohort"), (ROOT / "docs" / "tier-movements.md").read_text()
+    matrix = matrix_of(report)
+    for row in (*LADDER, None):
+        cells = [matrix[row, code] for code in LADDER]
+        line = " | ".join(map(str, [f"| **{row or 'joined'}**", *cells, sum(cells)]))
+        assert f"{line} |" in page
+    told = {total.tier: total for total in report.overall.totals or ()}
+    closing = [told[code].closing for code in LADDER]
+    assert " | ".join(map(str, ["| **all**", *closing, sum(closing)])) in page
+    gold = told["gold"]
+    parts = f"{gold.opening} + {gold.joined} + {gold.rose_in} + {gold.fell_in}"
+    assert f"{parts} − {gold.rose_out} − {gold.fell_out} − {gold.left} = {gold.closing}" in page
+    flat = " ".join(page.replace(",", "").split())
+    events = matrix_of(see(uci_shop, view="event"))
+    assert f"by events: {events[None, 'member']} joined" in flat
+    for from_tier, to_tier in (("member", "silver"), ("silver", "gold"), ("gold", "platinum")):
+        assert f"{events[from_tier, to_tier]}" in flat
+    assert f"{events['gold', 'silver']} falls from Gold to Silver {events['platinum', 'gold']} from" in flat
+    rates = report.overall.rates
+    assert rates is not None
+    upgrade, downgrade = (share_json(share)["value"] for share in (rates.upgrade, rates.downgrade))
+    assert f"{rates.upgrade.numerator} of {rates.upgrade.denominator} members rose (`{upgrade}`)" in flat
+    assert f"{rates.downgrade.numerator} fell (`{downgrade}`)" in flat
+    curve = report.days_to_upgrade["member"]
+    quarter, half = curve.quantile(0.25), curve.quantile(0.5)
+    assert quarter is not None
+    assert half is not None
+    assert f"Of the {curve.stays} who joined in the half year above {curve.risen} rose." in flat
+    assert f"within {quarter.days} days half within {half.days} days." in flat
+    assert f"({quarter.at_risk} and {half.at_risk})" in flat
+    rows = movement_table(report).to_csv().decode().split("\r\n")
+    assert "\n".join(rows[:3]) in page
 
 
 def pick(found: Counter[str | None]) -> dict[str, int]:
