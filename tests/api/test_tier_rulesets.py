@@ -14,7 +14,10 @@ from sqlalchemy import text
 from service.kit.auth import Role
 from service.kit.clock import local_day, local_midnight
 from service.kit.db import transaction
+from service.programme.operations import get_programme
 from service.tiers.defaults import default_ruleset
+from service.tiers.population.operations import run_simulation
+from service.tiers.reviews import review_members
 from tests.api.conftest import Client, an_order, enrol
 from tests.integration.tiers.evidence import leave_simulation
 
@@ -188,6 +191,38 @@ def test_publishing_now_puts_it_in_force_with_its_evidence(client: Client) -> No
     assert told["payload"]["version"] == version
     page = get(client, "/v1/audit-log?action=ruleset.published", role="admin")
     assert page["data"][0]["subject"] == {"kind": "tier-ruleset", "id": str(version)}
+
+
+def test_from_draft_over_simulation_to_everybody_s_new_tier(client: Client) -> None:
+    for number, amount in enumerate(("500", "2500", "2900")):
+        enrol(client, f"m{number}")
+        for order in range(2):
+            placed_at = (datetime.now(UTC) - timedelta(days=3 * order + 1)).isoformat()
+            body = an_order(f"o{number}{order}", f"m{number}", amount, placed_at=placed_at)
+            assert client.post("/v1/orders", json=body).status_code == 201
+    assert [get(client, f"/v1/members/m{n}/tier")["tier"] for n in range(3)] == ["member", "silver", "silver"]
+    definition = ladder()
+    for part, least in (("enter", "5500"), ("keep", "5200")):
+        definition["tiers"][1][part]["all"][0]["value"] = least
+    definition["downgrade"] |= {"grace_days": 0, "min_hold_days": 0}
+    version = draft(client, definition)["version"]
+    asked = post(client, f"/v1/tier-rulesets/{version}/simulations", {})
+    assert asked.status_code == 202, asked.data
+    simulation_id = asked.json["simulation_id"]
+    with client.engine.connect() as conn:
+        programme = get_programme(conn)
+    run_simulation(client.engine, simulation_id=simulation_id, programme=programme, now=datetime.now(UTC))
+    problem = refused(publish(client, version, simulation_id=simulation_id), 422, "too-many-demotions")
+    assert "1 of 3 members (33.3 %)" in problem["detail"]
+    done = publish(client, version, simulation_id=simulation_id, confirm_demotions=True)
+    assert done.status_code == 200, done.data
+    assert done.json["simulation"]["of_this_definition"] is True
+    review_members(client.engine, programme=programme, now=datetime.now(UTC))
+    standings = [get(client, f"/v1/members/m{n}/tier") for n in range(3)]
+    assert [standing["tier"] for standing in standings] == ["member", "member", "silver"]
+    assert {standing["ruleset_version"] for standing in standings} == {version}
+    (change, *_) = get(client, "/v1/members/m1/tier/changes")["data"]
+    assert (change["cause"], change["ruleset_version"]) == ("rule_change", version)
 
 
 def test_the_first_answer_to_a_publish_comes_again_for_its_key(client: Client) -> None:
