@@ -6,6 +6,7 @@ No column here says more than a merchant's fact did; writes stay in this room's 
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
+from typing import Any
 
 from sqlalchemy import (
     ARRAY,
@@ -155,7 +156,7 @@ order_ids = select(order_keys.c.order_key, order_keys.c.order_id).subquery("orde
 refund_ids = select(refund_keys.c.refund_key, refund_keys.c.refund_id).subquery("refund_ids")
 """The merchant's own id of every refund."""
 
-Keys = tuple[int, int] | list[int]
+Keys = tuple[Any, Any] | list[int]
 
 
 def day_rows_before(cut: datetime, *, first_day: date, keys: Keys | None = None) -> Subquery:

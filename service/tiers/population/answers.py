@@ -13,10 +13,12 @@ from service.tiers.conditions import Metrics
 from service.tiers.needs import needs_of, needs_to_stay
 from service.tiers.population.rules import (
     SAMPLES,
+    Cost,
     Flow,
     Question,
     Sample,
-    Slice,
+    Tally,
+    estimate,
     height_on,
     heights_of_held,
 )
@@ -27,27 +29,27 @@ from service.tiers.telling import chinese_rules, english_rules
 
 @dataclass(slots=True)
 class Tallies:
-    """What the ranges counted so far have come to; a few hundred numbers, however many members."""
+    """What the ranges counted so far have come to; a few thousand numbers, however many members."""
 
     flows: Counter[Flow] = field(default_factory=Counter)
     cohorts: Counter[tuple[str, Flow]] = field(default_factory=Counter)
     stores: Counter[tuple[int | None, Flow]] = field(default_factory=Counter)
-    points: Decimal = Decimal(0)
+    costs: list[Cost] = field(default_factory=list)
     samples: dict[Flow, list[Sample]] = field(default_factory=dict)
 
-    def add(self, slices: Iterable[Slice], samples: Iterable[Sample]) -> int:
+    def add(self, tally: Tally) -> int:
         """Count a range in; return how many members it held."""
         members = 0
-        for line in slices:
+        self.costs += tally.costs
+        for line in tally.slices:
             if line.what == "cohort" and line.cohort is not None:
                 self.cohorts[line.cohort, line.flow] += line.members
             elif line.what == "store":
                 self.stores[line.store_key, line.flow] += line.members
             else:
                 self.flows[line.flow] += line.members
-                self.points += line.points
                 members += line.members
-        for sample in samples:
+        for sample in tally.samples:
             known = self.samples.setdefault(sample.flow, [])
             known.append(sample)
             known.sort()
@@ -163,12 +165,15 @@ class Answer:
         return sum(count for flow, count in lines if counts(flow))
 
     def _cost(self, point_value_minor: int) -> dict[str, Any]:
-        points = int(self._tallies.points.quantize(Decimal(1), rounding=ROUND_HALF_UP))
-        currency = self._question.draft.currency
+        costs, currency = self._tallies.costs, self._question.draft.currency
+        points, margin = estimate(costs)
         return {
             "points": points,
             "amount": to_text(points * point_value_minor, currency=currency),
             "currency": currency,
+            "margin_points": margin,
+            "members": sum(cost.members for cost in costs),
+            "members_counted": sum(cost.drawn for cost in costs),
         }
 
     def _sample(self, sample: Sample, metrics: Metrics) -> dict[str, Any]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
@@ -17,6 +18,9 @@ from service.tiers.timeline import RuleTimeline, carry_rank
 
 SAMPLES = 3
 """Members shown of each movement."""
+COSTED = 2_000
+"""Members, of each change of multiplier, whose awards are read to tell what it costs."""
+_NORMAL_95 = Decimal("1.96")
 
 
 def definition_hash(definition: Mapping[str, Any]) -> bytes:
@@ -102,7 +106,6 @@ class Slice(NamedTuple):
     store_key: int | None
     flow: Flow
     members: int
-    points: Decimal
 
 
 class Sample(NamedTuple):
@@ -111,3 +114,42 @@ class Sample(NamedTuple):
     turn: int
     member_key: int
     flow: Flow
+
+
+class Cost(NamedTuple):
+    """One change of multiplier in one range: whom it concerns, and the points of those who were drawn.
+
+    `squares` is the sum of each drawn member's points, squared.
+    """
+
+    members: int
+    drawn: int
+    points: Decimal
+    squares: Decimal
+
+
+class Tally(NamedTuple):
+    """What was counted of one range."""
+
+    slices: list[Slice]
+    samples: list[Sample]
+    costs: list[Cost]
+
+
+def estimate(costs: Iterable[Cost]) -> tuple[int, int]:
+    """Return the points that all members together would get more, and how far off that may be.
+
+    The sum of a sample drawn from each range and change of multiplier apart (Cochran, Sampling Techniques,
+    §5.3); the second figure is 1.96 standard errors, and 0 where everybody was drawn.
+    """
+    points, variance = Decimal(0), Decimal(0)
+    for cost in costs:
+        if cost.drawn == 0:
+            continue
+        mean = cost.points / cost.drawn
+        points += mean * cost.members
+        if 1 < cost.drawn < cost.members:
+            spread = (cost.squares - mean * cost.points) / (cost.drawn - 1)
+            variance += cost.members * (cost.members - cost.drawn) * max(spread, Decimal(0)) / cost.drawn
+    margin = _NORMAL_95 * variance.sqrt()
+    return int(points.quantize(Decimal(1), rounding=ROUND_HALF_UP)), math.ceil(margin)

@@ -13,15 +13,14 @@ from service.kit.db import transaction
 from service.programme.operations import Programme
 from service.tiers.population import store, store_people
 from service.tiers.population.answers import Answer, Tallies
-from service.tiers.population.rules import Question, Sample, Slice
-from service.tiers.population.store_metrics import Keys
-
-Counted = tuple[list[Slice], list[Sample]]
+from service.tiers.population.rules import COSTED, Question, Tally
 
 CHUNK = 20_000
 """Members a statement goes through: a fraction of a second, between which one may stop."""
 AT_ONCE = 2
 """Ranges read at the same time, each on a connection of its own."""
+_LEAST_COSTED = 20
+"""Members of a range and change of multiplier whose awards are read, however many ranges there are."""
 
 Watch = Callable[[int], bool]
 """Told how many members are done; False to stop."""
@@ -36,15 +35,23 @@ def simulate(
     not grow with the membership.
     """
     tallies = Tallies()
+    with transaction(engine) as conn:
+        ranges = max(1, -(-store.count_members(conn) // chunk))
 
-    def count(keys: Keys) -> Counted:
+    counting = store_people.counting_sql(
+        question, timezone=programme.timezone, costed=max(_LEAST_COSTED, COSTED // ranges)
+    )
+
+    def count(keys: tuple[int, int]) -> Tally:
         with transaction(engine) as conn:
-            return store_people.tally(conn, question=question, timezone=programme.timezone, keys=keys)
+            return store_people.tally(
+                conn, counting=counting, question=question, timezone=programme.timezone, keys=keys
+            )
 
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="simulation") as readers:
         done = 0
         for counted in _in_turn(readers, count, _ranges(engine, chunk)):
-            done += tallies.add(*counted)
+            done += tallies.add(counted)
             if not watch(done):
                 return None
     answer = Answer(question, tallies)
@@ -61,7 +68,7 @@ def simulate(
         )
 
 
-def _ranges(engine: Engine, chunk: int) -> Iterator[Keys]:
+def _ranges(engine: Engine, chunk: int) -> Iterator[tuple[int, int]]:
     after = 0
     while True:
         with transaction(engine) as conn:
@@ -73,10 +80,10 @@ def _ranges(engine: Engine, chunk: int) -> Iterator[Keys]:
 
 
 def _in_turn(
-    readers: Executor, count: Callable[[Keys], Counted], ranges: Iterator[Keys]
-) -> Iterator[Counted]:
+    readers: Executor, count: Callable[[tuple[int, int]], Tally], ranges: Iterator[tuple[int, int]]
+) -> Iterator[Tally]:
     """Yield what each range counts, in order, no more than a few ranges ahead."""
-    waiting = deque[Future[Counted]]()
+    waiting = deque[Future[Tally]]()
     try:
         for keys in ranges:
             waiting.append(readers.submit(count, keys))

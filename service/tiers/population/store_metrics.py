@@ -36,8 +36,8 @@ from service.members.readable import joining_rows
 from service.tiers.models import tier_changes, tier_pins, tier_states
 from service.tiers.periods import CalendarYear, MembershipYear, RollingWindow, Window
 
-Keys = tuple[int, int] | list[int]
-"""Which members: from one key to another, both included, or those of a list."""
+Keys = tuple[Any, Any] | list[int]
+"""Which members: from one key to another (numbers or parameters), both included, or those of a list."""
 
 
 def metrics_sql(

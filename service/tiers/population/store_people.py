@@ -1,12 +1,12 @@
 """The statement of a simulation: a range of members, where each is and would settle, tallied by PostgreSQL.
 
 Each step computes a thing once for the next: `measured` what each rule set says of somebody's metrics,
-`people` where everybody settles, `grouped` how many go together.
+`people` where everybody settles.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Literal
@@ -15,16 +15,19 @@ from sqlalchemy import (
     ARRAY,
     CTE,
     BigInteger,
+    Boolean,
     ColumnElement,
     CompoundSelect,
     Connection,
     DateTime,
     FromClause,
+    Integer,
     Numeric,
     Select,
     SmallInteger,
     Subquery,
     and_,
+    bindparam,
     case,
     cast,
     func,
@@ -42,10 +45,12 @@ from service.tiers.conditions import Metrics
 from service.tiers.periods import Window
 from service.tiers.population.rules import (
     SAMPLES,
+    Cost,
     Flow,
     Question,
     Sample,
     Slice,
+    Tally,
     codes_held,
     height_on,
     heights_of_held,
@@ -64,35 +69,42 @@ from service.tiers.rules import PAR_BP, RuleSet
 
 _YEAR = timedelta(days=365)
 # As `GROUPING(cohort, store_key)` tells the sets of a tally apart: whatever a set leaves out counts.
-_ALL, _COHORT, _STORE, _SAMPLE = 3, 1, 2, -1
+_ALL, _COHORT, _STORE, _SAMPLE, _COST = 3, 1, 2, -1, -2
 _WHAT: Mapping[int, Literal["all", "cohort", "store"]] = {_ALL: "all", _COHORT: "cohort", _STORE: "store"}
 _CARRIED = ("member_key", "held", "is_pinned", "cohort", "store_key")
 # A range is small: it fits into memory, and a second process of the server would only do the same sums again.
 _ALONE = select(
-    func.set_config("work_mem", "32MB", True), func.set_config("max_parallel_workers_per_gather", "0", True)
+    func.set_config("work_mem", "32MB", True),
+    func.set_config("max_parallel_workers_per_gather", "0", True),
+    func.set_config("plan_cache_mode", "force_custom_plan", True),
 )
+_FIRST, _LAST = bindparam("first_key", type_=BigInteger), bindparam("last_key", type_=BigInteger)
 _Side = tuple[str, RuleSet]
 
 
 def tally(
-    conn: Connection, *, question: Question, timezone: str, keys: Keys
-) -> tuple[list[Slice], list[Sample]]:
-    """Return how many members of a range go from where to where: in all, by cohort and by store.
-
-    With them goes how many points more their awards of the last year would have come to, and a few members
-    of each movement, drawn by their keys.
-    """
+    conn: Connection,
+    *,
+    counting: CompoundSelect[Any],
+    question: Question,
+    timezone: str,
+    keys: tuple[int, int],
+) -> Tally:
+    """Return what `counting_sql` counts of a range of members."""
     conn.execute(_ALONE)
     codes, months = codes_held(question), months_until(question.day, timezone=timezone)
-    slices, samples = list[Slice](), list[Sample]()
-    for row in conn.execute(_statement(question, timezone, keys)):
+    found = Tally([], [], [])
+    for row in conn.execute(counting, {"first_key": keys[0], "last_key": keys[1]}):
+        if row.what == _COST:
+            found.costs.append(Cost(row.members, row.turn, row.points, row.squares))
+            continue
         flow = Flow(codes[row.held], row.is_pinned, row.draft, row.in_force, row.against)
         if row.what == _SAMPLE:
-            samples.append(Sample(row.turn, row.members, flow))
+            found.samples.append(Sample(row.turn, row.members, flow))
         else:
             cohort = None if row.cohort is None else months[max(row.cohort, 1) - 1][1]
-            slices.append(Slice(_WHAT[row.what], cohort, row.store_key, flow, row.members, row.points))
-    return slices, samples
+            found.slices.append(Slice(_WHAT[row.what], cohort, row.store_key, flow, row.members))
+    return found
 
 
 def list_metrics(
@@ -118,9 +130,17 @@ def list_metrics(
     }
 
 
-def _statement(question: Question, timezone: str, keys: Keys) -> CompoundSelect[Any]:
-    people = _people(question, _measured(question, timezone, keys))
-    grouped = _grouped(people, question, timezone)
+def counting_sql(question: Question, *, timezone: str, costed: int) -> CompoundSelect[Any]:
+    """Return the statement that counts a range of members, made once for all ranges.
+
+    It tells how many go from where to where: in all, by cohort and by store. With them go a few members of
+    each movement, drawn by their keys, and what the awards of up to `costed` members, likewise drawn, would
+    have come to under each change of multiplier.
+    """
+    people = _people(question, _measured(question, timezone, (_FIRST, _LAST)))
+    # Counted by everything at once, hashed; small enough then to be summed up three times over.
+    apart = [people.c[name] for name in (*Flow._fields, "cohort", "store_key")]
+    grouped = select(*apart, func.count().label("members")).group_by(*apart).subquery("grouped")
     flow = [grouped.c[name] for name in Flow._fields]
     sets = (flow, [*flow, grouped.c.cohort], [*flow, grouped.c.store_key])
     counted = select(
@@ -129,17 +149,11 @@ def _statement(question: Question, timezone: str, keys: Keys) -> CompoundSelect[
         grouped.c.cohort,
         grouped.c.store_key,
         cast(func.sum(grouped.c.members), BigInteger).label("members"),
-        func.sum(grouped.c.points).label("points"),
         literal(0, BigInteger).label("turn"),
+        literal(0, Numeric).label("points"),
+        literal(0, Numeric).label("squares"),
     ).group_by(func.grouping_sets(*(tuple_(*one) for one in sets)))
-    return union_all(counted, _sampled(people, [people.c[name] for name in Flow._fields], question))
-
-
-def _grouped(people: CTE, question: Question, timezone: str) -> Subquery:
-    """Count by everything at once: hashed, and small enough to be summed up three times over."""
-    apart = [people.c[name] for name in (*Flow._fields, "cohort", "store_key")]
-    points = func.sum(_points_more(people, question, timezone)).label("points")
-    return select(*apart, func.count().label("members"), points).group_by(*apart).subquery("grouped")
+    return union_all(counted, _sampled(people, question), _costs(people, question, timezone, costed))
 
 
 def _measured(question: Question, timezone: str, keys: Keys) -> Subquery:
@@ -252,19 +266,52 @@ def _came_from(people: CTE, question: Question) -> ColumnElement[int]:
     return case(heights, value=people.c.against, else_=0)
 
 
-def _points_more(people: CTE, question: Question, timezone: str) -> ColumnElement[Decimal]:
-    """The points that a year's awards would have come to, less what they come to today.
+def _costs(people: CTE, question: Question, timezone: str, costed: int) -> Select[*tuple[Any, ...]]:
+    """What a year's awards would have come to more, or less, where the multiplier changes.
 
-    Each award anew from its recorded rule, rounded down as awards are, less the share that refunds took
-    back. The ledger is read only of members whose multiplier changes.
+    Reading the ledger is what a simulation could spend most of its time on, so of every change no more than
+    `costed` members are read. Each award is computed anew from its recorded rule, rounded down as awards
+    are, less the share that refunds took back.
     """
     now, then = _multipliers(people, question)
+    changed = (
+        select(
+            people.c.member_key,
+            now.label("now"),
+            then.label("then"),
+            func.row_number().over(partition_by=[now, then], order_by=_turn(people)).label("place"),
+        )
+        .where(now != then)
+        .subquery("changed")
+    )
+    drawn = (
+        select(
+            changed.c.now,
+            changed.c.then,
+            case((changed.c.place <= costed, _points_more(changed, question, timezone))).label("points"),
+        )
+        .offset(literal_column("0"))
+        .subquery("drawn_for_cost")
+    )
+    return select(
+        literal(_COST),
+        *(cast(null(), kind) for kind in (SmallInteger, Boolean, SmallInteger, SmallInteger, SmallInteger)),
+        cast(null(), Integer),
+        cast(null(), Integer),
+        func.count(),
+        func.count(drawn.c.points),
+        func.coalesce(func.sum(drawn.c.points), 0),
+        func.coalesce(func.sum(drawn.c.points * drawn.c.points), 0),
+    ).group_by(drawn.c.now, drawn.c.then)
+
+
+def _points_more(changed: Subquery, question: Question, timezone: str) -> ColumnElement[Decimal]:
     until = local_midnight(question.day + timedelta(days=1), timezone=timezone)
     reversed_by_order = (
         select(reversal_rows.c.order_key, func.sum(reversal_rows.c.points).label("points"))
-        .where(reversal_rows.c.member_key == people.c.member_key)
+        .where(reversal_rows.c.member_key == changed.c.member_key)
         .group_by(reversal_rows.c.order_key)
-        .correlate(people)
+        .correlate(changed)
         .lateral("reversed_by_order")
     )
     taken_back = func.coalesce(reversed_by_order.c.points, 0)
@@ -273,20 +320,19 @@ def _points_more(people: CTE, question: Question, timezone: str) -> ColumnElemen
     def award(multiplier: ColumnElement[int]) -> ColumnElement[Decimal]:
         return func.div(award_rows.c.par_numerator * multiplier, award_rows.c.par_denominator * PAR_BP)
 
-    awarded = (
-        select(func.coalesce(func.sum((award(then) - award(now)) * kept), 0))
+    return (
+        select(func.coalesce(func.sum((award(changed.c.then) - award(changed.c.now)) * kept), 0))
         .select_from(
             award_rows.outerjoin(reversed_by_order, reversed_by_order.c.order_key == award_rows.c.order_key)
         )
         .where(
-            award_rows.c.member_key == people.c.member_key,
+            award_rows.c.member_key == changed.c.member_key,
             award_rows.c.occurred_at >= until - _YEAR,
             award_rows.c.occurred_at < until,
         )
-        .correlate(people)
+        .correlate(changed)
         .scalar_subquery()
     )
-    return case((then != now, awarded), else_=literal(0, Numeric))
 
 
 def _multipliers(people: CTE, question: Question) -> tuple[ColumnElement[int], ColumnElement[int]]:
@@ -305,9 +351,10 @@ def _by_rank(rules: RuleSet) -> dict[int, int]:
     return {tier.rank: tier.multiplier_bp for tier in rules.tiers}
 
 
-def _sampled(people: CTE, flow: Sequence[ColumnElement[Any]], question: Question) -> Select[Any]:
-    """A few members of each movement, by a number made from their keys: any few, but the same each time."""
-    turn = (people.c.member_key % 2**31 * 2_654_435_761) % 2**32
+def _sampled(people: CTE, question: Question) -> Select[Any]:
+    """A few members of each movement."""
+    flow = [people.c[name] for name in Flow._fields]
+    turn = _turn(people)
     drawn = (
         select(
             people,
@@ -323,6 +370,12 @@ def _sampled(people: CTE, flow: Sequence[ColumnElement[Any]], question: Question
         drawn.c.cohort,
         drawn.c.store_key,
         drawn.c.member_key,
-        literal(0, Numeric),
         drawn.c.turn,
+        literal(0, Numeric),
+        literal(0, Numeric),
     ).where(drawn.c.place <= SAMPLES)
+
+
+def _turn(people: CTE) -> ColumnElement[int]:
+    """A number made from a member's key to draw members by: any few, but the same each time."""
+    return (people.c.member_key % 2**31 * 2_654_435_761) % 2**32

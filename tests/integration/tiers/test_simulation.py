@@ -19,7 +19,7 @@ from service.tiers.errors import (
     UnknownRuleset,
     UnknownSimulation,
 )
-from service.tiers.population import operations, store
+from service.tiers.population import operations, simulation, store
 from service.tiers.population.rules import definition_hash
 from tests.integration.tiers.shop import Shop, spend_ladder
 
@@ -93,7 +93,9 @@ def fingerprints(engine: Engine) -> dict[str, str | None]:
         ).all()
         return {
             table: conn.scalar(
-                text(f'SELECT md5(string_agg(md5(CAST(t AS text)), \'\' ORDER BY t.*::text)) FROM "{table}" t')
+                text(
+                    f"SELECT md5(string_agg(CAST(t AS text), '' ORDER BY CAST(t AS text))) FROM \"{table}\" t"
+                )
             )
             for table in tables
             if table != "tier_simulations"
@@ -232,12 +234,15 @@ def test_multipliers_are_costed_on_the_recorded_awards_of_a_year(engine: Engine,
             )
     draft = spend_ladder(300, 600)
     draft["tiers"][1]["benefits"] = [
-        {"kind": "points_multiplier", "multiplier_bp": 15_000, "text": {"en": "1.5 times", "zh-Hant": "1.5 倍"}}
+        {"kind": "points_multiplier", "multiplier_bp": 15_000, "text": {"en": "More", "zh-Hant": "更多"}}
     ]
     add_draft(engine, draft)
     cost = simulate(engine, shop)["points_cost_change"]
     # Only m3 is in t1 and was awarded points within the year: 33 would have been 50. A point is worth 0.30.
-    assert cost == {"points": 17, "amount": "5.10", "currency": "TWD"}
+    assert cost == {
+        "points": 17, "amount": "5.10", "currency": "TWD",
+        "margin_points": 0, "members": 3, "members_counted": 3,
+    }  # fmt: skip
 
 
 def test_a_refund_takes_its_share_of_an_award_out_of_the_cost(engine: Engine, shop: Shop) -> None:
@@ -296,9 +301,8 @@ def test_a_simulation_writes_nothing_but_its_own_row(engine: Engine, shop: Shop)
 def test_a_job_is_enqueued_with_the_request_and_only_then(engine: Engine, shop: Shop) -> None:
     add_draft(engine, spend_ladder(500, 800))
     with pytest.raises(KeyError), transaction(engine) as conn:
-        operations.request_simulation(
-            conn, version=2, as_of=None, against=None, requested_by="x", programme=shop.programme, now=shop.now
-        )
+        given: dict[str, Any] = {"version": 2, "as_of": None, "against": None, "requested_by": "x"}
+        operations.request_simulation(conn, **given, programme=shop.programme, now=shop.now)
         raise KeyError
     waiting = text("SELECT count(*) FROM procrastinate_jobs WHERE task_name = 'tiers.simulate'")
     with engine.connect() as conn:
@@ -446,3 +450,28 @@ def test_simulations_are_listed_the_latest_first(engine: Engine, shop: Shop) -> 
     listed = [row["simulation_id"] for row in (*first["data"], *rest["data"])]
     assert listed == made[::-1]
     assert rest["next_cursor"] is None
+
+
+def test_where_many_are_concerned_a_few_are_costed_and_the_rest_estimated(
+    engine: Engine, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = EarningRule(points=1, per_minor=100, multiplier_bp=10_000, tier="t0")
+    with transaction(engine) as conn:
+        for number in range(6, 10):
+            ledger.earn_points(
+                conn, member_key=shop.keys[f"m{number}"], order_key=number, eligible_minor=10_000 * number,
+                rule=rule, occurred_at=shop.at(number), available_at=shop.now, expires_at=None, now=shop.now,
+            )  # fmt: skip
+    draft = spend_ladder(300, 600)
+    draft["tiers"][2]["benefits"] = [
+        {"kind": "points_multiplier", "multiplier_bp": 20_000, "text": {"en": "More", "zh-Hant": "更多"}}
+    ]
+    add_draft(engine, draft)
+    whole = simulate(engine, shop, chunk=100)["points_cost_change"]
+    assert (whole["points"], whole["margin_points"]) == (600 + 700 + 800 + 900, 0)
+    monkeypatch.setattr(simulation, "COSTED", 2)
+    monkeypatch.setattr(simulation, "_LEAST_COSTED", 1)
+    part = simulate(engine, shop, chunk=100)["points_cost_change"]
+    assert (part["members"], part["members_counted"]) == (4, 2)
+    assert part["margin_points"] > 0
+    assert abs(part["points"] - whole["points"]) <= part["margin_points"] + 600
