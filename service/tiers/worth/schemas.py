@@ -171,7 +171,7 @@ class WorthSchema(Schema):
 
 
 _VALUE = {
-    "type": ["string", "integer", "null"],
+    "type": ["string", "integer"],
     "description": "Money and visit intervals as decimal strings, counts and days as whole numbers.",
 }
 
