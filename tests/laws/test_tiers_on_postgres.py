@@ -21,7 +21,7 @@ from tests.integration.tiers.shop import Shop, programme_in
 from tests.laws.tier_oracle import Pinned, simulate
 from tests.laws.tier_worlds import World, changing_worlds, worlds
 
-Step = tuple[datetime, Callable[[], None]]
+Step = tuple[datetime, Callable[[], object]]
 
 
 def record(shop: Shop, fact: TierFact) -> TierFact:

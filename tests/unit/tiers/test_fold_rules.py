@@ -37,9 +37,12 @@ def under(
 
 
 def codes(member: MemberFold) -> list[tuple[str | None, str, datetime, str]]:
+    """Return (from, to, when, cause) of every movement after the joining, tiers by code."""
     return [
-        (change.from_tier, change.to_tier, change.effective_at, change.cause) for change in member.changes
-    ][1:]
+        (change.from_tier, change.to_tier, change.effective_at, change.cause)
+        for change in member.changes
+        if change.from_tier is not None
+    ]
 
 
 # Rules that change
