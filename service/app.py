@@ -40,6 +40,11 @@ from service.recommendations.api import blueprint as recommendations
 from service.recommendations.attribution import AttributionKeys
 from service.recommendations.serving import Serving
 from service.tiers.api import blueprint as tiers
+from service.tiers.grounds.api import blueprint as tier_explanations
+from service.tiers.movement.api import blueprint as movement
+from service.tiers.population.api import blueprint as simulations
+from service.tiers.publishing.api import blueprint as tier_rulesets
+from service.tiers.worth.api import blueprint as tiers_worth
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +57,15 @@ ROOMS: tuple[Blueprint, ...] = (
     intake,
     imports,
     ledger,
+    movement,
     profiles,
     programme,
     recommendations,
+    simulations,
     tiers,
+    tier_explanations,
+    tier_rulesets,
+    tiers_worth,
 )
 
 DESCRIPTION = """Tidemark watches how high each member stands (tiers), how they move, what they hold (points),

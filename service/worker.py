@@ -26,11 +26,21 @@ from service.ledger import operations as ledger
 from service.ledger.operations import Swept
 from service.programme.operations import Programme, get_programme
 from service.tiers import operations as tiers
-from service.tiers import reviews
+from service.tiers import reports, reviews
+from service.tiers.movement import forecast
+from service.tiers.population import operations as population
+from service.tiers.publishing import operations as publishing
+from service.tiers.worth import operations as worth
 
 log = logging.getLogger("tidemark.worker")
 
 _CHUNK = 1_000
+TIER_ANSWERS: dict[str, reports.Answer] = {
+    "worth": worth.answer_worth,
+    "histogram": worth.answer_histogram,
+    forecast.KIND: forecast.answer_forecast,
+}
+"""Kind of tier report → what computes it."""
 _IDEMPOTENCY_KEPT = timedelta(days=2)
 
 
@@ -42,19 +52,7 @@ def build(settings: Settings, engine: Engine, database_url: str) -> procrastinat
 
     programme = partial(_programme, engine)
 
-    @app.task(name="tiers.refold")
-    def refold(member_key: int) -> None:
-        """Rate a member's whole history again, after a fact older than one window."""
-        with transaction(engine) as conn:
-            ledger.lock_account(conn, member_key=member_key, now=read_clock())
-            tiers.refold_member(conn, member_key=member_key, programme=get_programme(conn), now=read_clock())
-
-    @app.periodic(cron="7 * * * *")
-    @app.task(name="tiers.review", queueing_lock="tiers.review")
-    def review(timestamp: int) -> None:
-        """Apply falls, risks and rises that have become due; hourly, so that every zone's night is met."""
-        summary = reviews.review_members(engine, programme=programme(), now=read_clock())
-        log.warning("reviewed", extra={"reviewed": summary.reviewed, "changed": summary.changed})
+    _declare_tier_tasks(app, engine, programme)
 
     @app.periodic(cron="17 * * * *")
     @app.task(name="points.sweep", queueing_lock="points.sweep")
@@ -139,6 +137,57 @@ def _declare_imports(app: procrastinate.App, settings: Settings, engine: Engine)
 def _programme(engine: Engine) -> Programme:
     with engine.connect() as conn:
         return get_programme(conn)
+
+
+def _declare_tier_tasks(app: procrastinate.App, engine: Engine, programme: Callable[[], Programme]) -> None:
+    @app.task(name="tiers.refold")
+    def refold(member_key: int) -> None:
+        """Rate a member's whole history again, after a fact older than one window."""
+        with transaction(engine) as conn:
+            ledger.lock_account(conn, member_key=member_key, now=read_clock())
+            tiers.refold_member(conn, member_key=member_key, programme=get_programme(conn), now=read_clock())
+
+    @app.periodic(cron="7 * * * *")
+    @app.task(name="tiers.review", queueing_lock="tiers.review")
+    def review(timestamp: int) -> None:
+        """Apply falls, risks and rises that have become due; hourly, so that every zone's night is met."""
+        summary = reviews.review_members(engine, programme=programme(), now=read_clock())
+        log.warning("reviewed", extra={"reviewed": summary.reviewed, "changed": summary.changed})
+
+    @app.periodic(cron="1-59/15 * * * *")
+    @app.task(name="tiers.settle", queueing_lock="tiers.settle")
+    def settle(timestamp: int) -> None:
+        """Mark rule sets whose day has come; every quarter, as some zones' midnights are not on the hour."""
+        with transaction(engine) as conn:
+            publishing.settle_states(conn, now=read_clock())
+
+    @app.task(name=reports.REPORT_TASK)
+    def report(report_id: str) -> None:
+        """Compute one answer about the whole membership."""
+        reports.compute_report(
+            engine, report_id=report_id, answers=TIER_ANSWERS, programme=programme(), now=read_clock()
+        )
+
+    @app.periodic(cron="47 * * * *")
+    @app.task(name="tiers.forecast", queueing_lock="tiers.forecast")
+    def look_ahead(timestamp: int) -> None:
+        """Ask for the day's forecast; hourly, so that it is made soon after every zone's midnight."""
+        with transaction(engine) as conn:
+            forecast.ask_nightly(conn, now=read_clock(), programme=get_programme(conn))
+
+    @app.task(name=population.TASK)
+    def simulate(simulation_id: str) -> None:
+        """Try a rule set on everybody."""
+        population.run_simulation(
+            engine, simulation_id=simulation_id, programme=programme(), now=read_clock()
+        )
+
+    @app.periodic(cron="*/5 * * * *")
+    @app.task(name="tiers.simulate.resume", queueing_lock="tiers.simulate.resume")
+    def resume_simulations(timestamp: int) -> None:
+        """Run simulations again whose worker was killed."""
+        with transaction(engine) as conn:
+            population.resume_simulations(conn)
 
 
 def _sweep_chunk(engine: Engine, verb: Callable[..., Swept], now: datetime) -> Swept:

@@ -5,7 +5,27 @@ No column here says more than a merchant's fact did; writes stay in this room's 
 
 from __future__ import annotations
 
-from sqlalchemy import and_, func, select, union_all
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Date,
+    Numeric,
+    Subquery,
+    and_,
+    any_,
+    case,
+    cast,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+    union_all,
+)
 from sqlalchemy.sql.expression import exists
 
 from service.activity.models import (
@@ -16,6 +36,7 @@ from service.activity.models import (
     orders,
     refund_keys,
     refund_lines,
+    refunds,
 )
 
 order_rows = select(order_keys.c.order_key, order_keys.c.member_key, order_keys.c.placed_at).subquery(
@@ -134,3 +155,92 @@ order_ids = select(order_keys.c.order_key, order_keys.c.order_id).subquery("orde
 
 refund_ids = select(refund_keys.c.refund_key, refund_keys.c.refund_id).subquery("refund_ids")
 """The merchant's own id of every refund."""
+
+Keys = tuple[Any, Any] | list[int]
+
+
+def day_rows_before(cut: datetime, *, first_day: date, keys: Keys | None = None) -> Subquery:
+    """Return the day roll-up as the facts in effect before a moment make it, from `first_day` on.
+
+    The columns of `day_rows`, computed from orders and what was given back by then: a linked refund takes
+    from its order's day, rounded as `rules.left_after` does. `keys` keeps to members from one key to
+    another, or to those of a list.
+    """
+    # A store's day begins at most a day before or after the same day in UTC.
+    since = datetime.combine(first_day, datetime.min.time(), tzinfo=cut.tzinfo) - timedelta(days=2)
+    back = _given_back_before(cut, keys)
+    goods, spend = _left(orders.c.goods_minor, back), _left(orders.c.spend_minor, back)
+    bought = (
+        select(
+            orders.c.member_key,
+            orders.c.day,
+            goods.label("goods_minor"),
+            spend.label("spend_minor"),
+            case((goods > 0, 1), else_=0).label("orders"),
+            literal(0, BigInteger).label("unlinked_minor"),
+        )
+        .select_from(orders.outerjoin(back, back.c.order_key == orders.c.order_key))
+        .where(orders.c.placed_at < cut, orders.c.placed_at >= since, orders.c.day >= first_day)
+        .where(_within(orders.c.member_key, keys))
+    )
+    unlinked = select(
+        refunds.c.member_key,
+        refunds.c.day,
+        literal(0, BigInteger),
+        literal(0, BigInteger),
+        literal(0),
+        refunds.c.amount_minor,
+    ).where(
+        refunds.c.order_key.is_(None),
+        refunds.c.refunded_at < cut,
+        refunds.c.refunded_at >= since,
+        refunds.c.day >= first_day,
+        _within(refunds.c.member_key, keys),
+    )
+    parts = union_all(bought, unlinked).subquery("day_parts")
+    sums = (
+        cast(func.sum(parts.c[name]), BigInteger).label(name)
+        for name in ("goods_minor", "spend_minor", "orders", "unlinked_minor")
+    )
+    days = select(parts.c.member_key, cast(parts.c.day, Date).label("day"), *sums)
+    return days.group_by(parts.c.member_key, parts.c.day).subquery("day_rows_before")
+
+
+def _given_back_before(cut: datetime, keys: Keys | None) -> Subquery:
+    """Goods given back by order, in the order's currency."""
+    linked = select(refund_keys.c.order_key, refund_keys.c.order_amount_minor).where(
+        refund_keys.c.order_key.is_not(None),
+        refund_keys.c.refunded_at < cut,
+        _within(refund_keys.c.member_key, keys),
+    )
+    cancelled = (
+        select(order_cancellations.c.order_key, order_cancellations.c.order_amount_minor)
+        .select_from(
+            order_cancellations.join(order_keys, order_keys.c.order_key == order_cancellations.c.order_key)
+        )
+        .where(order_cancellations.c.cancelled_at < cut, _within(order_keys.c.member_key, keys))
+    )
+    both = union_all(linked, cancelled).subquery("give_backs_before")
+    return (
+        select(both.c.order_key, func.sum(both.c.order_amount_minor).label("back_minor"))
+        .group_by(both.c.order_key)
+        .subquery("given_back_before")
+    )
+
+
+def _left(whole: ColumnElement[int], back: Subquery) -> ColumnElement[int]:
+    """`rules.left_after` of one order's amount, in exact numbers."""
+    goods = orders.c.order_goods_minor
+    twice = 2 * cast(whole, Numeric) * back.c.back_minor + goods
+    return case(
+        (or_(back.c.back_minor.is_(None), goods == 0), whole),
+        else_=whole - cast(func.div(twice, 2 * cast(goods, Numeric)), BigInteger),
+    )
+
+
+def _within(key: ColumnElement[int], keys: Keys | None) -> ColumnElement[bool]:
+    if keys is None:
+        return true()
+    if isinstance(keys, list):
+        return key == any_(literal(keys, ARRAY(BigInteger)))
+    return key.between(*keys)

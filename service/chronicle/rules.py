@@ -15,6 +15,9 @@ TOPICS = {
     "points.adjusted": "Points were given or taken by hand.",
     "item.changed": "An item was added or replaced.",
     "store.changed": "A store was added, or its name or zone changed.",
+    "tier.ruleset.published": "A tier rule set was published, for now or for a day to come.",
+    "tier.ruleset.withdrawn": "A tier rule set that waited for its day is a draft again.",
+    "tier.ruleset.activated": "A tier rule set came into force on its day.",
     "settings.changed": "The settings changed, or are going to.",
     "model.promoted": "Another recommendation model is in force.",
 }

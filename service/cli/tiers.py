@@ -1,4 +1,4 @@
-"""`tidemark tiers`: the nightly review."""
+"""`tidemark tiers`: the nightly review, and rule sets."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import click
 
 from service.cli.output import tell, tell_rows
 from service.cli.progress import show_progress
+from service.cli.rulesets import rulesets
+from service.cli.tier_reports import histogram, worth
 from service.kit import audit
 from service.kit.clock import format_time, parse_time, read_clock
 from service.kit.db import transaction
@@ -21,6 +23,13 @@ CHUNK = 2_000
 @click.group()
 def tiers() -> None:
     """Tiers and their review."""
+
+
+tiers.add_command(worth)
+tiers.add_command(histogram)
+
+
+tiers.add_command(rulesets)
 
 
 @tiers.command()

@@ -22,6 +22,7 @@ POLICY = (
 PAGES = {
     "clients": "Guide for storefronts",
     "problems": "Problems",
+    "tier-rulesets": "Tier rule sets",
     "bring-your-own-data": "Bring your own data",
     "glossary": "Words",
 }
@@ -60,6 +61,7 @@ def show_schemas() -> Response:
 
 @blueprint.get("/docs/clients")
 @blueprint.get("/docs/problems")
+@blueprint.get("/docs/tier-rulesets")
 @blueprint.get("/docs/bring-your-own-data")
 @blueprint.get("/docs/glossary")
 def show_page() -> Response:

@@ -13,6 +13,7 @@ from service.documents.groups import GROUPS, group_of
 from service.documents.links import LINKS, Link
 from service.kit import problems
 from service.kit.errors import Problem, list_problems
+from service.kit.tables import CSV
 
 METHODS = ("get", "put", "post", "patch", "delete")
 _CODE = re.compile(r"`([a-z]+(?:-[a-z]+)*)`")
@@ -103,8 +104,10 @@ def _give_examples(document: Document, examples: Examples) -> None:
     for path, _, operation in list_operations(document):
         recorded = examples.answers.get(operation["operationId"], {})
         for status, example in recorded.items():
-            for content in operation["responses"].get(status, {}).get("content", {}).values():
-                content["example"] = example.answer
+            for media, content in operation["responses"].get(status, {}).get("content", {}).items():
+                # What was recorded is the JSON, not the table that the route also answers.
+                if media != CSV:
+                    content["example"] = example.answer
         if recorded:
             first = recorded[max(recorded)]  # 201 shows more than 200
             _give_request_example(operation, document["paths"][path].get("parameters", []), first)

@@ -10,7 +10,8 @@ GROUPS = {
     "orders": "Orders, their cancellation and shipments, and refunds: each known by the merchant's own id, "
     "so that sending one again changes nothing.",
     "events": "What happened on the storefront, and what was seen and clicked of an answer.",
-    "tiers": "Where members stand, why, how they moved and what is missing for the next tier.",
+    "tiers": "Where members stand, why, how they moved and what is missing for the next tier; the rule "
+    "sets, from draft to in force.",
     "points": "What members hold, and the ledger behind it.",
     "recommendations": "What to show next, each answer with its `measurement`; what decided it; the models.",
     "experiments": "Hold-outs and experiments: who is on which side.",

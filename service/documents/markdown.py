@@ -65,7 +65,7 @@ def _follow(tokens: list[Token], pages: Set[str]) -> list[Token]:
         match = _PAGE.match(target)
         if match and match[1] in pages:
             token.attrSet("href", f"/docs/{match[1]}{match[2] or ''}")
-        elif match or target.startswith(".."):
+        elif target and not target.startswith(("http", "/", "#")):
             dropping = True
             continue
         if token.type == "link_close" and dropping:

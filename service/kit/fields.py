@@ -40,6 +40,15 @@ class StrictSchema(Schema):
         unknown = RAISE
 
 
+class TableQuery(StrictSchema):
+    """The query of a route that also answers as a table."""
+
+    format = fields.String(
+        validate=validate.OneOf(("json", "csv")),
+        metadata={"description": "`csv` for a table with a header; else as `Accept` says."},
+    )
+
+
 class Text(fields.String):
     """Text that PostgreSQL can store: no NUL, no lone surrogates."""
 

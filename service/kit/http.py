@@ -44,6 +44,7 @@ from service.kit.reading import (
 from service.kit.sealing import Sealer
 from service.kit.settings import Settings
 from service.kit.strangers import Strangers
+from service.kit.tables import CSV, Table
 from service.kit.uploads import receive_upload
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,8 @@ class Door:
     locale: str
     request_id: str
     desk: Desk
+    wants_csv: bool = False
+    """Whether the answer is to be a `Table`; only where the route offers it."""
     after_commit: list[Callable[[], None]] = field(default_factory=list)
     """Called once the transaction is committed; never when it was rolled back."""
 
@@ -103,6 +106,7 @@ class Route:
     store_scope: bool = False
     secret_fields: tuple[str, ...] = ()
     localised: bool = False
+    csv: bool = False
 
 
 ROUTES: dict[str, Route] = {}
@@ -138,6 +142,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         records: bool = False,
         localised: bool = False,
         upload: Sequence[str] = (),
+        csv: bool = False,
     ) -> Callable[[Callable[..., Answer]], Callable[..., Response]]:
         """Register a route whose view is called as `view(door, **path, body=…, query=…)`.
 
@@ -147,6 +152,8 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         of the answer become null, with a `note`, where the answer is given again. A view that reads
         `door.locale` is `localised`. `upload` names the media types of a body that may be large: the view is
         given it as `upload`, a file on disk.
+        With `csv` the caller may ask for a table instead (`Accept: text/csv`, or `format` in the query, which
+        the query schema must have: `TableQuery`); the view sees `door.wants_csv` and returns a `Table`.
         The view runs in one transaction, and runs again when PostgreSQL breaks a deadlock; that of a GET
         runs without one, unless it `records` that it answered.
         """
@@ -167,6 +174,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
             store_scope=store_scope,
             secret_fields=tuple(secret_fields),
             localised=localised,
+            csv=csv,
         )
         default_status = min(answers)
 
@@ -198,6 +206,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
                         default_status=default_status,
                         secret_fields=route.secret_fields,
                         engine=desk.engine if route.writes or records else desk.reader,
+                        wants_csv=route.csv and _wants_csv(),
                     )
 
             enter._apidoc = _document(  # type: ignore[attr-defined]
@@ -332,6 +341,7 @@ def _run(
     default_status: int,
     secret_fields: tuple[str, ...],
     engine: Engine,
+    wants_csv: bool,
 ) -> Response:
     for attempt in range(_TRIES):
         try:
@@ -345,6 +355,7 @@ def _run(
                 default_status=default_status,
                 secret_fields=secret_fields,
                 engine=engine,
+                wants_csv=wants_csv,
             )
         except PoolTimeout as error:
             raise errors.Unavailable("every connection is busy; try again shortly") from error
@@ -373,6 +384,7 @@ def _run_once(
     default_status: int,
     secret_fields: tuple[str, ...],
     engine: Engine,
+    wants_csv: bool,
 ) -> Response:
     with engine.begin() as conn:
         if keyed is not None:
@@ -381,8 +393,10 @@ def _run_once(
                 response = Response(stored.body, status=stored.status, mimetype="application/json")
                 response.headers["Idempotent-Replayed"] = "true"
                 return response
-        door = Door(conn, now, caller, preferred_locale(), g.request_id, desk)
+        door = Door(conn, now, caller, preferred_locale(), g.request_id, desk, wants_csv)
         result = view(door, **arguments)
+        if isinstance(result, Table):
+            return _answer_table(result)
         data, status = result if isinstance(result, tuple) else (result, default_status)
         payload = b"" if status == HTTPStatus.NO_CONTENT else orjson.dumps(data)
         if keyed is not None:
@@ -391,6 +405,22 @@ def _run_once(
     for follow in door.after_commit:
         follow()
     return Response(payload, status=status, mimetype="application/json")
+
+
+def _wants_csv() -> bool:
+    """Say whether the caller prefers a table; `format` in the query goes before what it accepts."""
+    asked = request.args.get("format")
+    if asked is not None:
+        return asked == "csv"
+    return request.accept_mimetypes.best_match(("application/json", CSV)) == CSV
+
+
+def _answer_table(table: Table) -> Response:
+    response = Response(table.to_csv(), content_type=f"{CSV}; charset=utf-8; header=present")
+    response.headers["Content-Disposition"] = f'attachment; filename="{table.name}.csv"'
+    if table.next_cursor is not None:
+        response.headers["X-Next-Cursor"] = table.next_cursor
+    return response
 
 
 def _redact(data: object, secret_fields: tuple[str, ...]) -> object:
@@ -453,6 +483,9 @@ def _document(
         status: [{"schema": schema, "description": HTTPStatus(status).phrase, "content_type": None}]
         for status, schema in answers.items()
     }
+    if route.csv:
+        table = {"type": "string", "description": "The same figures as rows under a header, UTF-8."}
+        responses[min(answers)].append({"schema": table, "description": "", "content_type": CSV})
     by_status: dict[int, list[type[errors.Problem]]] = {}
     for kind in route.problems:
         by_status.setdefault(status_of(kind), []).append(kind)

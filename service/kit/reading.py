@@ -102,7 +102,8 @@ def read_query(schema: Schema) -> Any:
     Raises:
         Malformed: an unknown or repeated one. Invalid: with the name of each.
     """
-    unknown = set(request.args) - set(schema.fields)
+    known = {name if field.data_key is None else field.data_key for name, field in schema.fields.items()}
+    unknown = set(request.args) - known
     if unknown:
         raise unknown_parameters(sorted(unknown))
     repeated = [name for name, values in request.args.lists() if len(values) > 1]

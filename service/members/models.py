@@ -46,4 +46,5 @@ members = Table(
     UniqueConstraint("member_id"),
     Index(None, "email_index", postgresql_where=text("email_index IS NOT NULL")),
     Index(None, "phone_index", postgresql_where=text("phone_index IS NOT NULL")),
+    Index(None, "erased_at", "member_key", postgresql_where=text("erased_at IS NOT NULL")),
 )

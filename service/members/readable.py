@@ -8,3 +8,13 @@ from service.members.models import members
 
 member_rows = select(members.c.member_key, members.c.member_id, members.c.locale).subquery("member_rows")
 """Every member."""
+
+joining_rows = select(members.c.member_key, members.c.joined_at, members.c.store_key).subquery("joining_rows")
+"""When each member joined, and where."""
+
+leaving_rows = (
+    select(members.c.member_key, members.c.erased_at.label("left_at"))
+    .where(members.c.erased_at.is_not(None))
+    .subquery("leaving_rows")
+)
+"""Whose membership ended, and when: erasing a person is the only way to leave. An index holds these alone."""

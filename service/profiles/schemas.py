@@ -7,7 +7,7 @@ from marshmallow import Schema, fields, validate
 from service.kit.fields import MerchantId, QueryWhole, StrictSchema, Text
 from service.kit.pagination import DEFAULT_LIMIT, MAX_LIMIT
 from service.recommendations.schemas import MeasurementSchema
-from service.tiers.schemas import NeedSchema, RiseSchema
+from service.tiers.schemas import BenefitSchema, NeedSchema, RiseSchema
 
 
 class MembersQuery(StrictSchema):
@@ -86,21 +86,13 @@ class CardPointsSchema(PointsSummarySchema):
     )
 
 
-class CardBenefitSchema(Schema):
-    """A benefit of the tier, machine-readable and in the caller's language."""
-
-    kind = fields.String(required=True)
-    value = fields.Raw(required=True, allow_none=True)
-    text = fields.String(required=True)
-
-
 class CardTierSchema(TierSummarySchema):
     """Where the member stands, and what that gives."""
 
     since = fields.String(required=True)
     at_risk = fields.Boolean(required=True)
     falls_on = fields.String(required=True, allow_none=True)
-    benefits = fields.List(fields.Nested(CardBenefitSchema), required=True)
+    benefits = fields.List(fields.Nested(BenefitSchema), required=True)
 
 
 class CardProgressSchema(Schema):

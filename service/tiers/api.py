@@ -6,17 +6,27 @@ import re
 from datetime import date, datetime
 from typing import Any, Literal
 
+from service.kit.audit import actor_of
+from service.kit.auth import Role
 from service.kit.clock import local_day, parse_time
 from service.kit.errors import FieldError, Invalid
 from service.kit.http import STAFF, Blueprint, Door
 from service.kit.pagination import decode_cursor, encode_cursor
 from service.members.errors import UnknownMember
 from service.members.operations import get_member
-from service.programme.operations import get_programme
+from service.programme.operations import Programme, get_programme
 from service.tiers import operations
-from service.tiers.errors import AsOfInFuture, NoActiveRuleset, NoMembership
+from service.tiers.errors import (
+    AsOfInFuture,
+    NoActiveRuleset,
+    NoMembership,
+    NoOverride,
+    OverrideInPast,
+    UnknownTier,
+)
 from service.tiers.schemas import (
     ChangesQuery,
+    OverrideBody,
     ReviewBody,
     ReviewSchema,
     StandingQuery,
@@ -26,6 +36,7 @@ from service.tiers.schemas import (
 
 blueprint = Blueprint("tiers", __name__, url_prefix="/v1", description="Tiers, their changes and reviews.")
 
+_DECIDERS: tuple[Role, ...] = ("marketing", "admin")
 REVIEWED_AT_ONCE = 2_000
 """Members one request reviews in its one transaction; `tidemark tiers review` goes through all of them."""
 
@@ -49,7 +60,7 @@ def get_tier(door: Door, member_id: str, query: dict[str, Any]) -> object:
     return operations.get_standing(
         door.conn,
         member_key=member.member_key,
-        as_of=_read_as_of(query.get("as_of"), FieldError("", parameter="as_of")),
+        as_of=read_as_of(query.get("as_of"), FieldError("", parameter="as_of")),
         now=door.now,
         programme=get_programme(door.conn),
         locale=door.locale,
@@ -75,6 +86,64 @@ def list_tier_changes(door: Door, member_id: str, query: dict[str, Any]) -> obje
         cursor=query.get("cursor"),
         now=door.now,
         programme=get_programme(door.conn),
+    )
+
+
+@blueprint.door(
+    "PUT",
+    "/members/<id:member_id>/tier/override",
+    roles=_DECIDERS,
+    body=OverrideBody(),
+    answers={200: StandingSchema()},
+    refusals=(UnknownMember, NoMembership, UnknownTier, OverrideInPast, NoActiveRuleset),
+)
+def put_tier_override(door: Door, member_id: str, body: dict[str, Any]) -> object:
+    """Hold a member at a tier until a day, whatever the rating says, with a reason.
+
+    It starts now, in place of an override that holds, and points earn at that tier. The rating goes on
+    underneath and stands at once when the override ends.
+    """
+    programme = get_programme(door.conn)
+    member = get_member(door.conn, member_id=member_id)
+    operations.pin_tier(
+        door.conn,
+        member_key=member.member_key,
+        tier=body["tier"],
+        until=body["until"],
+        reason=body["reason"],
+        actor=actor_of(door.caller),
+        request_id=door.request_id,
+        now=door.now,
+        programme=programme,
+    )
+    return _show(door, member.member_key, programme)
+
+
+@blueprint.door(
+    "DELETE",
+    "/members/<id:member_id>/tier/override",
+    roles=_DECIDERS,
+    answers={200: StandingSchema()},
+    refusals=(UnknownMember, NoMembership, NoOverride, NoActiveRuleset),
+)
+def delete_tier_override(door: Door, member_id: str) -> object:
+    """End a member's override now: the rating underneath stands at once."""
+    programme = get_programme(door.conn)
+    member = get_member(door.conn, member_id=member_id)
+    operations.lift_pin(
+        door.conn,
+        member_key=member.member_key,
+        actor=actor_of(door.caller),
+        request_id=door.request_id,
+        now=door.now,
+        programme=programme,
+    )
+    return _show(door, member.member_key, programme)
+
+
+def _show(door: Door, member_key: int, programme: Programme) -> object:
+    return operations.get_standing(
+        door.conn, member_key=member_key, as_of=None, now=door.now, programme=programme, locale=door.locale
     )
 
 
@@ -117,14 +186,14 @@ def review_tiers(door: Door, body: dict[str, Any]) -> object:
 
 def _review_day(value: str | None, *, now: datetime, timezone: str) -> date:
     today = local_day(now, timezone=timezone)
-    as_of = _read_as_of(value, FieldError("", pointer="/as_of"))
+    as_of = read_as_of(value, FieldError("", pointer="/as_of"))
     day = local_day(as_of, timezone=timezone) if isinstance(as_of, datetime) else as_of or today
     if day > today:
         raise AsOfInFuture
     return day
 
 
-def _read_as_of(value: str | None, place: FieldError) -> datetime | date | None:
+def read_as_of(value: str | None, place: FieldError) -> datetime | date | None:
     """Return a day or a moment from its text.
 
     Raises:

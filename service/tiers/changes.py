@@ -8,8 +8,8 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any, Protocol
 
-from service.tiers.rules import RuleSet
-from service.tiers.spans import Change, TierState
+from service.tiers.fold import MemberFold
+from service.tiers.spans import Change
 from service.tiers.standing import metrics_json
 
 
@@ -32,6 +32,8 @@ class Logged(Protocol):
     def order_key(self) -> int | None: ...
     @property
     def refund_key(self) -> int | None: ...
+    @property
+    def pin_key(self) -> int | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +44,7 @@ class Correction:
     appended: list[Change]
 
 
-def correct_log(
-    logged: Sequence[Logged], found: Sequence[Change], *, rules: RuleSet, same_metrics: bool
-) -> Correction:
+def correct_log(logged: Sequence[Logged], found: Sequence[Change], *, same_metrics: bool) -> Correction:
     """Compare the standing rows of one member with the changes of a fold, both by time.
 
     A row stands when it tells the same movement; with `same_metrics` also from the same numbers, which
@@ -58,9 +58,7 @@ def correct_log(
         changes = list(group)
         known = rows.pop(at, [])
         pairs = zip(known, changes, strict=False)
-        if len(known) == len(changes) and all(
-            _tells(row, change, rules, same_metrics) for row, change in pairs
-        ):
+        if len(known) == len(changes) and all(_tells(row, change, same_metrics) for row, change in pairs):
             continue
         superseded += [row.change_key for row in known]
         appended += changes
@@ -68,14 +66,14 @@ def correct_log(
     return Correction(superseded, appended)
 
 
-def _tells(row: Logged, change: Change, rules: RuleSet, same_metrics: bool) -> bool:
-    from_tier = None if change.from_rank is None else rules.tiers[change.from_rank].code
+def _tells(row: Logged, change: Change, same_metrics: bool) -> bool:
     return (
-        (row.from_tier, row.to_tier) == (from_tier, rules.tiers[change.to_rank].code)
-        and (row.order_key, row.refund_key) == (change.order_key, change.refund_key)
+        (row.from_tier, row.to_tier) == (change.from_tier, change.to_tier)
+        and (row.order_key, row.refund_key, row.pin_key)
+        == (change.order_key, change.refund_key, change.pin_key)
         # What was once learned late keeps saying so.
         and row.cause in (change.cause, "late_fact")
-        and (not same_metrics or row.metrics == metrics_json(change.metrics, currency=rules.currency))
+        and (not same_metrics or row.metrics == metrics_json(change.metrics, currency=change.rules.currency))
     )
 
 
@@ -99,34 +97,40 @@ def causes_of(appended: Iterable[Change], *, learned_late_until: datetime | None
 
 
 def change_values(
-    change: Change, *, cause: str, member_key: int, rules: RuleSet, now: datetime, import_key: int | None
+    change: Change, *, cause: str, member_key: int, now: datetime, import_key: int | None
 ) -> dict[str, object]:
     """Return the row that logs a change; `metrics` JSON-able."""
     return {
         "member_key": member_key,
-        "from_tier": None if change.from_rank is None else rules.tiers[change.from_rank].code,
-        "to_tier": rules.tiers[change.to_rank].code,
+        "from_tier": change.from_tier,
+        "to_tier": change.to_tier,
         "effective_at": change.effective_at,
         "recorded_at": now,
         "cause": cause,
-        "ruleset_version": rules.version,
-        "metrics": metrics_json(change.metrics, currency=rules.currency),
+        "ruleset_version": change.rules.version,
+        "metrics": metrics_json(change.metrics, currency=change.rules.currency),
         "order_key": change.order_key,
         "refund_key": change.refund_key,
         "import_key": import_key,
+        "pin_key": change.pin_key,
     }
 
 
-def state_values(state: TierState, *, member_key: int, rules: RuleSet) -> dict[str, object]:
-    """Return the row that stores a state."""
+def state_values(member: MemberFold, *, member_key: int) -> dict[str, object]:
+    """Return the row that stores where a member stands."""
+    state = member.state()
     return {
         "member_key": member_key,
-        "tier": rules.tiers[state.rank].code,
+        "tier": member.tier.code,
         "rank": state.rank,
         "since": state.since,
-        "ruleset_version": rules.version,
+        "ruleset_version": state.ruleset_version,
         "unqualified_since": state.unqualified_since,
         "carrier_order_key": state.carrier_order_key,
         "through": state.through,
         "next_review_on": state.next_review_on,
+        "stands_until": state.stands_until,
+        "rated_rank": state.rated_rank,
+        "rated_since": state.rated_since,
+        "pinned_until": state.pinned_until,
     }

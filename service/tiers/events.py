@@ -10,61 +10,69 @@ from sqlalchemy import Connection
 from service.kit import outbox
 from service.kit.clock import format_time
 from service.tiers.fold import MemberFold
-from service.tiers.rules import RuleSet
+from service.tiers.needs import needs_to_stay
 from service.tiers.spans import Change
-from service.tiers.standing import needs_json, needs_to_stay
+from service.tiers.standing import needs_json
 
 
-def tell_changes(conn: Connection, changes: Iterable[Change], *, member_key: int, rules: RuleSet) -> None:
+def tell_changes(conn: Connection, changes: Iterable[Change], *, member_key: int) -> None:
     """Emit `member.tier.changed` for each movement; the beginning of a membership is none."""
     for change in changes:
-        if change.from_rank is not None:
-            tell_move(
-                conn,
-                member_key=member_key,
-                rules=rules,
-                ranks=(change.from_rank, change.to_rank),
-                cause=change.cause,
-                effective_at=change.effective_at,
-            )
+        if change.from_tier is not None:
+            _tell_move(conn, change, member_key=member_key, from_tier=change.from_tier, cause=change.cause)
 
 
-def tell_move(
+def tell_correction(
     conn: Connection,
+    member: MemberFold,
     *,
     member_key: int,
-    rules: RuleSet,
-    ranks: tuple[int, int],
+    believed_tier: str,
+    was_at_risk: bool,
     cause: str,
-    effective_at: datetime,
+    now: datetime,
 ) -> None:
-    """Emit `member.tier.changed` for one movement between two ranks."""
+    """Tell what folding a member again means for today; its steps in the past are in the log."""
+    moved = member.tier.code != believed_tier
+    if moved:
+        last = member.changes[-1]
+        _tell_move(conn, last, member_key=member_key, from_tier=believed_tier, cause=cause)
+    if not was_at_risk or moved:
+        tell_risk(conn, member, member_key=member_key, now=now)
+
+
+def _tell_move(conn: Connection, change: Change, *, member_key: int, from_tier: str, cause: str) -> None:
     payload = {
-        "from": rules.tiers[ranks[0]].code,
-        "to": rules.tiers[ranks[1]].code,
+        "from": from_tier,
+        "to": change.to_tier,
         "cause": cause,
-        "effective_at": format_time(effective_at),
-        "ruleset_version": rules.version,
+        "effective_at": format_time(change.effective_at),
+        "ruleset_version": change.rules.version,
     }
     outbox.emit(
-        conn, topic="member.tier.changed", member_key=member_key, payload=payload, occurred_at=effective_at
+        conn,
+        topic="member.tier.changed",
+        member_key=member_key,
+        payload=payload,
+        occurred_at=change.effective_at,
     )
 
 
-def tell_risk(
-    conn: Connection, member: MemberFold, *, member_key: int, rules: RuleSet, now: datetime
-) -> None:
-    """Emit `member.tier.at_risk`, with what is short, for a grace that began and is still running."""
+def tell_risk(conn: Connection, member: MemberFold, *, member_key: int, now: datetime) -> None:
+    """Emit `member.tier.at_risk`, with what is short, for a grace that is still running.
+
+    Of several notices that are due at once the last one alone is told.
+    """
     if not member.at_risk or not member.notices:
         return
     notice = member.notices[-1]
-    tier = rules.tiers[notice.rank]
-    needs = [need for need in needs_to_stay(tier, notice.metrics) if not need.met]
+    needs = [need for need in needs_to_stay(notice.tier, notice.metrics) if not need.met]
     payload = {
-        "tier": tier.code,
-        "at_risk_since": notice.on.isoformat(),
+        "tier": notice.tier.code,
+        "notice": notice.kind,
+        "at_risk_since": notice.since.isoformat(),
         "falls_on": notice.falls_on.isoformat(),
-        "shortfall": needs_json(needs, currency=rules.currency),
-        "ruleset_version": rules.version,
+        "shortfall": needs_json(needs, currency=notice.rules.currency),
+        "ruleset_version": notice.rules.version,
     }
     outbox.emit(conn, topic="member.tier.at_risk", member_key=member_key, payload=payload, occurred_at=now)

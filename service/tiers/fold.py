@@ -2,79 +2,64 @@
 
 The same `MemberFold` rates one fact after the stored state (the live path), the days nobody bought
 anything (reviews), and all facts from the start (replay, imports, late facts): so they cannot disagree.
+
+Of what falls on one moment the rules change first, then comes what is due on the day that begins there, then
+a pin ends, a pin starts, a merge takes effect, and facts come last.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
+from copy import copy
+from dataclasses import replace
 from datetime import date, datetime
 
 from service.activity.rules import DayTotals, TierFact
-from service.kit.clock import local_midnight, zone
-from service.tiers.conditions import Metrics
-from service.tiers.rules import RuleSet
-from service.tiers.spans import Carrier, Change, Moment, RiskNotice, Span, TierState
+from service.kit.clock import zone
+from service.tiers.carrying import carry_span
+from service.tiers.judge import Judge
+from service.tiers.spans import Carrier, Merge, Moment, Pin, Span, TierState
+from service.tiers.timeline import RuleTimeline, carry_rank
 from service.tiers.window import RunningWindow
 
 
-class MemberFold:
+class MemberFold(Judge):
     """Rates one member, forward in time only."""
 
-    __slots__ = (
-        "_at_risk",
-        "_day",
-        "_due",
-        "_history",
-        "_joined",
-        "_rules",
-        "_span",
-        "_through",
-        "_timezone",
-        "_window",
-        "_zone",
-        "changes",
-        "held",
-        "notices",
-    )
-
-    def __init__(
-        self,
-        *,
-        rules: RuleSet,
-        timezone: str,
-        window: RunningWindow,
-        span: Span,
-        through: datetime,
-        due: int | None,
-        joined: int | None,
-    ) -> None:
-        self._rules, self._timezone, self._zone = rules, timezone, zone(timezone)
-        self._window, self._span, self._through, self._due = window, span, through, due
-        self._joined = joined if rules.asks_for_tenure else None
-        self._day = self.day_of(through)
-        self._at_risk = span.unqualified_since is not None and self._day >= self._risk_day(span)
-        self._history: list[TierFact] = []
-        self.changes: list[Change] = []
-        self.notices: list[RiskNotice] = []
-        self.held: list[tuple[TierFact, int]] = []
-        """Each order taken, with the rank held just before it."""
+    __slots__ = ("_event_at", "_event_day", "_pins")
 
     @classmethod
-    def begin(cls, *, rules: RuleSet, timezone: str, started_at: datetime, joined_at: datetime) -> MemberFold:
+    def begin(
+        cls,
+        *,
+        timeline: RuleTimeline,
+        timezone: str,
+        started_at: datetime,
+        joined_at: datetime,
+        pins: Sequence[Pin] = (),
+    ) -> MemberFold:
         """Open a membership in the base tier at `started_at`."""
-        day = started_at.astimezone(zone(timezone)).toordinal()
+        place = zone(timezone)
+        day = started_at.astimezone(place).toordinal()
         member = cls(
-            rules=rules,
+            timeline=timeline,
+            place=timeline.place_at(started_at),
             timezone=timezone,
-            window=RunningWindow(window_days=rules.window.days),
-            span=Span(0, started_at, day, None, None),
+            window=RunningWindow(),
+            span=Span(0, started_at, day, None, None, None),
             through=started_at,
             due=None,
-            joined=joined_at.astimezone(zone(timezone)).toordinal(),
+            joined=joined_at.astimezone(place).toordinal(),
+        )
+        member._expect(
+            [
+                pin._replace(starts_at=max(pin.starts_at, started_at))
+                for pin in pins
+                if pin.ends_at > started_at
+            ]
         )
         moment = Moment(day, started_at, "enrol")
-        member._record(None, 0, moment, member.measure(date.fromordinal(day)))
+        member._record(None, 0, moment, member._measure(day))
         member._rate(moment)
         return member
 
@@ -82,81 +67,112 @@ class MemberFold:
     def resume(
         cls,
         *,
-        rules: RuleSet,
+        timeline: RuleTimeline,
         timezone: str,
         state: TierState,
         totals: Sequence[DayTotals],
         joined_at: datetime | None,
+        pins: Sequence[Pin] = (),
     ) -> MemberFold:
-        """Go on from a stored state and the day totals of the window, both as of `state.through`.
+        """Go on from a stored state and the day totals that a rating looks at, both as of `state.through`.
 
-        `joined_at` may be None where the rule set does not ask for tenure.
+        `joined_at` may be None where no rule set of the timeline asks for it. `pins` are those of the
+        member; a state that is pinned can do without, and then its end names no pin.
         """
         place = zone(timezone)
-        since_day = state.since.astimezone(place).toordinal()
-        span = Span(state.rank, state.since, since_day, _ordinal(state.unqualified_since), None)
+        number = timeline.place_of(state.ruleset_version)
+        rank, since = state.rank, state.since
+        if state.rated_rank is not None and state.rated_since is not None:
+            rank, since = state.rated_rank, state.rated_since
+        since_day = since.astimezone(place).toordinal()
+        stands_until = _ordinal(state.stands_until)
+        span = Span(rank, since, since_day, _ordinal(state.unqualified_since), None, stands_until)
         if state.carrier_order_key is not None:
-            span = span._replace(carrier=Carrier(state.carrier_order_key, None, since_day, span))
-        return cls(
-            rules=rules,
+            carrier = Carrier(state.carrier_order_key, None, since_day, number, rank, 0, span)
+            span = span._replace(carrier=carrier)
+        member = cls(
+            timeline=timeline,
+            place=number,
             timezone=timezone,
-            window=RunningWindow(window_days=rules.window.days, totals=totals),
+            window=RunningWindow(totals),
             span=span,
             through=state.through,
             due=_ordinal(state.next_review_on),
             joined=None if joined_at is None else joined_at.astimezone(place).toordinal(),
         )
-
-    @property
-    def rank(self) -> int:
-        """The rank held now."""
-        return self._span.rank
-
-    @property
-    def at_risk(self) -> bool:
-        """Whether the grace before a fall was running on the last day rated."""
-        return self._at_risk
+        if state.pinned_until is not None:
+            tier = member.rules.tiers[state.rank].code
+            member._pin = next(
+                (pin for pin in reversed(pins) if pin.starts_at <= state.through),
+                Pin(None, tier, state.since, state.pinned_until),
+            )
+            member._held = (state.rank, state.since)
+        member._expect([pin for pin in pins if pin.starts_at > state.through])
+        return member
 
     @property
     def last_day(self) -> date:
         """The last day rated."""
         return date.fromordinal(self._day)
 
-    def day_of(self, moment: datetime) -> int:
-        """Return the programme's day of a moment, as an ordinal."""
-        return moment.astimezone(self._zone).toordinal()
+    @property
+    def pin(self) -> Pin | None:
+        """What holds the member at a tier now, whatever the rating."""
+        return self._pin
+
+    @property
+    def rated(self) -> Span:
+        """The rating, which a pin may hide."""
+        return self._span
 
     def state(self) -> TierState:
         """Return what is to be stored."""
-        span = self._span
+        span, held, pin = self._span, self._held, self._pin
+        rank, since = (span.rank, span.since) if held is None else held
         return TierState(
-            rank=span.rank,
-            since=span.since,
+            rank=rank,
+            since=since,
+            ruleset_version=self._rules.version,
             unqualified_since=_date(span.unqualified_since),
             carrier_order_key=span.carrier.order_key if span.carrier else None,
             through=self._through,
             next_review_on=_date(self._due),
+            stands_until=_date(span.stands_until),
+            rated_rank=None if held is None else span.rank,
+            rated_since=None if held is None else span.since,
+            pinned_until=None if pin is None else pin.ends_at,
         )
 
-    def measure(self, day: date) -> Metrics:
-        """Return the metrics of a day no earlier than the last one rated."""
-        ordinal = day.toordinal()
-        self._window.advance(ordinal)
-        return self._window.measure(ordinal, joined=self._joined)
+    def window_on(self, day: date) -> tuple[date, date]:
+        """Return the first day of the window that ends with `day`, and the first one after it.
+
+        Of windows with periods, the first day of the next period.
+        """
+        first, after = self._period(day.toordinal())
+        return date.fromordinal(first), date.fromordinal(after)
 
     def window_totals(self) -> list[tuple[int, int, int, int]]:
         """Return (day, goods, net spend, orders) of the days that count in the window, minor units."""
         return self._window.list_totals()
 
-    def catch_up(self, day: date) -> None:
-        """Rate every day up to `day` on which the outcome can change by the passing of time."""
-        limit = day.toordinal()
-        while self._due is not None and self._due <= limit:
-            span, at_risk = self._span, self._at_risk
-            on = self._due
-            self._rate(Moment(on, None, "roll_off"))
-            if span is not self._span or at_risk is not self._at_risk:
-                self._through = max(self._through, self._midnight(on))
+    def ahead(self) -> MemberFold:
+        """Return a second fold of this member, to look at the days to come under the rules of today.
+
+        No fact may be taken by either any more.
+        """
+        twin = copy(self)
+        twin._timeline = RuleTimeline(self._timeline.entries[: self._place + 1])
+        twin._window, twin._pins = self._window.ahead(), list(self._pins)
+        twin.changes, twin.notices, twin.held = [], [], []
+        twin._look_ahead()
+        return twin
+
+    def catch_up(self, day: date, *, at: datetime | None = None) -> None:
+        """Rate every day up to `day` on which the outcome can change by the passing of time.
+
+        With `at`, a moment of that day, rules and pins that change after it are left alone.
+        """
+        self._bring_forward(day.toordinal(), at)
 
     def rate_on(self, day: date) -> None:
         """Rate a day whether or not anything is due; by law T2 it changes nothing that is not due."""
@@ -166,95 +182,152 @@ class MemberFold:
 
     def take(self, fact: TierFact) -> None:
         """Rate a fact at its own moment, after everything due before it."""
-        day = max(self.day_of(fact.at), self._day)
-        self.catch_up(date.fromordinal(day))
+        at = fact.at
+        day = max(self.day_of(at), self._day)
+        if (self._due is not None and self._due <= day) or (
+            self._event_at is not None and self._event_at <= at
+        ):
+            self._bring_forward(day, at)
         if fact.cause == "order":
-            self.held.append((fact, self._span.rank))
+            self.held.append((fact, self.tier))
         self._history.append(fact)
-        self._window.advance(day)
-        self._window.add(
-            fact.day.toordinal(),
-            goods_minor=fact.goods_delta,
-            net_minor=fact.spend_delta - fact.unlinked_delta,
-            orders=fact.orders_delta,
-        )
-        self._through = max(self._through, fact.at)
-        moment = Moment(day, fact.at, fact.cause, fact)
+        self._window.take(fact)
+        self._through = max(self._through, at)
+        moment = Moment(day, at, fact.cause, fact)
         if fact.cause == "refund" and self._carried_by(fact.order_key):
             self._reconsider_rise(moment)
+        self._rate(moment)
+
+    def _bring_forward(self, day: int, at: datetime | None) -> None:
+        """Do, in order of time, what is due up to a day and what rules and pins change up to a moment."""
+        while True:
+            due, event_at = self._due, self._event_at
+            if event_at is None or self._event_day > day or (at is not None and event_at > at):
+                if due is None or due > day:
+                    return
+            elif due is None or due > self._event_day or self._is_first(event_at, due):
+                self._meet(event_at)
+                continue
+            self._rate_due(due)
+
+    def _is_first(self, event_at: datetime, due: int) -> bool:
+        """Say whether rules change at the very beginning of a day that is due: they then apply to it."""
+        return (
+            due == self._event_day and self._rules_change_at() == event_at and event_at == self._midnight(due)
+        )
+
+    def _rate_due(self, day: int) -> None:
+        span, told = self._span, self._told
+        self._rate(Moment(day, None, "roll_off"))
+        if span is not self._span or told != self._told:
+            self._through = max(self._through, self._midnight(day))
+
+    def _expect(self, pins: Sequence[Pin]) -> None:
+        """Take note of pins to come, the next one last."""
+        self._pins = sorted(pins, key=lambda pin: pin.starts_at, reverse=True)
+        self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        """Find the next moment at which rules or pins change."""
+        at = self._rules_change_at()
+        if self._pin is not None and (at is None or self._pin.ends_at < at):
+            at = self._pin.ends_at
+        if self._pins and (at is None or self._pins[-1].starts_at < at):
+            at = self._pins[-1].starts_at
+        self._event_at = at
+        self._event_day = 0 if at is None else self.day_of(at)
+
+    def _rules_change_at(self) -> datetime | None:
+        entries = self._timeline.entries
+        return entries[self._place + 1].starts_at if self._place + 1 < len(entries) else None
+
+    def _meet(self, at: datetime) -> None:
+        if self._rules_change_at() == at:
+            self._change_rules(Moment(self._event_day, at, "rule_change"))
+        else:
+            self._change_pin(at, self._event_day)
+        self._through = max(self._through, at)
+        self._look_ahead()
+
+    def _change_rules(self, moment: Moment) -> None:
+        """Set the member on the ladder that takes over, and rate there."""
+        old, before, changes = self._rules, self.rank, len(self.changes)
+        self._span = self._carry(self._span, self._place)
+        self._adopt(self._place + 1)
+        if self._held is not None and self._pin is not None:
+            rank = carry_rank(before, old, self._rules)
+            moved = self._rules.tiers[rank].code != old.tiers[before].code
+            self._held = (rank, self._moment_of(moment) if moved else self._held[1])
+        if self.tier.code != old.tiers[before].code:
+            self._record((before, old), self.rank, moment, self._measure(moment.day))
+        self._rate(moment)
+        while len(self.changes) > changes + 1 and self.changes[-1].to_rank > self.changes[-2].to_rank:
+            # Set down and risen at once is one movement.
+            last, first = self.changes.pop(), self.changes.pop()
+            self.changes.append(replace(last, from_rank=first.from_rank, from_tier=first.from_tier))
+
+    def _carry(self, span: Span, place: int) -> Span:
+        """Return a stay under the rule set of a place as it stands under the one that comes next."""
+        here, following = self._timeline.entries[place : place + 2]
+        return carry_span(
+            span,
+            old=here.rules,
+            new=following.rules,
+            at=following.starts_at,
+            day=self.day_of(following.starts_at),
+            joined=self._joined,
+        )
+
+    def _change_pin(self, at: datetime, day: int) -> None:
+        """End a pin, start one, or both at once, as one movement of the tier held."""
+        left, since = (self.rank, self._rules), self.state().since
+        ended, self._pin, self._held = self._pin, None, None
+        if ended is not None and ended.ends_at > at:
+            ended = None
+        if self._pins and self._pins[-1].starts_at == at:
+            pin = self._pin = self._pins.pop()
+            rank = self._timeline.rank_of(pin.tier, place=self._place)
+            self._held = (rank, since if rank == left[0] else at)
+        key = self._pin.key if self._pin is not None else ended.key if ended is not None else None
+        moment = Moment(day, at, "manual", pin_key=key)
+        if self.rank != left[0]:
+            self._record(left, self.rank, moment, self._measure(day))
+        # Out from under a pin, whoever is at risk has not been told.
+        self._told = self._told if self._pin is not None else 0
         self._rate(moment)
 
     def _carried_by(self, order_key: int | None) -> bool:
         carrier = self._span.carrier
         return order_key is not None and carrier is not None and carrier.order_key == order_key
 
-    def _rate(self, moment: Moment) -> None:
-        day = self._day = moment.day
-        self._window.advance(day)
-        metrics = self._window.measure(day, joined=self._joined)
-        qualified = self._rules.qualified_rank(metrics)
-        while qualified != self._span.rank:
-            span = self._span
-            if qualified > span.rank:
-                self._rise(qualified, moment, metrics)
-                break
-            if self._rules.stands(span.rank, metrics):
-                break
-            if span.unqualified_since is None:
-                span = self._span = span._replace(unqualified_since=day)
-            if day < self._risk_day(span) + self._rules.downgrade.grace_days:
-                self._watch(day, metrics)
-                self._due = self._next_review(day)
-                return
-            self._fall(qualified, moment, metrics)
-        self._at_risk = False
-        if self._span.unqualified_since is not None:
-            self._span = self._span._replace(unqualified_since=None)
-        self._due = self._next_review(day)
-
-    def _rise(self, rank: int, moment: Moment, metrics: Metrics) -> None:
-        span, carrier = self._span, None
-        if moment.fact is not None and moment.cause == "order":
-            carrier = Carrier(moment.fact.order_key, len(self._history) - 1, moment.day, span)
-        at = self._record(span.rank, rank, moment, metrics)
-        self._span = Span(rank, at, moment.day, None, carrier)
-
-    def _fall(self, qualified: int, moment: Moment, metrics: Metrics) -> None:
-        rank = self._span.rank
-        target = rank - 1 if self._rules.downgrade.policy == "one_step" else qualified
-        at = self._record(rank, target, moment, metrics)
-        self._span = Span(target, at, moment.day, None, None)
-        self._at_risk = False
-
-    def _watch(self, day: int, metrics: Metrics) -> None:
-        risk = self._risk_day(self._span)
-        if day >= risk and not self._at_risk:
-            falls_on = date.fromordinal(risk + self._rules.downgrade.grace_days)
-            self.notices.append(RiskNotice(self._span.rank, date.fromordinal(day), falls_on, metrics))
-        self._at_risk = day >= risk
-
     def _reconsider_rise(self, moment: Moment) -> None:
         """Undo the rise that a refunded order carried, and those below it that were undone while it stood.
 
         The outcome is one movement at the refund's moment, without hold or grace for what is undone.
         """
-        current, at_risk, changes, notices = self._span, self._at_risk, len(self.changes), len(self.notices)
+        current, told, changes, notices = self._span, self._told, len(self.changes), len(self.notices)
         restored = current
-        while restored.carrier is not None and not self._still_earned(restored.rank, restored.carrier):
-            restored = restored.carrier.before
+        while restored.carrier is not None and not self._still_earned(restored.carrier):
+            restored = self._bring_back(restored.carrier)
         if restored is current:
             return
-        self._span, self._at_risk = restored, False
+        self._span, self._told = restored, 0
         self._rate(moment)
         del self.changes[changes:]
         if self._span.rank == current.rank:
             del self.notices[notices:]
-            self._span, self._at_risk = current, at_risk
-        else:
-            metrics = self._window.measure(moment.day, joined=self._joined)
-            self._record(current.rank, self._span.rank, moment, metrics)
+            self._span, self._told = current, told
+        elif self._pin is None:
+            self._record((current.rank, self._rules), self._span.rank, moment, self._measure(moment.day))
 
-    def _still_earned(self, rank: int, carrier: Carrier) -> bool:
+    def _bring_back(self, carrier: Carrier) -> Span:
+        """Return the stay before a rise as it would stand under the rules of today."""
+        span = carrier.before
+        for place in range(carrier.place, self._place):
+            span = self._carry(span, place)
+        return span
+
+    def _still_earned(self, carrier: Carrier) -> bool:
         """Say whether a rise would have happened with its order net of every refund of it so far."""
         if carrier.fact_no is None:
             raise RuntimeError("a rise can be reconsidered only with the facts that led to it")
@@ -265,56 +338,23 @@ class MemberFold:
         ]
         if not later:
             return True
-        window = RunningWindow(window_days=self._rules.window.days)
+        rules, window = self._timeline.entries[carrier.place].rules, RunningWindow()
         for fact in self._history[: carrier.fact_no + 1] + later:
-            window.add(
-                fact.day.toordinal(),
-                goods_minor=fact.goods_delta,
-                net_minor=fact.spend_delta - fact.unlinked_delta,
-                orders=fact.orders_delta,
-            )
-        window.advance(carrier.day)
-        metrics = window.measure(carrier.day, joined=self._joined)
-        return self._rules.enters(rank, metrics)
+            window.take(fact)
+        window.move(carrier.first)
+        joined = self._joined if rules.asks_for_tenure else None
+        return rules.enters(carrier.rank, window.measure(carrier.day, joined=joined))
 
-    def _record(self, from_rank: int | None, to_rank: int, moment: Moment, metrics: Metrics) -> datetime:
-        at = self._midnight(moment.day) if moment.at is None else moment.at
-        fact = moment.fact
-        order_key, refund_key = (None, None) if fact is None else (fact.order_key, fact.refund_key)
-        self.changes.append(Change(from_rank, to_rank, at, moment.cause, metrics, order_key, refund_key))
-        return at
-
-    def _risk_day(self, span: Span) -> int:
-        held_until = span.since_day + self._rules.downgrade.min_hold_days
-        return held_until if span.unqualified_since is None else max(span.unqualified_since, held_until)
-
-    def _midnight(self, day: int) -> datetime:
-        return local_midnight(date.fromordinal(day), timezone=self._timezone)
-
-    def _next_review(self, day: int) -> int | None:
-        """Return the first later day on which time alone could change the outcome, or None.
-
-        Conservative, and a function of (window, span, day) alone, so that replay finds the same one.
-        """
-        window, span, due = self._window, self._span, []
-        leaving = window.next_leaving()
-        if leaving is not None:
-            due.append(leaving)
-        recency = self._rules.recency_days
-        last = window.last_active_day() if recency else None
-        if last is not None:
-            nearest = bisect_right(recency, day - last)
-            if nearest < len(recency):
-                due.append(last + recency[nearest])
-        if self._joined is not None:
-            tenure = self._rules.tenure_days
-            nearest = bisect_right(tenure, day - self._joined)
-            if nearest < len(tenure):
-                due.append(self._joined + tenure[nearest])
-        if span.unqualified_since is not None:
-            risk = self._risk_day(span)
-            due.append(risk if risk > day else risk + self._rules.downgrade.grace_days)
-        return min(due, default=None)
+    def _become(self, before: MemberFold, at: datetime) -> None:
+        """Take over from the fold before a merge, with one movement if the tier differs."""
+        moment = Moment(self.day_of(at), at, "merge")
+        self.changes, self.notices, self.held = before.changes, before.notices, before.held
+        if self.tier.code != before.tier.code:
+            left = (before.rank, before.rules)
+            self._record(left, self.rank, moment, self._measure(moment.day))
+        self._through = max(self._through, at)
+        self._told = 0
+        self._rate(moment)
 
 
 def _ordinal(day: date | None) -> int | None:
@@ -326,29 +366,77 @@ def _date(day: int | None) -> date | None:
 
 
 def fold(
-    facts: Sequence[TierFact], *, rules: RuleSet, timezone: str, joined_at: datetime, until: date
+    facts: Sequence[TierFact],
+    *,
+    timeline: RuleTimeline,
+    timezone: str,
+    joined_at: datetime,
+    until: date,
+    pins: Sequence[Pin] = (),
+    merges: Sequence[Merge] = (),
+    at: datetime | None = None,
 ) -> MemberFold:
     """Fold a member's facts, sorted by `TierFact.sort_key`, and the days up to `until`, from the start.
 
-    The membership begins at the joining or at the first fact, whichever is earlier.
+    The membership begins at the joining or at the first fact, whichever is earlier. With a merge, both
+    members' facts are folded from the start and take effect at its moment; `held` lists the orders of the
+    surviving member alone up to there. With `at`, a moment of `until`, rules, pins and merges that come
+    after it are left alone.
     """
-    started_at = min(joined_at, facts[0].at) if facts else joined_at
-    member = MemberFold.begin(rules=rules, timezone=timezone, started_at=started_at, joined_at=joined_at)
-    for fact in facts:
+    member, taken = _begin(facts, timeline, timezone, joined_at, pins), 0
+    for merge in sorted(merges, key=lambda merge: merge.at):
+        if member.day_of(merge.at) > until.toordinal() or (at is not None and merge.at > at):
+            break
+        _take_before(member, facts, taken, merge.at)
+        facts = sorted([*facts, *merge.facts], key=TierFact.sort_key)
+        joined_at = min(joined_at, merge.joined_at)
+        union = _begin(facts, timeline, timezone, joined_at, pins)
+        taken = _take_before(union, facts, 0, merge.at)
+        union._become(member, merge.at)
+        member = union
+    for fact in facts[taken:]:
         member.take(fact)
-    member.catch_up(until)
+    member.catch_up(until, at=at)
     return member
 
 
-def follows(state: TierState, facts: Sequence[TierFact]) -> bool:
+def _begin(
+    facts: Sequence[TierFact],
+    timeline: RuleTimeline,
+    timezone: str,
+    joined_at: datetime,
+    pins: Sequence[Pin],
+) -> MemberFold:
+    started_at = min(joined_at, facts[0].at) if facts else joined_at
+    return MemberFold.begin(
+        timeline=timeline, timezone=timezone, started_at=started_at, joined_at=joined_at, pins=pins
+    )
+
+
+def _take_before(member: MemberFold, facts: Sequence[TierFact], taken: int, moment: datetime) -> int:
+    """Take the facts before a moment, bring the member up to it, and return how many facts were taken."""
+    while taken < len(facts) and facts[taken].at < moment:
+        member.take(facts[taken])
+        taken += 1
+    member.catch_up(date.fromordinal(member.day_of(moment)), at=moment)
+    return taken
+
+
+def follows(state: TierState, facts: Sequence[TierFact], *, timeline: RuleTimeline) -> bool:
     """Say whether sorted facts can be rated from a stored state, or the member has to be folded again.
 
     Not when one is as old as what was rated already, and not when one refunds the order that carried the
     member up: whether that rise stands can only be told from the facts that led to it.
     """
-    if facts[0].at <= state.through:
+    if is_overtaken(state, timeline=timeline) or facts[0].at <= state.through:
         return False
     orders = {fact.order_key for fact in facts if fact.cause == "order"} | {state.carrier_order_key}
     return not any(
         fact.cause == "refund" and fact.order_key is not None and fact.order_key in orders for fact in facts
     )
+
+
+def is_overtaken(state: TierState, *, timeline: RuleTimeline) -> bool:
+    """Say whether rules came into force before something that was rated without knowing of them."""
+    later = timeline.place_of(state.ruleset_version) + 1
+    return later < len(timeline.entries) and timeline.entries[later].starts_at <= state.through

@@ -13,10 +13,11 @@ from service.kit.pagination import decode_cursor, encode_cursor, page
 from service.members import operations as members
 from service.programme.operations import Programme
 from service.tiers import store
-from service.tiers.changes import change_values
 from service.tiers.fold import fold
+from service.tiers.resuming import read_pins
 from service.tiers.rules import HeldTier
-from service.tiers.rulesets import get_active_ruleset
+from service.tiers.rulesets import recall_timeline
+from service.tiers.standing import metrics_json
 
 Basis = Literal["believed", "replay"]
 _NEWEST = 2**63 - 1
@@ -58,20 +59,15 @@ def list_changes(
 def _replay(
     conn: Connection, member_key: int, now: datetime, programme: Programme
 ) -> list[dict[str, object]]:
-    rules = get_active_ruleset(conn)
     member = fold(
         activity.list_tier_facts(conn, member_key=member_key),
-        rules=rules,
+        timeline=recall_timeline(conn),
         timezone=programme.timezone,
         joined_at=members.list_joined(conn, member_keys=[member_key])[member_key],
         until=local_day(now, timezone=programme.timezone),
+        pins=read_pins(conn, member_keys=[member_key]).get(member_key, ()),
+        at=now,
     )
-    changes = [
-        change_values(
-            change, cause=change.cause, member_key=member_key, rules=rules, now=now, import_key=None
-        )
-        for change in member.changes
-    ]
     orders = store.find_order_ids(
         conn, order_keys=[change.order_key for change in member.changes if change.order_key is not None]
     )
@@ -80,18 +76,18 @@ def _replay(
     )
     return [
         {
-            "from": values["from_tier"],
-            "to": values["to_tier"],
+            "from": change.from_tier,
+            "to": change.to_tier,
             "effective_at": format_time(change.effective_at),
             "recorded_at": None,
             "superseded_at": None,
             "cause": change.cause,
-            "ruleset_version": rules.version,
-            "metrics": values["metrics"],
+            "ruleset_version": change.rules.version,
+            "metrics": metrics_json(change.metrics, currency=change.rules.currency),
             "order_id": None if change.order_key is None else orders.get(change.order_key),
             "refund_id": None if change.refund_key is None else refunds.get(change.refund_key),
         }
-        for change, values in zip(member.changes, changes, strict=True)
+        for change in member.changes
     ]
 
 
@@ -114,9 +110,11 @@ def tiers_around_order(
     conn: Connection, *, member_key: int, order_key: int | None, placed_at: datetime
 ) -> tuple[HeldTier, HeldTier]:
     """Return the tier held just before an order was placed and the one held just after."""
-    rules = get_active_ruleset(conn)
+    timeline = recall_timeline(conn)
     rows = store.list_changes_until(conn, member_key=member_key, at=placed_at)
-    after = rows[0].to_tier if rows else rules.tiers[0].code
+    place = timeline.place_at(placed_at)
+    tiers = timeline.entries[place].rules.tiers
+    after = rows[0].to_tier if rows else tiers[0].code
     before = next(
         (
             row.from_tier
@@ -125,4 +123,6 @@ def tiers_around_order(
         ),
         after,
     )
-    return rules.tiers[rules.rank_of(before or after)].held(), rules.tiers[rules.rank_of(after)].held()
+    ranks = (timeline.rank_of(code, place=place) for code in (before or after, after))
+    held_before, held_after = (tiers[rank].held() for rank in ranks)
+    return held_before, held_after

@@ -17,10 +17,22 @@ from service.programme.operations import Programme
 from service.tiers import store, store_bulk
 from service.tiers.changes import correct_log, state_values
 from service.tiers.fold import fold
-from service.tiers.rules import RuleSet
-from service.tiers.rulesets import get_active_ruleset
+from service.tiers.resuming import read_pins
+from service.tiers.rulesets import recall_timeline
+from service.tiers.timeline import RuleTimeline
 
-_JUDGED = ("tier", "rank", "since", "unqualified_since", "carrier_order_key", "next_review_on")
+_JUDGED = (
+    "tier",
+    "rank",
+    "since",
+    "unqualified_since",
+    "carrier_order_key",
+    "next_review_on",
+    "stands_until",
+    "rated_rank",
+    "rated_since",
+    "pinned_until",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +51,20 @@ class Violation:
 def check_laws(conn: Connection, *, programme: Programme, now: datetime) -> Iterator[Violation]:
     """Yield every violation of T1 and T4, member by member; reads only.
 
-    A member who is due for a review is judged as of the day before it was due.
+    A member who is due for a review is judged as of the day before it was due, and under the rules last
+    rated under.
     """
-    rules = get_active_ruleset(conn)
+    timeline = recall_timeline(conn)
     today = local_day(now, timezone=programme.timezone)
     for keys in members.each_member_key(conn, chunk=1_000):
-        yield from _check_replay(conn, keys, rules, programme, today)
+        yield from _check_replay(conn, keys, timeline, programme, today)
     for row in store_bulk.list_unexplained_changes(conn):
-        detail = f"change {row.change_key} ({row.cause}) lacks its rule set, its metrics or its fact"
+        detail = f"change {row.change_key} ({row.cause}) lacks its rule set, its metrics, its fact or its pin"
         yield Violation("T4", detail, row.member_key)
 
 
 def _check_replay(
-    conn: Connection, keys: Sequence[int], rules: RuleSet, programme: Programme, today: date
+    conn: Connection, keys: Sequence[int], timeline: RuleTimeline, programme: Programme, today: date
 ) -> Iterator[Violation]:
     for key in store_bulk.list_stateless(conn, member_keys=keys):
         yield Violation("T1", "a member without a tier", key)
@@ -59,16 +72,24 @@ def _check_replay(
     rows = store.list_standing_changes(conn, member_keys=keys)
     logged = {key: list(group) for key, group in groupby(rows, key=lambda row: row.member_key)}
     joined = members.list_joined(conn, member_keys=keys)
+    pins = read_pins(conn, member_keys=keys)
     for key, facts in activity.stream_tier_facts(conn, member_keys=keys):
         row = states.get(key)
         if row is None:
             continue
         until = min(today, (row.next_review_on or today + timedelta(days=1)) - timedelta(days=1))
-        member = fold(facts, rules=rules, timezone=programme.timezone, joined_at=joined[key], until=until)
-        expected = state_values(member.state(), member_key=key, rules=rules)
+        member = fold(
+            facts,
+            timeline=timeline.until(row.ruleset_version),
+            timezone=programme.timezone,
+            joined_at=joined[key],
+            until=until,
+            pins=pins.get(key, ()),
+        )
+        expected = state_values(member, member_key=key)
         for detail in _differences(row, expected):
             yield Violation("T1", detail, key)
-        correction = correct_log(logged.get(key, []), member.changes, rules=rules, same_metrics=False)
+        correction = correct_log(logged.get(key, []), member.changes, same_metrics=False)
         if correction.superseded or correction.appended:
             detail = (
                 f"the log differs from the replay: {len(correction.superseded)} changes too many, "

@@ -5,26 +5,30 @@ Every write locks the member's state; whoever locks the member's balance too doe
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from dataclasses import replace
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import Connection
 
 from service.activity import operations as activity
-from service.kit.clock import local_day, local_midnight
+from service.kit.clock import local_day
 from service.programme.operations import Programme
 from service.tiers import store
 from service.tiers.changes import change_values, state_values
-from service.tiers.errors import AsOfInFuture, NoMembership
+from service.tiers.errors import NoMembership
 from service.tiers.explanation import explain
-from service.tiers.fold import MemberFold, fold
+from service.tiers.fold import MemberFold, is_overtaken
 from service.tiers.history import list_changes, tiers_around_order
 from service.tiers.laws import Violation, check_laws
-from service.tiers.rating import TierOutcome, joined_at, rate_facts, read_state
-from service.tiers.refolds import OrderTier, refold_member, refold_members
+from service.tiers.pins import find_pin, lift_pin, pin_tier
+from service.tiers.rating import TierOutcome, rate_facts, refold_member
+from service.tiers.refolds import OrderTier, refold_members
+from service.tiers.replaying import past_moment, replay_member
+from service.tiers.resuming import days_needed_after, find_joined, read_pins, read_state
 from service.tiers.reviews import ReviewChunk, preview_review, review_due
 from service.tiers.rules import LONGEST_WINDOW_DAYS, HeldTier
-from service.tiers.rulesets import ensure_default_ruleset, get_active_ruleset, recall_ruleset
+from service.tiers.rulesets import ensure_default_ruleset, get_active_ruleset, recall_timeline
 from service.tiers.standing import Standing, see_standing, standing_json
 
 __all__ = [
@@ -40,7 +44,9 @@ __all__ = [
     "get_active_ruleset",
     "get_held_tier",
     "get_standing",
+    "lift_pin",
     "list_changes",
+    "pin_tier",
     "preview_review",
     "rate_facts",
     "refold_member",
@@ -56,17 +62,17 @@ def start_membership(
     conn: Connection, *, member_key: int, joined_at: datetime, programme: Programme, now: datetime
 ) -> None:
     """Begin a membership in the base tier at `joined_at`; one that has begun is left alone."""
-    rules = get_active_ruleset(conn)
     member = MemberFold.begin(
-        rules=rules, timezone=programme.timezone, started_at=joined_at, joined_at=joined_at
+        timeline=recall_timeline(conn),
+        timezone=programme.timezone,
+        started_at=joined_at,
+        joined_at=joined_at,
     )
     member.catch_up(local_day(now, timezone=programme.timezone))
-    if not store.add_state(conn, values=state_values(member.state(), member_key=member_key, rules=rules)):
+    if not store.add_state(conn, values=state_values(member, member_key=member_key)):
         return
     rows = [
-        change_values(
-            change, cause=change.cause, member_key=member_key, rules=rules, now=now, import_key=None
-        )
+        change_values(change, cause=change.cause, member_key=member_key, now=now, import_key=None)
         for change in member.changes
     ]
     store.add_changes(conn, rows=rows)
@@ -81,8 +87,9 @@ def get_held_tier(conn: Connection, *, member_key: int) -> HeldTier:
     row = store.find_state(conn, member_key=member_key)
     if row is None:
         raise NoMembership
-    tiers = recall_ruleset(conn, version=row.version, stamp=row.stamp).tiers
-    held: HeldTier = tiers[row.rank].held()
+    timeline = recall_timeline(conn, stamp=row.stamp)
+    rules = timeline.entries[timeline.place_of(row.ruleset_version)].rules
+    held: HeldTier = rules.tiers[row.rank].held()
     return held
 
 
@@ -102,11 +109,15 @@ def get_standing(
     Raises:
         AsOfInFuture: `as_of` lies ahead. NoMembership: there was none by then.
     """
-    moment = _past_moment(as_of, now=now, programme=programme)
+    moment = past_moment(as_of, now=now, programme=programme)
     if moment is None:
         standing = _see_present(conn, member_key=member_key, now=now, programme=programme)
     else:
-        standing = _see_past(conn, member_key=member_key, moment=moment, programme=programme)
+        replay = replay_member(conn, member_key=member_key, moment=moment, now=now, programme=programme)
+        standing = replay.see()
+    if standing.pin_key is not None:
+        pin = find_pin(conn, member_key=member_key, at=standing.as_of)
+        standing = replace(standing, pin_reason=None if pin is None else pin.reason)
     return show_standing(standing, locale=locale)
 
 
@@ -115,49 +126,23 @@ def show_standing(standing: Standing, *, locale: str) -> dict[str, Any]:
     return {**standing_json(standing, locale=locale), "explanation": explain(standing, locale=locale)}
 
 
-def _past_moment(as_of: datetime | date | None, *, now: datetime, programme: Programme) -> datetime | None:
-    """Return the moment of the past that is asked for, None for the present."""
-    if as_of is None:
-        return None
-    if isinstance(as_of, datetime):
-        if as_of > now:
-            raise AsOfInFuture
-        return as_of
-    today = local_day(now, timezone=programme.timezone)
-    if as_of > today:
-        raise AsOfInFuture
-    if as_of == today:
-        return None
-    return local_midnight(as_of + timedelta(days=1), timezone=programme.timezone) - timedelta(microseconds=1)
-
-
 def _see_present(conn: Connection, *, member_key: int, now: datetime, programme: Programme) -> Standing:
     row = store.find_state(conn, member_key=member_key)
     if row is None:
         raise NoMembership
-    rules = recall_ruleset(conn, version=row.version, stamp=row.stamp)
+    timeline, state = recall_timeline(conn, stamp=row.stamp), read_state(row)
+    if is_overtaken(state, timeline=timeline):
+        return replay_member(conn, member_key=member_key, moment=now, now=now, programme=programme).see()
     today = local_day(now, timezone=programme.timezone)
-    first_rated = min(today, row.next_review_on or today)
-    days = activity.list_member_days(
-        conn, member_key=member_key, after=first_rated - timedelta(days=rules.window.days)
-    )
+    after = days_needed_after(state, timeline=timeline, timezone=programme.timezone, day=today)
+    pinned = state.pinned_until is not None
     member = MemberFold.resume(
-        rules=rules,
+        timeline=timeline,
         timezone=programme.timezone,
-        state=read_state(row),
-        totals=days,
-        joined_at=joined_at(conn, member_key=member_key) if rules.asks_for_tenure else None,
+        state=state,
+        totals=activity.list_member_days(conn, member_key=member_key, after=after),
+        joined_at=find_joined(conn, member_key=member_key, timeline=timeline),
+        pins=read_pins(conn, member_keys=[member_key])[member_key] if pinned else (),
     )
     member.catch_up(today)
-    return see_standing(member, rules=rules, day=max(today, member.last_day), as_of=now)
-
-
-def _see_past(conn: Connection, *, member_key: int, moment: datetime, programme: Programme) -> Standing:
-    rules = get_active_ruleset(conn)
-    facts = [fact for fact in activity.list_tier_facts(conn, member_key=member_key) if fact.at <= moment]
-    joined = joined_at(conn, member_key=member_key)
-    if not facts and joined > moment:
-        raise NoMembership
-    day = local_day(moment, timezone=programme.timezone)
-    member = fold(facts, rules=rules, timezone=programme.timezone, joined_at=joined, until=day)
-    return see_standing(member, rules=rules, day=max(day, member.last_day), as_of=moment)
+    return see_standing(member, day=max(today, member.last_day), as_of=now)

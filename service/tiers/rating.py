@@ -18,13 +18,15 @@ from service.programme.operations import Programme
 from service.tiers import store
 from service.tiers.changes import causes_of, change_values, correct_log, state_values
 from service.tiers.errors import NoMembership
-from service.tiers.events import tell_changes, tell_move, tell_risk
-from service.tiers.fold import MemberFold, fold, follows
+from service.tiers.events import tell_changes, tell_correction, tell_risk
+from service.tiers.fold import MemberFold, fold, follows, is_overtaken
 from service.tiers.history import tiers_around_order
-from service.tiers.rules import LONGEST_WINDOW_DAYS, HeldTier, RuleSet
-from service.tiers.rulesets import recall_ruleset
-from service.tiers.spans import Change, TierState
+from service.tiers.resuming import days_needed_after, find_joined, read_pins, read_state
+from service.tiers.rules import LONGEST_WINDOW_DAYS, HeldTier, Tier
+from service.tiers.rulesets import recall_timeline
+from service.tiers.spans import Change, Pin, TierState
 from service.tiers.standing import Standing, see_standing
+from service.tiers.timeline import RuleTimeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class _Case:
 
     row: Row[Any]
     state: TierState
-    rules: RuleSet
+    timeline: RuleTimeline
     programme: Programme
     now: datetime
     today: date
@@ -67,25 +69,26 @@ class _Case:
         key: int = self.row.member_key
         return key
 
+    @property
+    def held(self) -> Tier:
+        """The tier held as last written."""
+        rules = self.timeline.entries[self.timeline.place_of(self.state.ruleset_version)].rules
+        return rules.tiers[self.state.rank]
+
     def day_of(self, moment: datetime) -> date:
         return local_day(moment, timezone=self.programme.timezone)
 
-
-def read_state(row: Row[Any]) -> TierState:
-    """Return a stored state as the fold takes it."""
-    return TierState(
-        rank=row.rank,
-        since=row.since,
-        unqualified_since=row.unqualified_since,
-        carrier_order_key=row.carrier_order_key,
-        through=row.through,
-        next_review_on=row.next_review_on,
-    )
-
-
-def joined_at(conn: Connection, *, member_key: int) -> datetime:
-    """Return when a member joined."""
-    return members.list_joined(conn, member_keys=[member_key])[member_key]
+    def resume(
+        self, totals: Sequence[DayTotals], *, joined: datetime | None, pins: Sequence[Pin] = ()
+    ) -> MemberFold:
+        return MemberFold.resume(
+            timeline=self.timeline,
+            timezone=self.programme.timezone,
+            state=self.state,
+            totals=totals,
+            joined_at=joined,
+            pins=pins,
+        )
 
 
 def rate_facts(
@@ -100,93 +103,136 @@ def rate_facts(
     """Rate one or more facts of one member that were recorded in this transaction.
 
     `days_before` is the member's roll-up without these facts, at least every day later than
-    `LONGEST_WINDOW_DAYS` before the first of them. A member who is due for a review is caught up first. A
-    fact older than what was rated already folds the member again and corrects the log.
+    `LONGEST_WINDOW_DAYS` before the first of them. A member who is due for a review, or was not yet rated
+    under the rules in force, is caught up first. A fact older than what was rated already folds the member
+    again and corrects the log.
 
     Raises:
         NoMembership: none was begun. NoActiveRuleset: none was published.
     """
     ordered = sorted(facts, key=TierFact.sort_key)
-    row = store.lock_state(conn, member_key=member_key)
-    if row is None:
-        raise NoMembership
-    case = _Case(
-        row=row,
-        state=read_state(row),
-        rules=recall_ruleset(conn, version=row.version, stamp=row.stamp),
-        programme=programme,
-        now=now,
-        today=local_day(now, timezone=programme.timezone),
-    )
-    if follows(case.state, ordered) and _reaches(case, ordered[0]):
+    case = _lock_case(conn, member_key, now, programme)
+    if follows(case.state, ordered, timeline=case.timeline) and _reaches(case, ordered[0]):
         return _go_on(conn, case, days_before, ordered)
-    window = timedelta(days=case.rules.window.days)
+    window = timedelta(days=case.timeline.at(now).lookback_days)
     if ordered[0].at <= case.state.through and case.day_of(ordered[0].at) < case.today - window:
         return _put_off(conn, case, ordered[0])
     return _fold_again(conn, case, ordered)
 
 
+def refold_member(
+    conn: Connection, *, member_key: int, programme: Programme, now: datetime, is_late: bool = True
+) -> bool:
+    """Fold one member again: after a very late fact, another time of joining, a pin, a change of rules.
+
+    With `is_late`, what turns out to have happened before the last fact rated until now gets the cause
+    `late_fact`. Returns whether the tier held is another one now.
+
+    Raises:
+        NoMembership: none was begun. NoActiveRuleset: none was published.
+    """
+    case = _lock_case(conn, member_key, now, programme)
+    is_late = is_late and not is_overtaken(case.state, timeline=case.timeline)
+    member = _fold(conn, case, activity.list_tier_facts(conn, member_key=member_key))
+    _write_fold(conn, case, member, learned_late_until=case.state.through if is_late else None)
+    return bool(member.tier.code != case.row.tier)
+
+
+def _lock_case(conn: Connection, member_key: int, now: datetime, programme: Programme) -> _Case:
+    row = store.lock_state(conn, member_key=member_key)
+    if row is None:
+        raise NoMembership
+    return _Case(
+        row=row,
+        state=read_state(row),
+        timeline=recall_timeline(conn, stamp=row.stamp),
+        programme=programme,
+        now=now,
+        today=local_day(now, timezone=programme.timezone),
+    )
+
+
 def _reaches(case: _Case, first: TierFact) -> bool:
-    """Say whether the days given reach back far enough for reviews that are due before the first fact."""
-    due = case.state.next_review_on
-    if due is None:
-        return True
-    given_after = case.day_of(first.at) - timedelta(days=LONGEST_WINDOW_DAYS)
-    return due - timedelta(days=case.rules.window.days) >= given_after
+    """Say whether the days given reach back far enough for what is due before the first fact."""
+    day = case.day_of(first.at)
+    needed_after = days_needed_after(
+        case.state, timeline=case.timeline, timezone=case.programme.timezone, day=day
+    )
+    return needed_after >= day - timedelta(days=LONGEST_WINDOW_DAYS)
 
 
 def _go_on(
     conn: Connection, case: _Case, days_before: Sequence[DayTotals], facts: Sequence[TierFact]
 ) -> TierOutcome:
-    rules, key = case.rules, case.member_key
-    member = MemberFold.resume(
-        rules=rules,
-        timezone=case.programme.timezone,
-        state=case.state,
-        totals=days_before,
-        joined_at=joined_at(conn, member_key=key) if rules.asks_for_tenure else None,
+    key = case.member_key
+    pinned = case.state.pinned_until is not None
+    member = case.resume(
+        days_before,
+        joined=find_joined(conn, member_key=key, timeline=case.timeline),
+        pins=read_pins(conn, member_keys=[key])[key] if pinned else (),
     )
-    member.catch_up(case.day_of(facts[0].at))
-    before = member.rank
+    member.catch_up(case.day_of(facts[0].at), at=facts[0].at)
+    before = member.tier
     for fact in facts:
         member.take(fact)
-    after = member.rank
+    after = member.tier
     member.catch_up(case.today)
-    store.update_state(conn, values=state_values(member.state(), member_key=key, rules=rules))
+    store.update_state(conn, values=state_values(member, member_key=key))
     rows = [
-        change_values(change, cause=change.cause, member_key=key, rules=rules, now=case.now, import_key=None)
+        change_values(change, cause=change.cause, member_key=key, now=case.now, import_key=None)
         for change in member.changes
     ]
     store.add_changes(conn, rows=rows)
-    tell_changes(conn, member.changes, member_key=key, rules=rules)
-    tell_risk(conn, member, member_key=key, rules=rules, now=case.now)
-    return _outcome(case, member, facts, ranks=(before, after), changes=member.changes)
+    tell_changes(conn, member.changes, member_key=key)
+    tell_risk(conn, member, member_key=key, now=case.now)
+    return _outcome(case, member, facts, tiers=(before, after), changes=member.changes)
 
 
 def _fold_again(conn: Connection, case: _Case, facts: Sequence[TierFact]) -> TierOutcome:
-    rules, key = case.rules, case.member_key
-    known = activity.list_tier_facts(conn, member_key=key)
-    member = fold(
-        known,
-        rules=rules,
-        timezone=case.programme.timezone,
-        joined_at=joined_at(conn, member_key=key),
-        until=case.today,
-    )
-    logged = store.list_standing_changes(conn, member_keys=[key])
-    correction = correct_log(logged, member.changes, rules=rules, same_metrics=False)
+    known = activity.list_tier_facts(conn, member_key=case.member_key)
+    member = _fold(conn, case, known)
     late = _is_late(facts[0], known, case.state)
-    changes = causes_of(correction.appended, learned_late_until=case.state.through if late else None)
+    appended = _write_fold(conn, case, member, learned_late_until=case.state.through if late else None)
+    return _outcome(case, member, facts, tiers=(case.held, member.tier), changes=appended)
+
+
+def _fold(conn: Connection, case: _Case, facts: Sequence[TierFact]) -> MemberFold:
+    key = case.member_key
+    return fold(
+        facts,
+        timeline=case.timeline,
+        timezone=case.programme.timezone,
+        joined_at=members.list_joined(conn, member_keys=[key])[key],
+        until=case.today,
+        pins=read_pins(conn, member_keys=[key]).get(key, ()),
+    )
+
+
+def _write_fold(
+    conn: Connection, case: _Case, member: MemberFold, *, learned_late_until: datetime | None
+) -> list[Change]:
+    """Make log and state say what a fold of all facts says, tell so, and return what the log lacked."""
+    key = case.member_key
+    logged = store.list_standing_changes(conn, member_keys=[key])
+    correction = correct_log(logged, member.changes, same_metrics=False)
+    changes = causes_of(correction.appended, learned_late_until=learned_late_until)
     store.supersede_changes(conn, change_keys=correction.superseded, now=case.now)
     rows = [
-        change_values(change, cause=cause, member_key=key, rules=rules, now=case.now, import_key=None)
+        change_values(change, cause=cause, member_key=key, now=case.now, import_key=None)
         for change, cause in changes
     ]
     store.add_changes(conn, rows=rows)
-    store.update_state(conn, values=state_values(member.state(), member_key=key, rules=rules))
-    _tell_outcome(conn, case, member, cause=changes[-1][1] if changes else "late_fact")
-    ranks = (case.state.rank, member.rank)
-    return _outcome(case, member, facts, ranks=ranks, changes=correction.appended)
+    store.update_state(conn, values=state_values(member, member_key=key))
+    tell_correction(
+        conn,
+        member,
+        member_key=key,
+        believed_tier=case.row.tier,
+        was_at_risk=case.resume((), joined=None).at_risk,
+        cause=changes[-1][1] if changes else "late_fact",
+        now=case.now,
+    )
+    return correction.appended
 
 
 def _is_late(first: TierFact, known: Sequence[TierFact], state: TierState) -> bool:
@@ -196,27 +242,8 @@ def _is_late(first: TierFact, known: Sequence[TierFact], state: TierState) -> bo
     return any(fact.at == first.at and fact.sort_key() > first.sort_key() for fact in known)
 
 
-def _tell_outcome(conn: Connection, case: _Case, member: MemberFold, *, cause: str) -> None:
-    """Tell what a correction means for today; its steps in the past are in the log."""
-    rules, key = case.rules, case.member_key
-    if member.rank != case.state.rank:
-        tell_move(
-            conn,
-            member_key=key,
-            rules=rules,
-            ranks=(case.state.rank, member.rank),
-            cause=cause,
-            effective_at=member.changes[-1].effective_at,
-        )
-    believed = MemberFold.resume(
-        rules=rules, timezone=case.programme.timezone, state=case.state, totals=(), joined_at=None
-    )
-    if not believed.at_risk or member.rank != case.state.rank:
-        tell_risk(conn, member, member_key=key, rules=rules, now=case.now)
-
-
 def _put_off(conn: Connection, case: _Case, fact: TierFact) -> TierOutcome:
-    held = case.rules.tiers[case.state.rank].held()
+    held = case.held.held()
     placed, _ = tiers_around_order(
         conn, member_key=case.member_key, order_key=fact.order_key, placed_at=fact.at
     )
@@ -228,19 +255,16 @@ def _outcome(
     member: MemberFold,
     facts: Sequence[TierFact],
     *,
-    ranks: tuple[int, int],
+    tiers: tuple[Tier, Tier],
     changes: Sequence[Change],
 ) -> TierOutcome:
     orders = {fact.order_key for fact in facts if fact.cause == "order"}
-    placed = next((rank for fact, rank in member.held if fact.order_key in orders), ranks[0])
-    tiers = case.rules.tiers
+    placed = next((tier for fact, tier in member.held if fact.order_key in orders), tiers[0])
     return TierOutcome(
-        before=tiers[ranks[0]].held(),
-        after=tiers[ranks[1]].held(),
-        when_placed=tiers[placed].held(),
-        now=tiers[member.rank].held(),
+        before=tiers[0].held(),
+        after=tiers[1].held(),
+        when_placed=placed.held(),
+        now=member.tier.held(),
         changes=tuple(changes),
-        _look=partial(
-            see_standing, member, rules=case.rules, day=max(case.today, member.last_day), as_of=case.now
-        ),
+        _look=partial(see_standing, member, day=max(case.today, member.last_day), as_of=case.now),
     )

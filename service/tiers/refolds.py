@@ -1,4 +1,4 @@
-"""Fold many members from all their facts and write what differs: imports, corrections, very late facts."""
+"""Fold many members from all their facts and write what differs: imports and corrections."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from service.kit.clock import local_day
 from service.members import operations as members
 from service.programme.operations import Programme
 from service.tiers import store, store_bulk
-from service.tiers.changes import causes_of, change_values, correct_log, state_values
+from service.tiers.changes import change_values, correct_log, state_values
 from service.tiers.fold import MemberFold, fold
-from service.tiers.rules import RuleSet
-from service.tiers.rulesets import get_active_ruleset
+from service.tiers.resuming import read_pins
+from service.tiers.rulesets import recall_timeline
+from service.tiers.timeline import RuleTimeline
 
 CHUNK = 1_000
 """Members folded and written together: their facts and changes are in memory at once."""
@@ -37,13 +38,11 @@ class OrderTier:
 class _Run:
     """What is the same for every member of one call."""
 
-    rules: RuleSet
+    timeline: RuleTimeline
     programme: Programme
     now: datetime
     today: date
     import_key: int | None
-    # A live decision keeps the numbers it was made on; history is what the fold says, number by number.
-    is_history: bool
 
 
 @dataclass(slots=True)
@@ -69,32 +68,16 @@ def refold_members(
     times they happened; a member without a membership gets one; no events are emitted. A repetition
     writes nothing.
     """
-    run = _run(conn, now=now, programme=programme, import_key=import_key, is_history=True)
-    keys = sorted(set(member_keys))
-    for start in range(0, len(keys), CHUNK):
-        yield from _refold_chunk(conn, run, keys[start : start + CHUNK])
-
-
-def refold_member(conn: Connection, *, member_key: int, programme: Programme, now: datetime) -> None:
-    """Fold one member again after a very late fact, or after the time of joining was corrected.
-
-    What turns out to have happened before the last fact rated until now gets the cause `late_fact`.
-    """
-    run = _run(conn, now=now, programme=programme, import_key=None, is_history=False)
-    _refold_chunk(conn, run, [member_key])
-
-
-def _run(
-    conn: Connection, *, now: datetime, programme: Programme, import_key: int | None, is_history: bool
-) -> _Run:
-    return _Run(
-        rules=get_active_ruleset(conn),
+    run = _Run(
+        timeline=recall_timeline(conn),
         programme=programme,
         now=now,
         today=local_day(now, timezone=programme.timezone),
         import_key=import_key,
-        is_history=is_history,
     )
+    keys = sorted(set(member_keys))
+    for start in range(0, len(keys), CHUNK):
+        yield from _refold_chunk(conn, run, keys[start : start + CHUNK])
 
 
 def _refold_chunk(conn: Connection, run: _Run, keys: Sequence[int]) -> list[OrderTier]:
@@ -102,25 +85,26 @@ def _refold_chunk(conn: Connection, run: _Run, keys: Sequence[int]) -> list[Orde
     store_bulk.add_missing_states(
         conn,
         member_keys=keys,
-        tier=run.rules.tiers[0].code,
-        ruleset_version=run.rules.version,
+        tier=run.timeline.at(run.now).tiers[0].code,
+        ruleset_version=run.timeline.at(run.now).version,
         now=run.now,
     )
     states = {row.member_key: row for row in store_bulk.lock_states(conn, member_keys=keys)}
     rows = store.list_standing_changes(conn, member_keys=keys)
     logged = {key: list(group) for key, group in groupby(rows, key=lambda row: row.member_key)}
+    pins = read_pins(conn, member_keys=keys)
     writes, orders = _Writes(), list[OrderTier]()
     for key, facts in activity.stream_tier_facts(conn, member_keys=keys):
         member = fold(
             facts,
-            rules=run.rules,
+            timeline=run.timeline,
             timezone=run.programme.timezone,
             joined_at=joined[key],
             until=run.today,
+            pins=pins.get(key, ()),
         )
         _compare(run, states[key], logged.get(key, []), member, writes)
-        for fact, rank in member.held:
-            tier = run.rules.tiers[rank]
+        for fact, tier in member.held:
             if fact.order_key is not None:
                 orders.append(OrderTier(fact.order_key, tier.code, tier.multiplier_bp))
     if writes.superseded:
@@ -133,16 +117,14 @@ def _refold_chunk(conn: Connection, run: _Run, keys: Sequence[int]) -> list[Orde
 def _compare(
     run: _Run, row: Row[Any], logged: Sequence[Row[Any]], member: MemberFold, writes: _Writes
 ) -> None:
-    key, rules = row.member_key, run.rules
-    values = state_values(member.state(), member_key=key, rules=rules)
+    key = row.member_key
+    values = state_values(member, member_key=key)
     if values != row._asdict():
         writes.states.append(values)
-    correction = correct_log(logged, member.changes, rules=rules, same_metrics=run.is_history)
+    # A live decision keeps the numbers it was made on; history is what the fold says, number by number.
+    correction = correct_log(logged, member.changes, same_metrics=True)
     writes.superseded += correction.superseded
-    changes = causes_of(correction.appended, learned_late_until=None if run.is_history else row.through)
     writes.changes += [
-        change_values(
-            change, cause=cause, member_key=key, rules=rules, now=run.now, import_key=run.import_key
-        )
-        for change, cause in changes
+        change_values(change, cause=change.cause, member_key=key, now=run.now, import_key=run.import_key)
+        for change in correction.appended
     ]

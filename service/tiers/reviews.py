@@ -5,24 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row
 
-from service.activity.rules import DayTotals
-from service.kit.clock import format_time, local_day
+from service.kit.clock import format_time, local_day, local_midnight
 from service.kit.db import transaction
 from service.members import operations as members
 from service.programme.operations import Programme
 from service.tiers import store_bulk
 from service.tiers.changes import change_values, state_values
 from service.tiers.events import tell_changes, tell_risk
-from service.tiers.fold import MemberFold
-from service.tiers.rating import read_state
-from service.tiers.rules import RuleSet
-from service.tiers.rulesets import get_active_ruleset
+from service.tiers.fold import MemberFold, is_overtaken
+from service.tiers.population.store_disagreeing import Looked, list_disagreeing
+from service.tiers.rating import refold_member
+from service.tiers.resuming import read_state, resume_members
+from service.tiers.rulesets import recall_timeline
 from service.tiers.spans import Change
+from service.tiers.timeline import RuleTimeline
+
+_READ_TO_RATED = 10
+"""How many members are read set-based for each that a chunk of a due-only review would rate."""
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -82,17 +85,22 @@ def review_members(
 ) -> ReviewSummary:
     """Review every member that is due (or everyone), one transaction a chunk; a door of its own.
 
+    Everyone is read set-based, by the second reader of the rules (law T3), and rated one by one only where
+    that and the stored state disagree: by law T2 the others stay as they are.
+
     It can be interrupted and run again, and run several times at once: chunks skip what others hold.
     """
     summary, after = ReviewSummary(), 0
+    limit = chunk * _READ_TO_RATED if everyone else chunk
     verb = preview_review if dry_run else review_due
     with transaction(engine) as conn:
         today = local_day(now, timezone=programme.timezone)
-        total = store_bulk.count_states(conn, due_by=None if everyone else today)
+        outdated = _outdated(recall_timeline(conn), today, now, programme)
+        total = store_bulk.count_states(conn, due_by=None if everyone else today, versions=outdated)
     while True:
         with transaction(engine) as conn:
             done = verb(
-                conn, now=now, programme=programme, limit=chunk, everyone=everyone, after_member_key=after
+                conn, now=now, programme=programme, limit=limit, everyone=everyone, after_member_key=after
             )
         if done.reviewed == 0:
             return summary
@@ -116,33 +124,86 @@ def review_due(
 ) -> ReviewChunk:
     """Review up to `limit` members and write what changed; call it until nobody is reviewed any more.
 
-    Without `everyone` those who are due, longest overdue first; who was reviewed is due no more, so
-    `after_member_key` is not needed. `as_of` reviews an earlier day than today.
+    Without `everyone` those who are due: by their day, longest overdue first, then by key whoever was not
+    yet rated under the rules in force. Several may do so at once: each leaves to the others whom they hold.
+    `last_member_key` is where to go on; leaving it out only costs time. `as_of` reviews an earlier day than
+    today.
     """
     today = as_of or local_day(now, timezone=programme.timezone)
+    timeline = recall_timeline(conn)
+    outdated = _outdated(timeline, today, now, programme)
     if everyone:
-        rows = store_bulk.lock_everyone(conn, after=after_member_key, limit=limit)
+        looked = _look(conn, timeline, programme, today, now, after=after_member_key, limit=limit)
+        rows = store_bulk.lock_states(conn, member_keys=looked.disagreeing) if looked.disagreeing else []
+        seen, last = looked.members, looked.last_member_key
     else:
-        rows = store_bulk.lock_due(conn, today=today, limit=limit)
+        rows, last = _lock_due(conn, outdated, today, after_member_key, limit)
+        seen = len(rows)
     if not rows:
-        return ReviewChunk(0, 0, after_member_key)
-    rules = get_active_ruleset(conn)
-    states, changes, moved = list[dict[str, object]](), list[dict[str, object]](), 0
-    for row, member in _rate(conn, rows, rules, programme, today, everyone=everyone):
+        return ReviewChunk(seen, 0, last)
+    # Few ever: rated past a change of rules that was not known then.
+    overtaken = {row.member_key for row in rows if is_overtaken(read_state(row), timeline=timeline)}
+    moved = sum(
+        refold_member(conn, member_key=key, programme=programme, now=now) for key in sorted(overtaken)
+    )
+    states, changes = list[dict[str, object]](), list[dict[str, object]]()
+    others = [row for row in rows if row.member_key not in overtaken]
+    for row, member in _rate(conn, others, timeline, programme, today, everyone=everyone):
         key = row.member_key
-        values = state_values(member.state(), member_key=key, rules=rules)
+        values = state_values(member, member_key=key)
         if values != row._asdict():
             states.append(values)
         moved += bool(member.changes)
         changes += [
-            change_values(change, cause=change.cause, member_key=key, rules=rules, now=now, import_key=None)
+            change_values(change, cause=change.cause, member_key=key, now=now, import_key=None)
             for change in member.changes
         ]
-        tell_changes(conn, member.changes, member_key=key, rules=rules)
-        tell_risk(conn, member, member_key=key, rules=rules, now=now)
+        tell_changes(conn, member.changes, member_key=key)
+        tell_risk(conn, member, member_key=key, now=now)
     store_bulk.append_changes(conn, rows=changes)
     store_bulk.write_states(conn, rows=states)
-    return ReviewChunk(len(rows), moved, max(row.member_key for row in rows))
+    return ReviewChunk(seen, moved, last)
+
+
+def _look(
+    conn: Connection,
+    timeline: RuleTimeline,
+    programme: Programme,
+    day: date,
+    now: datetime,
+    *,
+    after: int,
+    limit: int,
+) -> Looked:
+    """Read the rules over the next members by key, set-based, to find those whom a rating could change."""
+    rules = timeline.at(min(now, _end_of(day, programme)))
+    looked = list_disagreeing(
+        conn, rules=rules, day=day, timezone=programme.timezone, after=after, size=limit
+    )
+    return Looked(0, after, []) if looked is None else looked
+
+
+def _lock_due(
+    conn: Connection, outdated: Sequence[int], today: date, after: int, limit: int
+) -> tuple[Sequence[Row[Any]], int]:
+    """Return states to review, and the key after which to look for more that are outdated."""
+    rows = store_bulk.lock_due(conn, today=today, limit=limit)
+    if len(rows) == limit or not outdated:
+        return rows, after
+    more = store_bulk.lock_outdated(
+        conn, versions=outdated, today=today, after=after, limit=limit - len(rows)
+    )
+    return [*rows, *more], more[-1].member_key if more else after
+
+
+def _outdated(timeline: RuleTimeline, day: date, now: datetime, programme: Programme) -> list[int]:
+    """Return the versions under which nobody should be rated any more at the end of a day, or by now."""
+    latest = timeline.place_at(min(now, _end_of(day, programme)))
+    return [entry.rules.version for entry in timeline.entries[:latest]]
+
+
+def _end_of(day: date, programme: Programme) -> datetime:
+    return local_midnight(day + timedelta(days=1), timezone=programme.timezone) - timedelta(microseconds=1)
 
 
 def preview_review(
@@ -157,31 +218,35 @@ def preview_review(
 ) -> ReviewChunk:
     """Tell what reviewing the next members by key would change; holds no row and writes nothing."""
     today = as_of or local_day(now, timezone=programme.timezone)
+    timeline = recall_timeline(conn)
     if everyone:
-        rows = store_bulk.list_everyone(conn, after=after_member_key, limit=limit)
+        looked = _look(conn, timeline, programme, today, now, after=after_member_key, limit=limit)
+        rows = store_bulk.list_states(conn, member_keys=looked.disagreeing) if looked.disagreeing else []
+        seen, last = looked.members, looked.last_member_key
     else:
-        rows = store_bulk.list_due(conn, today=today, after=after_member_key, limit=limit)
+        outdated = _outdated(timeline, today, now, programme)
+        rows = store_bulk.list_due(conn, today=today, versions=outdated, after=after_member_key, limit=limit)
+        seen, last = len(rows), max((row.member_key for row in rows), default=after_member_key)
     if not rows:
-        return ReviewChunk(0, 0, after_member_key)
-    rules = get_active_ruleset(conn)
+        return ReviewChunk(seen, 0, last)
     found: list[tuple[int, Change]] = []
-    for row, member in _rate(conn, rows, rules, programme, today, everyone=everyone):
+    for row, member in _rate(conn, rows, timeline, programme, today, everyone=everyone):
         found += [(row.member_key, change) for change in member.changes]
     moved = sorted({key for key, _ in found})
     ids = members.find_ids(conn, member_keys=moved) if moved else {}
     return ReviewChunk(
-        reviewed=len(rows),
+        reviewed=seen,
         changed=len(moved),
-        last_member_key=rows[-1].member_key,
-        changes=tuple(_reviewed(ids[key], change, rules) for key, change in found),
+        last_member_key=last,
+        changes=tuple(_reviewed(ids[key], change) for key, change in found),
     )
 
 
-def _reviewed(member_id: str, change: Change, rules: RuleSet) -> ReviewedChange:
+def _reviewed(member_id: str, change: Change) -> ReviewedChange:
     return ReviewedChange(
         member_id=member_id,
-        from_tier=None if change.from_rank is None else rules.tiers[change.from_rank].code,
-        to_tier=rules.tiers[change.to_rank].code,
+        from_tier=change.from_tier,
+        to_tier=change.to_tier,
         effective_at=change.effective_at,
         cause=change.cause,
     )
@@ -190,31 +255,14 @@ def _reviewed(member_id: str, change: Change, rules: RuleSet) -> ReviewedChange:
 def _rate(
     conn: Connection,
     rows: Sequence[Row[Any]],
-    rules: RuleSet,
+    timeline: RuleTimeline,
     programme: Programme,
     today: date,
     *,
     everyone: bool,
 ) -> Iterator[tuple[Row[Any], MemberFold]]:
-    """Yield each member rated up to `today`, from the windows of all of them read at once."""
-    window = timedelta(days=rules.window.days)
-    afters = {row.member_key: min(today, row.next_review_on or today) - window for row in rows}
-    days = {
-        key: [
-            DayTotals(day.day, day.goods_minor, day.spend_minor, day.orders, day.unlinked_minor)
-            for day in group
-        ]
-        for key, group in groupby(store_bulk.list_days(conn, afters=afters), key=lambda day: day.member_key)
-    }
-    joined = members.list_joined(conn, member_keys=list(afters)) if rules.asks_for_tenure else {}
-    for row in rows:
-        member = MemberFold.resume(
-            rules=rules,
-            timezone=programme.timezone,
-            state=read_state(row),
-            totals=days.get(row.member_key, ()),
-            joined_at=joined.get(row.member_key),
-        )
+    """Yield each member rated up to `today`."""
+    for row, member in resume_members(conn, rows, timeline=timeline, programme=programme, day=today):
         if everyone:
             member.rate_on(today)
         else:

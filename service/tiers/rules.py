@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, cast
+from typing import Literal
 
 from service.kit.money import exponent_of
+from service.tiers.benefits import Benefit, parse_benefits
 from service.tiers.conditions import (
     Compare,
     Condition,
@@ -18,38 +19,37 @@ from service.tiers.conditions import (
     parse_condition,
     turning_points,
 )
+from service.tiers.parsing import read_object, read_texts, read_whole
+from service.tiers.periods import (
+    CADENCES,
+    Cadence,
+    CalendarYear,
+    MembershipYear,
+    RollingWindow,
+    Window,
+    next_cadence_day,
+)
 
-LOCALES = ("en", "zh-Hant")
 MAX_TIERS = 12
 LONGEST_WINDOW_DAYS = 731
 """No window looks back further, so whoever reads this many days before a fact has read enough."""
+NOTICE_DAYS = 7
+"""How long before a fall a member is told once more, where a rule set does not say."""
 PAR_BP = 10_000
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
 
 
 @dataclass(frozen=True, slots=True)
-class RollingWindow:
-    """The days (d − days, d] of an evaluation day d, and whatever is already known of days after d."""
-
-    days: int
-
-
-@dataclass(frozen=True, slots=True)
 class Downgrade:
-    """How a member falls: hold and grace in days, one after the other, then one step or all the way."""
+    """How a member falls: hold and grace in days, one after the other, then one step or all the way.
+
+    `notice_days` before the fall the member is told once more; never longer than the grace, 0 for not at all.
+    """
 
     policy: Literal["one_step", "to_qualified"]
     grace_days: int
     min_hold_days: int
-
-
-@dataclass(frozen=True, slots=True)
-class Benefit:
-    """What a tier gives: its kind, what a machine needs to honour it, and a text per locale."""
-
-    kind: Literal["points_multiplier", "custom"]
-    multiplier_bp: int | None
-    text: Mapping[str, str]
+    notice_days: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +90,31 @@ class RuleSet:
 
     version: int
     currency: str
-    window: RollingWindow
+    window: Window
     tiers: tuple[Tier, ...]
     downgrade: Downgrade
+    review_cadence: Cadence
     # From the top down: (rank, enter). A generator of attribute look-ups would be most of a rating's time.
     entries: tuple[tuple[int, Predicate], ...] = field(repr=False, compare=False)
     keeps: tuple[Predicate | None, ...] = field(repr=False, compare=False)
     recency_days: tuple[int, ...] = field(repr=False, compare=False)
     tenure_days: tuple[int, ...] = field(repr=False, compare=False)
     asks_for_tenure: bool = field(repr=False, compare=False)
+    codes: frozenset[str] = field(repr=False, compare=False)
+
+    @property
+    def lookback_days(self) -> int:
+        """How many days, its own included, a rating may look at: the window, or two periods."""
+        return self.window.days if isinstance(self.window, RollingWindow) else LONGEST_WINDOW_DAYS
+
+    @property
+    def asks_for_joining(self) -> bool:
+        """Whether a rating needs to know when the member joined."""
+        return self.asks_for_tenure or self.window == MembershipYear("joining")
+
+    def fall_day(self, risk_day: int) -> int:
+        """Return the day of the fall of who is at risk from `risk_day` on (ordinals)."""
+        return next_cadence_day(self.review_cadence, risk_day + self.downgrade.grace_days)
 
     def qualified_rank(self, metrics: Metrics) -> int:
         """Return the rank of the highest tier whose `enter` holds; the base tier's always does."""
@@ -134,7 +150,8 @@ def parse_ruleset(definition: object, *, version: int) -> RuleSet:
     Raises:
         ValueError: not a rule set; the message begins with the JSON pointer of the fault.
     """
-    top = _object(definition, pointer="", needs={"currency", "window", "tiers", "downgrade"})
+    needs = {"currency", "window", "tiers", "downgrade"}
+    top = read_object(definition, pointer="", needs=needs, may={"review_cadence"})
     currency = top["currency"]
     if not isinstance(currency, str):
         raise ValueError("/currency: an ISO 4217 code is needed")
@@ -147,6 +164,7 @@ def parse_ruleset(definition: object, *, version: int) -> RuleSet:
         window=_parse_window(top["window"]),
         tiers=tiers,
         downgrade=_parse_downgrade(top["downgrade"]),
+        review_cadence=_parse_cadence(top.get("review_cadence", "daily")),
         entries=tuple(
             (tier.rank, compile_condition(tier.enter)) for tier in reversed(tiers) if tier.enter is not None
         ),
@@ -154,6 +172,7 @@ def parse_ruleset(definition: object, *, version: int) -> RuleSet:
         recency_days=_points(leaf for leaf in leaves if leaf.metric == "days_since_last_visit"),
         tenure_days=_points(leaf for leaf in leaves if leaf.metric == "member_days"),
         asks_for_tenure=any(leaf.metric == "member_days" for leaf in leaves),
+        codes=frozenset(tier.code for tier in tiers),
     )
 
 
@@ -165,23 +184,42 @@ def _points(leaves: Iterable[Compare]) -> tuple[int, ...]:
     return tuple(sorted({point for leaf in leaves for point in turning_points(leaf)}))
 
 
-def _parse_window(data: object) -> RollingWindow:
-    window = _object(data, pointer="/window", needs={"kind", "days"})
-    if window["kind"] != "rolling":
-        raise ValueError("/window/kind: unknown kind of window; rolling is known")
-    return RollingWindow(_whole(window["days"], pointer="/window/days", low=1, high=LONGEST_WINDOW_DAYS))
+def _parse_window(data: object) -> Window:
+    window = read_object(data, pointer="/window", needs={"kind"}, may={"days", "anchor"})
+    kind = window["kind"]
+    if kind not in ("rolling", "calendar_year", "membership_year"):
+        raise ValueError("/window/kind: unknown kind; rolling, calendar_year or membership_year")
+    needs = {"rolling": {"kind", "days"}, "membership_year": {"kind", "anchor"}}.get(str(kind), {"kind"})
+    window = read_object(data, pointer="/window", needs=needs)
+    if kind == "rolling":
+        days = read_whole(window["days"], pointer="/window/days", low=1, high=LONGEST_WINDOW_DAYS)
+        return RollingWindow(days)
+    if kind == "calendar_year":
+        return CalendarYear()
+    anchor = window["anchor"]
+    if anchor not in ("joining", "tier"):
+        raise ValueError("/window/anchor: joining or tier")
+    return MembershipYear(anchor)
 
 
 def _parse_downgrade(data: object) -> Downgrade:
-    given = _object(data, pointer="/downgrade", needs={"policy", "grace_days", "min_hold_days"})
+    given = read_object(
+        data, pointer="/downgrade", needs={"policy", "grace_days", "min_hold_days"}, may={"notice_days"}
+    )
     policy = given["policy"]
     if policy not in ("one_step", "to_qualified"):
         raise ValueError("/downgrade/policy: one_step or to_qualified")
-    return Downgrade(
-        policy=policy,
-        grace_days=_whole(given["grace_days"], pointer="/downgrade/grace_days", low=0, high=731),
-        min_hold_days=_whole(given["min_hold_days"], pointer="/downgrade/min_hold_days", low=0, high=731),
+    grace_days, min_hold_days, notice_days = (
+        read_whole(given.get(name, NOTICE_DAYS), pointer=f"/downgrade/{name}", low=0, high=731)
+        for name in ("grace_days", "min_hold_days", "notice_days")
     )
+    return Downgrade(policy, grace_days, min_hold_days, min(notice_days, grace_days))
+
+
+def _parse_cadence(data: object) -> Cadence:
+    if data not in CADENCES:
+        raise ValueError(f"/review_cadence: one of {', '.join(CADENCES)}")
+    return data
 
 
 def _parse_tiers(data: object, *, currency: str) -> tuple[Tier, ...]:
@@ -199,7 +237,7 @@ def _parse_tier(data: object, *, rank: int, currency: str) -> Tier:
     pointer = f"/tiers/{rank}"
     needs = {"code", "names"} if rank == 0 else {"code", "names", "enter"}
     may = {"benefits"} if rank == 0 else {"benefits", "keep"}
-    given = _object(data, pointer=pointer, needs=needs, may=may)
+    given = read_object(data, pointer=pointer, needs=needs, may=may)
     code = given["code"]
     if not isinstance(code, str) or _CODE.match(code) is None:
         raise ValueError(f"{pointer}/code: a small letter, then small letters, digits or _, at most 32")
@@ -212,61 +250,8 @@ def _parse_tier(data: object, *, rank: int, currency: str) -> Tier:
     return Tier(
         code=code,
         rank=rank,
-        names=_texts(given["names"], pointer=f"{pointer}/names"),
+        names=read_texts(given["names"], pointer=f"{pointer}/names"),
         enter=enter,
         keep=keep,
-        benefits=_parse_benefits(given.get("benefits", []), pointer=f"{pointer}/benefits"),
+        benefits=parse_benefits(given.get("benefits", []), currency=currency, pointer=f"{pointer}/benefits"),
     )
-
-
-def _parse_benefits(data: object, *, pointer: str) -> tuple[Benefit, ...]:
-    if not isinstance(data, Sequence) or isinstance(data, str):
-        raise ValueError(f"{pointer}: a list is needed")
-    benefits = tuple(_parse_benefit(part, pointer=f"{pointer}/{index}") for index, part in enumerate(data))
-    if sum(benefit.kind == "points_multiplier" for benefit in benefits) > 1:
-        raise ValueError(f"{pointer}: one points_multiplier at most")
-    return benefits
-
-
-def _parse_benefit(data: object, *, pointer: str) -> Benefit:
-    given = _object(data, pointer=pointer, needs={"kind", "text"}, may={"multiplier_bp"})
-    kind = given["kind"]
-    if kind not in ("points_multiplier", "custom"):
-        raise ValueError(f"{pointer}/kind: points_multiplier or custom")
-    if (kind == "points_multiplier") != ("multiplier_bp" in given):
-        raise ValueError(f"{pointer}/multiplier_bp: belongs to a points_multiplier, and only there")
-    multiplier = given.get("multiplier_bp")
-    return Benefit(
-        kind=kind,
-        multiplier_bp=None
-        if multiplier is None
-        else _whole(multiplier, pointer=f"{pointer}/multiplier_bp", low=0, high=1_000_000),
-        text=_texts(given["text"], pointer=f"{pointer}/text"),
-    )
-
-
-def _texts(data: object, *, pointer: str) -> Mapping[str, str]:
-    texts = _object(data, pointer=pointer, needs=set(LOCALES))
-    for locale, value in texts.items():
-        if not isinstance(value, str) or not value.strip() or len(value) > 200:
-            raise ValueError(f"{pointer}/{locale}: a text of 1 to 200 characters is needed")
-    return cast("Mapping[str, str]", texts)
-
-
-def _object(
-    data: object, *, pointer: str, needs: set[str], may: set[str] | None = None
-) -> Mapping[str, object]:
-    if not isinstance(data, Mapping):
-        raise ValueError(f"{pointer or '/'}: an object is needed")
-    missing, unknown = needs - set(data), set(data) - needs - (may or set())
-    if missing:
-        raise ValueError(f"{pointer}/{min(missing)}: missing")
-    if unknown:
-        raise ValueError(f"{pointer}/{min(unknown)}: unknown")
-    return data
-
-
-def _whole(value: object, *, pointer: str, low: int, high: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise ValueError(f"{pointer}: a whole number from {low} to {high} is needed")
-    return value

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields, validate
 
-from service.kit.fields import QueryWhole, StrictSchema, Text
+from service.kit.fields import Day, QueryWhole, StrictSchema, Text
 from service.kit.pagination import DEFAULT_LIMIT, MAX_LIMIT
+from service.tiers.benefits import KINDS
 from service.tiers.conditions import METRICS, OPS
 
 _DAY = {"format": "date"}
@@ -63,13 +64,30 @@ class MetricsSchema(Schema):
     member_days = fields.Integer(metadata={"description": "Where the rule set asks for it."})
 
 
-class BenefitSchema(Schema):
-    """What a tier gives, for a machine (`value`) and for a person (`text`)."""
+class CategoriesSchema(Schema):
+    """What a percentage off is for."""
 
-    kind = fields.String(required=True)
+    categories = fields.List(fields.String(), required=True)
+
+
+class BenefitSchema(Schema):
+    """What a tier gives, for a machine (the fields of its kind) and for a person (`text`)."""
+
+    kind = fields.String(required=True, validate=validate.OneOf(KINDS))
     value = fields.Integer(
-        required=True, allow_none=True, metadata={"description": "Basis points of a points multiplier."}
+        required=True, allow_none=True, metadata={"description": "`multiplier_bp`, or null."}
     )
+    multiplier_bp = fields.Integer(metadata={"description": "Of points, in basis points."})
+    minimum_spend = fields.String(
+        allow_none=True, metadata={"description": "For free shipping; null: whatever is spent."}
+    )
+    percent_bp = fields.Integer(metadata={"description": "Off the price, in basis points."})
+    applies_to = fields.Nested(
+        CategoriesSchema, allow_none=True, metadata={"description": "Null: everything."}
+    )
+    hours = fields.Integer(metadata={"description": "Of early access."})
+    skus = fields.List(fields.String(), metadata={"description": "For this tier alone."})
+    level = fields.String(metadata={"description": "Of service."})
     text = fields.String(required=True)
 
 
@@ -92,6 +110,26 @@ class WindowSchema(Schema):
     to = fields.String(required=True, metadata=_DAY)
 
 
+class OverrideBody(StrictSchema):
+    """A tier to hold a member at, until when, and why."""
+
+    tier = Text(required=True, max_length=32, metadata={"description": "A code of the rule set in force."})
+    until = Day(
+        required=True,
+        metadata={"description": "The first day on which the rating applies again; after today."},
+    )
+    reason = Text(required=True, min_length=1, max_length=500)
+
+
+class OverrideSchema(Schema):
+    """What staff hold a member at, and what the rating underneath says."""
+
+    tier = fields.String(required=True)
+    until = fields.String(required=True, metadata=_DAY)
+    reason = fields.String(required=True, allow_none=True)
+    rated_tier = fields.String(required=True)
+
+
 class StandingSchema(Schema):
     """Where a member stands, why, and what comes next."""
 
@@ -108,6 +146,22 @@ class StandingSchema(Schema):
     at_risk_since = fields.String(required=True, allow_none=True, metadata=_DAY)
     falls_on = fields.String(required=True, allow_none=True, metadata=_DAY)
     protected_until = fields.String(required=True, allow_none=True, metadata=_DAY)
+    stands_until = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={
+            **_DAY,
+            "description": "The first day that can take the tier away, short of a refund or other rules: the "
+            "end of an override, the day on which a period is judged, or that of the fall if nothing more "
+            "is bought. Null where no day will: always in the base tier.",
+        },
+    )
+    override = fields.Nested(
+        OverrideSchema,
+        required=True,
+        allow_none=True,
+        metadata={"description": "While one holds, what is missing to stay and to rise is of the rating."},
+    )
     next_review_on = fields.String(
         required=True,
         allow_none=True,

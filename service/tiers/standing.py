@@ -9,37 +9,12 @@ from fractions import Fraction
 
 from service.kit.clock import format_time
 from service.kit.money import divide_half_up, to_text
-from service.tiers.conditions import (
-    AllOf,
-    AtLeast,
-    Compare,
-    Condition,
-    MetricName,
-    Metrics,
-    holds,
-    leaves_of,
-    whole_bounds,
-)
+from service.tiers.benefits import benefit_json
+from service.tiers.conditions import MetricName, Metrics
 from service.tiers.fold import MemberFold
-from service.tiers.rules import RuleSet, Tier
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """One comparison of a condition beside what the member has; `have` None is undefined."""
-
-    leaf: Compare
-    have: int | Fraction | None
-    met: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Rise:
-    """The next tier up, what is missing on the cheapest branch, and whether one order today could do it."""
-
-    tier: Tier
-    missing: tuple[Need, ...]
-    one_order_is_enough: bool
+from service.tiers.needs import Need, Rise, needs_to_stay, rise_above
+from service.tiers.periods import Window
+from service.tiers.rules import Tier
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +22,11 @@ class Standing:
     """A member's tier on a day, with the numbers it rests on; `window_to` is exclusive.
 
     `falls_on` is the day of the fall if nothing is bought; `at_risk_since` begins the grace before it;
-    until `protected_until` the tier is held whatever happens.
+    until `protected_until` the tier is held whatever happens. Of windows with periods, `keep` is judged on
+    the day `stands_until`, on what was bought from `judged_from` to the day before. While a tier is pinned,
+    `pinned_until` is the first day after, and `rated` the tier of the rating underneath: `to_stay` and
+    `to_rise` speak of that one. `lasts_until` is the first day that can take the tier away: `stands_until`,
+    or of a rolling window the day of the fall if nothing more is bought and the rules stay.
     """
 
     currency: str
@@ -56,6 +35,7 @@ class Standing:
     since: datetime
     since_day: date
     as_of: datetime
+    day: date
     window_from: date
     window_to: date
     metrics: Metrics
@@ -66,6 +46,14 @@ class Standing:
     next_review_on: date | None
     to_stay: tuple[Need, ...]
     to_rise: Rise | None
+    window: Window | None = None
+    stands_until: date | None = None
+    judged_from: date | None = None
+    pinned_until: date | None = None
+    rated: Tier | None = None
+    pin_key: int | None = None
+    pin_reason: str | None = None
+    lasts_until: date | None = None
 
     @property
     def at_risk(self) -> bool:
@@ -73,108 +61,55 @@ class Standing:
         return self.at_risk_since is not None
 
 
-def see_standing(member: MemberFold, *, rules: RuleSet, day: date, as_of: datetime) -> Standing:
+def see_standing(member: MemberFold, *, day: date, as_of: datetime) -> Standing:
     """Describe a member who was caught up to `day`."""
-    metrics = member.measure(day)
-    state = member.state()
-    tier = rules.tiers[state.rank]
-    since_day = date.fromordinal(member.day_of(state.since))
-    held_until = since_day + timedelta(days=rules.downgrade.min_hold_days)
+    metrics, state, rules, span = member.measure(day), member.state(), member.rules, member.rated
+    rated = rules.tiers[span.rank]
+    held_until = span.since_day + rules.downgrade.min_hold_days
     risk_from = falls_on = None
-    if state.unqualified_since is not None:
-        risk_from = max(state.unqualified_since, held_until)
-        falls_on = risk_from + timedelta(days=rules.downgrade.grace_days)
+    if span.unqualified_since is not None and member.pin is None:
+        risk = max(span.unqualified_since, held_until)
+        risk_from, falls_on = date.fromordinal(risk), date.fromordinal(rules.fall_day(risk))
+    window_from, window_to = member.window_on(day)
+    judged = None if span.stands_until is None else date.fromordinal(span.stands_until)
+    is_protected = rated.rank > 0 and held_until > day.toordinal() and member.pin is None
     return Standing(
         currency=rules.currency,
         ruleset_version=rules.version,
-        tier=tier,
+        tier=member.tier,
         since=state.since,
-        since_day=since_day,
+        since_day=date.fromordinal(member.day_of(state.since)),
         as_of=as_of,
-        window_from=day - timedelta(days=rules.window.days - 1),
-        window_to=day + timedelta(days=1),
+        day=day,
+        window_from=window_from,
+        window_to=window_to,
         metrics=metrics,
         unqualified_since=state.unqualified_since,
         at_risk_since=risk_from if risk_from is not None and risk_from <= day else None,
         falls_on=falls_on,
-        protected_until=held_until if tier.rank > 0 and held_until > day else None,
+        protected_until=date.fromordinal(held_until) if is_protected else None,
         next_review_on=state.next_review_on,
-        to_stay=needs_to_stay(tier, metrics),
-        to_rise=rise_above(tier, rules, metrics),
+        to_stay=needs_to_stay(rated, metrics),
+        to_rise=rise_above(rated, rules, metrics),
+        window=rules.window,
+        stands_until=judged,
+        judged_from=None if judged is None else member.window_on(judged - timedelta(days=1))[0],
+        pinned_until=None if member.pin is None else date.fromordinal(member.day_of(member.pin.ends_at)),
+        rated=None if member.pin is None else rated,
+        pin_key=None if member.pin is None else member.pin.key,
+        lasts_until=judged or _find_fall(member),
     )
 
 
-def needs_to_stay(tier: Tier, metrics: Metrics) -> tuple[Need, ...]:
-    """Return the needs of the cheapest way to stay; none for the base tier."""
-    if tier.enter is None:
-        return ()
-    ways = [part for part in (tier.keep, tier.enter) if part is not None]
-    condition = next((way for way in ways if holds(way, metrics)), ways[0])
-    return tuple(_need(leaf, metrics) for leaf in easiest_branch(condition, metrics))
-
-
-def rise_above(tier: Tier, rules: RuleSet, metrics: Metrics) -> Rise | None:
-    """Return the way to the next tier up, None at the top."""
-    if tier.rank + 1 >= len(rules.tiers):
-        return None
-    goal = rules.tiers[tier.rank + 1]
-    if goal.enter is None:
-        return None
-    needs = (_need(leaf, metrics) for leaf in easiest_branch(goal.enter, metrics))
-    return Rise(goal, tuple(need for need in needs if not need.met), one_order_reaches(goal.enter, metrics))
-
-
-def _need(leaf: Compare, metrics: Metrics) -> Need:
-    return Need(leaf, metrics.value_of(leaf.metric), holds(leaf, metrics))
-
-
-def easiest_branch(condition: Condition, metrics: Metrics) -> list[Compare]:
-    """Return the comparisons of the branch that lacks least: fewest unmet, then the smallest gaps."""
-    if isinstance(condition, Compare):
-        return [condition]
-    branches = [easiest_branch(part, metrics) for part in condition.of]
-    if not isinstance(condition, AllOf):
-        wanted = condition.k if isinstance(condition, AtLeast) else 1
-        cheapest = sorted(range(len(branches)), key=lambda index: _cost(branches[index], metrics))[:wanted]
-        # In the written order again, so that an explanation reads like its rule.
-        branches = [branches[index] for index in sorted(cheapest)]
-    return [leaf for branch in branches for leaf in branch]
-
-
-def _cost(leaves: Iterable[Compare], metrics: Metrics) -> tuple[int, Fraction]:
-    """Return how many comparisons do not hold, and the sum of their gaps, each relative to its size."""
-    unmet, gaps = 0, Fraction(0)
-    for leaf in leaves:
-        if holds(leaf, metrics):
-            continue
-        unmet += 1
-        have = metrics.value_of(leaf.metric)
-        if have is None:
-            gaps += 1
-            continue
-        need = leaf.upper if leaf.upper is not None and have > leaf.upper else leaf.value
-        gaps += abs(need - have) / max(abs(need), abs(Fraction(have)), Fraction(1))
-    return unmet, gaps
-
-
-def one_order_reaches(condition: Condition, metrics: Metrics) -> bool:
-    """Say whether one order today, of whatever amount, could make a condition hold."""
-    today_counts = metrics.days_since_last_visit == 0
-    after = metrics._replace(
-        active_days=metrics.active_days + (not today_counts),
-        span_days=metrics.span_days + (metrics.days_since_last_visit or 0),
-        days_since_last_visit=0,
-        orders=metrics.orders + 1,
-    )
-    spends = (
-        bound
-        for leaf in leaves_of(condition)
-        if leaf.metric == "net_spend"
-        for bound in whole_bounds(leaf)
-        if metrics.net_spend_minor < bound < 10**18
-    )
-    amounts = [metrics.net_spend_minor, *spends]
-    return any(holds(condition, after._replace(net_spend_minor=amount)) for amount in amounts)
+def _find_fall(member: MemberFold) -> date | None:
+    """Return the day of the next fall by the passing of time alone; None if there is none, or a pin holds."""
+    ahead = member.ahead()
+    while member.pin is None and (due := ahead.state().next_review_on) is not None:
+        ahead.catch_up(due)
+        for change in ahead.changes:
+            if change.from_rank is not None and change.to_rank < change.from_rank:
+                return date.fromordinal(member.day_of(change.effective_at))
+    return None
 
 
 def metrics_json(metrics: Metrics, *, currency: str) -> dict[str, object]:
@@ -239,7 +174,7 @@ def standing_json(standing: Standing, *, locale: str) -> dict[str, object]:
         "name": standing.tier.names[locale],
         "rank": standing.tier.rank,
         "benefits": [
-            {"kind": benefit.kind, "value": benefit.multiplier_bp, "text": benefit.text[locale]}
+            benefit_json(benefit, currency=standing.currency, locale=locale)
             for benefit in standing.tier.benefits
         ],
         "since": format_time(standing.since),
@@ -251,6 +186,15 @@ def standing_json(standing: Standing, *, locale: str) -> dict[str, object]:
         "at_risk_since": _iso(standing.at_risk_since),
         "falls_on": _iso(standing.falls_on),
         "protected_until": _iso(standing.protected_until),
+        "stands_until": _iso(standing.pinned_until or standing.falls_on or standing.lasts_until),
+        "override": None
+        if standing.rated is None
+        else {
+            "tier": standing.tier.code,
+            "until": _iso(standing.pinned_until),
+            "reason": standing.pin_reason,
+            "rated_tier": standing.rated.code,
+        },
         "next_review_on": _iso(standing.next_review_on),
         "to_stay": needs_json(standing.to_stay, currency=standing.currency),
         "to_rise": None

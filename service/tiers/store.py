@@ -12,10 +12,20 @@ from service.activity.readable import order_ids, refund_ids
 from service.kit.db import dumps, run
 from service.tiers.models import tier_changes
 
-# `xmin` names the transaction that wrote the row: it tells one published version from any other.
-_FIND_ACTIVE = text(
-    "SELECT version, CAST(xmin AS text) AS stamp FROM tier_rulesets WHERE state = 'active' "
-    "ORDER BY version DESC LIMIT 1"
+# Who was published is in force from `effective_from` on; one retired before that never was.
+_PUBLISHED = (
+    "effective_from IS NOT NULL AND state <> 'draft' AND (retired_at IS NULL OR retired_at > effective_from)"
+)
+# Tells one timeline from any other: published versions never change, and `xmin` names the transaction that
+# wrote a row.
+_STAMP = (
+    "(SELECT string_agg(version || '.' || CAST(xmin AS text), ' ' ORDER BY version) "  # noqa: S608
+    f"FROM tier_rulesets WHERE {_PUBLISHED})"
+)
+_FIND_STAMP = text(f"SELECT {_STAMP} AS stamp")
+_TIMELINE = text(
+    "SELECT version, CAST(xmin AS text) AS stamp, effective_from, definition "  # noqa: S608
+    f"FROM tier_rulesets WHERE {_PUBLISHED} ORDER BY version"
 )
 _DEFINITION = text("SELECT definition FROM tier_rulesets WHERE version = :version")
 _ADD_FIRST_RULESET = text(
@@ -29,42 +39,48 @@ _ADD_FIRST_RULESET = text(
     """
 )
 _FIND_STATE = text(
-    """
-    SELECT s.member_key, s.tier, s.rank, s.since, s.unqualified_since, s.carrier_order_key, s.through,
-        s.next_review_on, r.version, r.stamp
-    FROM tier_states s LEFT JOIN LATERAL (
-        SELECT version, CAST(xmin AS text) AS stamp FROM tier_rulesets WHERE state = 'active'
-        ORDER BY version DESC LIMIT 1
-    ) r ON true
-    WHERE s.member_key = :member_key
-    """
+    "SELECT s.member_key, s.tier, s.rank, s.since, s.ruleset_version, s.unqualified_since, "  # noqa: S608
+    "s.carrier_order_key, s.through, s.next_review_on, s.stands_until, s.rated_rank, s.rated_since, "
+    f"s.pinned_until, {_STAMP} AS stamp FROM tier_states s WHERE s.member_key = :member_key"
 )
 _LOCK_STATE = text(f"{_FIND_STATE.text} FOR NO KEY UPDATE OF s")
 _ADD_STATE = text(
     """
     INSERT INTO tier_states (member_key, tier, rank, since, ruleset_version, unqualified_since,
-        carrier_order_key, through, next_review_on)
+        carrier_order_key, through, next_review_on, stands_until, rated_rank, rated_since, pinned_until)
     VALUES (:member_key, :tier, :rank, :since, :ruleset_version, :unqualified_since,
-        :carrier_order_key, :through, :next_review_on)
+        :carrier_order_key, :through, :next_review_on, :stands_until, :rated_rank, :rated_since,
+        :pinned_until)
     ON CONFLICT (member_key) DO NOTHING RETURNING member_key
     """
 )
 _UPDATE_STATE = text(
     "UPDATE tier_states SET tier = :tier, rank = :rank, since = :since, ruleset_version = :ruleset_version, "
     "unqualified_since = :unqualified_since, carrier_order_key = :carrier_order_key, through = :through, "
-    "next_review_on = :next_review_on WHERE member_key = :member_key"
+    "next_review_on = :next_review_on, stands_until = :stands_until, rated_rank = :rated_rank, "
+    "rated_since = :rated_since, pinned_until = :pinned_until WHERE member_key = :member_key"
 )
 _ADD_CHANGE = text(
     """
     INSERT INTO tier_changes (member_key, from_tier, to_tier, effective_at, recorded_at, cause,
-        ruleset_version, metrics, order_key, refund_key, import_key)
+        ruleset_version, metrics, order_key, refund_key, import_key, pin_key)
     VALUES (:member_key, :from_tier, :to_tier, :effective_at, :recorded_at, :cause,
-        :ruleset_version, CAST(:metrics AS jsonb), :order_key, :refund_key, :import_key)
+        :ruleset_version, CAST(:metrics AS jsonb), :order_key, :refund_key, :import_key, :pin_key)
     """
 )
+_PINS = text(
+    "SELECT pin_key, member_key, tier, starts_at, coalesce(lifted_at, ends_at) AS ended_at, ends_at, reason, "
+    "actor, recorded_at, lifted_at, lifted_by FROM tier_pins WHERE member_key = ANY(:member_keys) "
+    "AND coalesce(lifted_at, ends_at) > starts_at ORDER BY member_key, starts_at, pin_key"
+)
+_ADD_PIN = text(
+    "INSERT INTO tier_pins (member_key, tier, starts_at, ends_at, reason, actor, recorded_at) "
+    "VALUES (:member_key, :tier, :starts_at, :ends_at, :reason, :actor, :starts_at) RETURNING pin_key"
+)
+_LIFT_PIN = text("UPDATE tier_pins SET lifted_at = :now, lifted_by = :actor WHERE pin_key = :pin_key")
 _STANDING_CHANGES = text(
     "SELECT change_key, member_key, from_tier, to_tier, effective_at, cause, metrics, ruleset_version, "
-    "order_key, refund_key FROM tier_changes "
+    "order_key, refund_key, pin_key FROM tier_changes "
     "WHERE member_key = ANY(:member_keys) AND superseded_at IS NULL "
     "ORDER BY member_key, effective_at, change_key"
 )
@@ -92,9 +108,31 @@ _AROUND = text(
 )
 
 
-def find_active_version(conn: Connection) -> Row[Any] | None:
-    """Return version and row stamp of the rule set in force."""
-    return conn.execute(_FIND_ACTIVE).one_or_none()
+def find_timeline_stamp(conn: Connection) -> str | None:
+    """Return what tells the present timeline of rule sets from any other, None where none was published."""
+    stamp: str | None = run(conn, _FIND_STAMP, {}).scalar_one()
+    return stamp
+
+
+def list_pins(conn: Connection, *, member_keys: Sequence[int]) -> Sequence[Row[Any]]:
+    """Return the pins of some members, by member and time, with the moment each really ended or will end."""
+    return conn.execute(_PINS, {"member_keys": list(member_keys)}).all()
+
+
+def add_pin(conn: Connection, *, values: Mapping[str, object]) -> int:
+    """Insert a pin and return its key."""
+    key: int = conn.execute(_ADD_PIN, values).scalar_one()
+    return key
+
+
+def lift_pin(conn: Connection, *, pin_key: int, actor: str, now: datetime) -> None:
+    """End a pin before its time."""
+    conn.execute(_LIFT_PIN, {"pin_key": pin_key, "actor": actor, "now": now})
+
+
+def list_published(conn: Connection) -> Sequence[Row[Any]]:
+    """Return every published rule set with the moment from which it is in force and its row's stamp."""
+    return conn.execute(_TIMELINE).all()
 
 
 def get_definition(conn: Connection, *, version: int) -> Mapping[str, Any]:
@@ -109,7 +147,7 @@ def add_first_ruleset(conn: Connection, *, definition: Mapping[str, object], now
 
 
 def find_state(conn: Connection, *, member_key: int) -> Row[Any] | None:
-    """Return a member's state with version and stamp of the rule set in force."""
+    """Return a member's state with the stamp of the timeline of rule sets."""
     return run(conn, _FIND_STATE, {"member_key": member_key}).one_or_none()
 
 

@@ -7,7 +7,21 @@ from datetime import date, datetime
 from typing import Any
 
 import psycopg
-from sqlalchemy import ARRAY, BigInteger, Connection, Date, Integer, Row, any_, bindparam, func, select, text
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Connection,
+    Date,
+    Integer,
+    Row,
+    any_,
+    bindparam,
+    func,
+    not_,
+    or_,
+    select,
+    text,
+)
 
 from service.activity.readable import day_rows
 from service.kit.db import dumps
@@ -23,6 +37,10 @@ _COLUMNS = (
     "carrier_order_key",
     "through",
     "next_review_on",
+    "stands_until",
+    "rated_rank",
+    "rated_since",
+    "pinned_until",
 )
 # A state that stands for nothing yet, so that there is a row to lock; the same transaction overwrites it.
 _ADD_MISSING = text(
@@ -37,6 +55,8 @@ _ADD_MISSING = text(
 _states = select(tier_states)
 _by_key = _states.order_by(tier_states.c.member_key)
 _due = tier_states.c.next_review_on <= bindparam("today")
+# Who was last rated under another rule set than the one in force; named one by one, for the index.
+_outdated = tier_states.c.ruleset_version == any_(bindparam("outdated", type_=ARRAY(Integer)))
 _later = tier_states.c.member_key > bindparam("after", type_=BigInteger)
 _limit = bindparam("limit", type_=Integer)
 _READ_SOME = _by_key.where(
@@ -45,15 +65,20 @@ _READ_SOME = _by_key.where(
 _LOCK_SOME = _READ_SOME.with_for_update(key_share=True)
 _READ_EVERYONE = _by_key.where(_later).limit(_limit)
 _LOCK_EVERYONE = _READ_EVERYONE.with_for_update(key_share=True)
-_READ_DUE = _by_key.where(_due, _later).limit(_limit)
+_READ_DUE = _by_key.where(or_(_due, _outdated), _later).limit(_limit)
 _LOCK_DUE = (
     _states.where(_due)
     .order_by(tier_states.c.next_review_on, tier_states.c.member_key)
     .limit(_limit)
     .with_for_update(key_share=True, skip_locked=True)
 )
+_LOCK_OUTDATED = (
+    _by_key.where(_outdated, _later, or_(not_(_due), tier_states.c.next_review_on.is_(None)))
+    .limit(_limit)
+    .with_for_update(key_share=True, skip_locked=True)
+)
 _COUNT_EVERYONE = select(func.count()).select_from(tier_states)
-_COUNT_DUE = _COUNT_EVERYONE.where(_due)
+_COUNT_DUE = _COUNT_EVERYONE.where(or_(_due, _outdated))
 
 _wanted = (
     func.unnest(bindparam("member_keys", type_=ARRAY(BigInteger)), bindparam("afters", type_=ARRAY(Date)))
@@ -82,7 +107,9 @@ _APPLY_STATES = text(
     """
     UPDATE tier_states s SET tier = r.tier, rank = r.rank, since = r.since,
         ruleset_version = r.ruleset_version, unqualified_since = r.unqualified_since,
-        carrier_order_key = r.carrier_order_key, through = r.through, next_review_on = r.next_review_on
+        carrier_order_key = r.carrier_order_key, through = r.through, next_review_on = r.next_review_on,
+        stands_until = r.stands_until, rated_rank = r.rated_rank, rated_since = r.rated_since,
+        pinned_until = r.pinned_until
     FROM pg_temp.tier_states_rated r WHERE r.member_key = s.member_key
     """
 )
@@ -99,6 +126,7 @@ _CHANGE_COLUMNS = (
     "order_key",
     "refund_key",
     "import_key",
+    "pin_key",
 )
 _COPY_CHANGES = f"COPY tier_changes ({', '.join(_CHANGE_COLUMNS)}) FROM STDIN"
 
@@ -109,6 +137,7 @@ _UNEXPLAINED = text(
        OR NOT (c.metrics ?& ARRAY['active_days', 'days_since_last_visit', 'net_spend', 'orders',
                                   'visit_interval_days'])
        OR (c.cause = 'order' AND c.order_key IS NULL)
+       OR (c.cause = 'manual' AND c.pin_key IS NULL)
        OR (c.cause = 'refund' AND c.order_key IS NULL AND c.refund_key IS NULL)
     ORDER BY c.change_key
     """
@@ -140,8 +169,20 @@ def list_states(conn: Connection, *, member_keys: Sequence[int]) -> Sequence[Row
 
 
 def lock_due(conn: Connection, *, today: date, limit: int) -> Sequence[Row[Any]]:
-    """Return states that are due and that nobody else holds, the longest overdue first."""
+    """Return states that are due by a day and that nobody else holds, the longest overdue first."""
     return conn.execute(_LOCK_DUE, {"today": today, "limit": limit}).all()
+
+
+def lock_outdated(
+    conn: Connection, *, versions: Sequence[int], today: date, after: int, limit: int
+) -> Sequence[Row[Any]]:
+    """Return the next states by key last rated under one of these rule sets, that nobody else holds.
+
+    Those due by a day anyway are left out.
+    """
+    return conn.execute(
+        _LOCK_OUTDATED, {"outdated": list(versions), "today": today, "after": after, "limit": limit}
+    ).all()
 
 
 def lock_everyone(conn: Connection, *, after: int, limit: int) -> Sequence[Row[Any]]:
@@ -149,9 +190,13 @@ def lock_everyone(conn: Connection, *, after: int, limit: int) -> Sequence[Row[A
     return conn.execute(_LOCK_EVERYONE, {"after": after, "limit": limit}).all()
 
 
-def list_due(conn: Connection, *, today: date, after: int, limit: int) -> Sequence[Row[Any]]:
-    """Return the next states by key that are due, holding none."""
-    return conn.execute(_READ_DUE, {"today": today, "after": after, "limit": limit}).all()
+def list_due(
+    conn: Connection, *, today: date, versions: Sequence[int] = (), after: int, limit: int
+) -> Sequence[Row[Any]]:
+    """Return the next states by key due by a day, or last rated under these rule sets; holds none."""
+    return conn.execute(
+        _READ_DUE, {"today": today, "outdated": list(versions), "after": after, "limit": limit}
+    ).all()
 
 
 def list_everyone(conn: Connection, *, after: int, limit: int) -> Sequence[Row[Any]]:
@@ -159,11 +204,11 @@ def list_everyone(conn: Connection, *, after: int, limit: int) -> Sequence[Row[A
     return conn.execute(_READ_EVERYONE, {"after": after, "limit": limit}).all()
 
 
-def count_states(conn: Connection, *, due_by: date | None) -> int:
-    """Return how many states there are, or how many of them are due by a day."""
+def count_states(conn: Connection, *, due_by: date | None, versions: Sequence[int] = ()) -> int:
+    """Return how many states there are, or how many are due by a day or were rated under these rule sets."""
     if due_by is None:
         return int(conn.execute(_COUNT_EVERYONE).scalar_one())
-    return int(conn.execute(_COUNT_DUE, {"today": due_by}).scalar_one())
+    return int(conn.execute(_COUNT_DUE, {"today": due_by, "outdated": list(versions)}).scalar_one())
 
 
 def list_days(conn: Connection, *, afters: Mapping[int, date]) -> Iterable[Row[Any]]:

@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Iterable
+from copy import copy
 
-from service.activity.rules import DayTotals
+from service.activity.rules import DayTotals, TierFact
 from service.tiers.conditions import Metrics
 
 
 class RunningWindow:
-    """Totals of a member's days inside a rolling window that only ever moves forward.
+    """Totals of a member's days from the first day of the window on.
 
-    Days are proleptic ordinals (`date.toordinal`). The window of an evaluation day d holds (d − days, d]
-    and every later day that already has facts: a store east of the programme's zone is a day ahead.
+    Days are proleptic ordinals (`date.toordinal`). The window has no last day: a store east of the
+    programme's zone is a day ahead, and what is known of it counts. Days that have left are remembered.
     """
 
-    __slots__ = (
-        "_active_days",
-        "_days",
-        "_floor",
-        "_low",
-        "_net_minor",
-        "_orders",
-        "_totals",
-        "_window_days",
-    )
+    __slots__ = ("_active_days", "_days", "_first", "_low", "_net_minor", "_orders", "_totals")
 
-    def __init__(self, *, window_days: int, totals: Iterable[DayTotals] = ()) -> None:
-        self._window_days = window_days
-        self._floor = 0
+    def __init__(self, totals: Iterable[DayTotals] = ()) -> None:
+        self._first = 0
         self._low = 0
         self._active_days = self._net_minor = self._orders = 0
         self._days: list[int] = []
@@ -43,6 +34,19 @@ class RunningWindow:
                 orders=total.orders,
             )
 
+    def ahead(self) -> RunningWindow:
+        """Return a window of the same days to be moved on alone; nothing may be added to either."""
+        return copy(self)
+
+    def take(self, fact: TierFact) -> None:
+        """Add to the totals of a fact's day."""
+        self.add(
+            fact.day.toordinal(),
+            goods_minor=fact.goods_delta,
+            net_minor=fact.spend_delta - fact.unlinked_delta,
+            orders=fact.orders_delta,
+        )
+
     def add(self, day: int, *, goods_minor: int, net_minor: int, orders: int) -> None:
         """Add to the totals of one day; amounts may be negative."""
         known = self._totals.get(day)
@@ -52,25 +56,26 @@ class RunningWindow:
                 insort(self._days, day)
             else:
                 self._days.append(day)
-            if day <= self._floor:
+            if day < self._first:
                 self._low += 1
         was_active = known[0] > 0
         known[0] += goods_minor
         known[1] += net_minor
         known[2] += orders
-        if day > self._floor:
+        if day >= self._first:
             self._net_minor += net_minor
             self._orders += orders
             self._active_days += (known[0] > 0) - was_active
 
-    def advance(self, day: int) -> None:
-        """Move the window forward to the one that ends with `day`."""
-        floor = day - self._window_days
-        if floor <= self._floor:
+    def move(self, first: int) -> None:
+        """Make `first` the first day inside, mostly forward; back where a rise was undone."""
+        if first == self._first:
             return
-        self._floor = floor
+        if first < self._first:
+            self._move_back(first)
+        self._first = first
         days, low = self._days, self._low
-        while low < len(days) and days[low] <= floor:
+        while low < len(days) and days[low] < first:
             goods_minor, net_minor, orders = self._totals[days[low]]
             self._net_minor -= net_minor
             self._orders -= orders
@@ -78,8 +83,16 @@ class RunningWindow:
             low += 1
         self._low = low
 
+    def _move_back(self, first: int) -> None:
+        while self._low and self._days[self._low - 1] >= first:
+            self._low -= 1
+            goods_minor, net_minor, orders = self._totals[self._days[self._low]]
+            self._net_minor += net_minor
+            self._orders += orders
+            self._active_days += goods_minor > 0
+
     def measure(self, day: int, *, joined: int | None) -> Metrics:
-        """Return the metrics of `day`, to which the window was moved; `joined` None leaves tenure out."""
+        """Return the metrics of `day`; `joined` None leaves tenure out."""
         first, last = self._ends()
         return Metrics(
             self._active_days,
@@ -88,6 +101,19 @@ class RunningWindow:
             self._net_minor,
             self._orders,
             None if joined is None else max(0, day - joined),
+        )
+
+    def measure_closed(self, first: int, last: int, *, joined: int | None) -> Metrics:
+        """Return the metrics that the days `first` to `last` alone give on `last`."""
+        inside = self._days[bisect_left(self._days, first) : bisect_left(self._days, last + 1)]
+        active = [day for day in inside if self._totals[day][0] > 0]
+        return Metrics(
+            len(active),
+            active[-1] - active[0] if active else 0,
+            last - active[-1] if active else None,
+            sum(self._totals[day][1] for day in inside),
+            sum(self._totals[day][2] for day in inside),
+            None if joined is None else max(0, last - joined),
         )
 
     def _ends(self) -> tuple[int, int]:
@@ -100,19 +126,19 @@ class RunningWindow:
             last -= 1
         return days[first], days[last]
 
-    def next_leaving(self) -> int | None:
-        """Return the first later day on which a day that counts for anything will have left the window."""
+    def first_counting(self) -> int | None:
+        """Return the first day inside that counts for anything."""
         for index in range(self._low, len(self._days)):
             if any(self._totals[self._days[index]]):
-                return self._days[index] + self._window_days
+                return self._days[index]
         return None
 
     def last_active_day(self) -> int | None:
-        """Return the latest active day inside the window."""
+        """Return the latest active day inside."""
         return self._ends()[1] if self._active_days else None
 
     def list_totals(self) -> list[tuple[int, int, int, int]]:
-        """Return (day, goods, net spend, orders) of every day that counts in the window, by day."""
+        """Return (day, goods, net spend, orders) of every day inside that counts, by day."""
         return [
             (day, totals[0], totals[1], totals[2])
             for day in self._days[self._low :]

@@ -20,6 +20,7 @@ PAGES = (
     "/docs/schemas",
     "/docs/clients",
     "/docs/problems",
+    "/docs/tier-rulesets",
     "/docs/bring-your-own-data",
     "/docs/glossary",
 )

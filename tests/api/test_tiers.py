@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import text
@@ -43,7 +44,7 @@ def test_a_tier_is_told_with_its_reasons_in_the_callers_language(member: Client)
     assert "Your tier is Member" in told["explanation"]
     chinese = tier(member, headers={"Accept-Language": "zh-TW,zh;q=0.9"})
     assert chinese["name"] == "一般會員"
-    assert "您目前的等級是一般會員" in chinese["explanation"]
+    assert "您目前的會員等級是「一般會員」" in chinese["explanation"]
 
 
 def test_what_time_has_done_meanwhile_is_in_the_answer_of_the_order(client: Client) -> None:
@@ -140,3 +141,86 @@ def test_a_review_is_for_operations_and_for_no_future_day(client: Client) -> Non
     assert review(client, "k2", {"as_of": "2999-01-01"}).status_code == 422
     assert review(client, "k3", {"scope": "some"}).status_code == 422
     assert client.post("/v1/tier-reviews", json={}, role="operations").status_code == 400
+
+
+def override(client: Client, **changes: Any) -> Any:
+    body = {"tier": "gold", "until": ahead(30), "reason": "a complaint made good"} | changes
+    return client.put("/v1/members/m1/tier/override", json=body, role="marketing")
+
+
+def ahead(days: int) -> str:
+    return (datetime.now(ZoneInfo("Asia/Taipei")) + timedelta(days=days)).date().isoformat()
+
+
+def test_staff_hold_a_member_at_a_tier_until_a_day(member: Client) -> None:
+    answer = override(member)
+    assert answer.status_code == 200
+    expected = {
+        "tier": "gold",
+        "until": ahead(30),
+        "reason": "a complaint made good",
+        "rated_tier": "member",
+    }
+    assert (answer.json["tier"], answer.json["override"]) == ("gold", expected)
+    assert answer.json["stands_until"] == ahead(30)
+    assert tier(member)["override"] == expected
+    change = member.get("/v1/members/m1/tier/changes").json["data"][0]
+    assert (change["from"], change["to"], change["cause"]) == ("member", "gold", "manual")
+
+
+def test_points_earn_at_the_tier_that_staff_hold_a_member_at(member: Client) -> None:
+    plain = buy(member, "o4", 0, "1000")["points"]["earned"]
+    override(member)
+    held = buy(member, "o5", 0, "1000")
+    assert held["points"]["earned"] == plain * 125 // 100
+    assert held["tier"]["after"]["tier"] == "gold"
+
+
+def test_an_override_is_ended_by_deleting_it(member: Client) -> None:
+    override(member)
+    gone = member.call("DELETE", "/v1/members/m1/tier/override", role="marketing")
+    assert (gone.status_code, gone.json["tier"], gone.json["override"]) == (200, "member", None)
+    again = member.call("DELETE", "/v1/members/m1/tier/override", role="marketing")
+    assert (again.status_code, again.json["code"]) == (404, "no-override")
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "pointer"),
+    [
+        ({"tier": "diamond"}, "unknown-tier", "/tier"),
+        ({"until": "2020-01-01"}, "override-in-past", "/until"),
+        ({"until": "soon"}, "invalid", "/until"),
+        ({"reason": ""}, "invalid", "/reason"),
+    ],
+)
+def test_an_override_that_makes_no_sense_is_refused_with_its_place(
+    member: Client, changes: dict[str, str], code: str, pointer: str
+) -> None:
+    answer = override(member, **changes)
+    assert (answer.status_code, answer.json["code"]) == (422, code)
+    assert [error["pointer"] for error in answer.json["errors"]] == [pointer]
+    assert tier(member)["override"] is None
+
+
+def test_an_override_names_the_tiers_there_are_and_needs_a_reason(member: Client) -> None:
+    detail = override(member, tier="diamond").json["detail"]
+    assert "member, silver, gold, platinum" in detail
+    body = {"tier": "gold", "until": ahead(30)}
+    missing = member.put("/v1/members/m1/tier/override", json=body, role="marketing")
+    assert (missing.status_code, missing.json["errors"][0]["pointer"]) == (422, "/reason")
+
+
+def test_an_override_is_a_matter_of_marketing(member: Client) -> None:
+    body = {"tier": "gold", "until": ahead(30), "reason": "because"}
+    for role in ("server", "storefront", "operations"):
+        assert member.put("/v1/members/m1/tier/override", json=body, role=role).status_code == 403
+
+
+def test_the_tier_says_until_when_it_stands(client: Client) -> None:
+    enrol(client, joined_at=ago(days=500))
+    buy(client, "o1", 30, "2000")
+    buy(client, "o2", 10, "2500")
+    told = tier(client)
+    assert told["tier"] == "silver"
+    # With nothing more bought: a year after the first order, and thirty days of grace.
+    assert told["stands_until"] == ahead(-30 + 365 + 30)

@@ -9,6 +9,9 @@ from typing import Any
 from service.kit.clock import read_clock
 from service.programme.operations import get_programme
 from tests.clients.recording import Recorder
+from tests.clients.story_movement import watch_movement
+from tests.clients.story_reports import ask_for_reports
+from tests.clients.story_rules import write_rules
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 TEAS = [f"TEA-{number:03}" for number in range(1, 13)]
@@ -31,6 +34,9 @@ def tell_story(recorder: Recorder) -> None:
     train(recorder)
     recommend(recorder)
     run_programme(recorder)
+    write_rules(recorder)
+    watch_movement(recorder)
+    ask_for_reports(recorder)
     give_access(recorder)
     refuse(recorder)
     refuse_facts(recorder)

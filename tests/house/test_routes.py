@@ -74,10 +74,19 @@ def test_every_answer_of_every_route_is_documented(endpoint: str) -> None:
     for status, response in responses.items():
         expected = "application/json" if status < "4" else "application/problem+json"
         if status != "204":
-            assert set(response["content"]) <= {expected, "application/x-ndjson"}, f"{endpoint} {status}"
+            others = {"application/x-ndjson"} | ({"text/csv"} if ROUTES[endpoint].csv else set())
+            assert set(response["content"]) <= {expected} | others, f"{endpoint} {status}"
             assert response["content"][expected]["schema"]
     for kind in ROUTES[endpoint].problems:
         assert f"`{kind.code}`" in responses[str(status_of(kind))]["description"]
+
+
+@pytest.mark.parametrize("endpoint", sorted(name for name, route in ROUTES.items() if route.csv))
+def test_what_answers_as_a_table_says_so_and_can_be_asked_to(endpoint: str) -> None:
+    operation = operation_of(endpoint)
+    tables = [status for status, answer in operation["responses"].items() if "text/csv" in answer["content"]]
+    assert tables == ["200"]
+    assert "format" in [parameter.get("name") for parameter in operation["parameters"]]
 
 
 @pytest.mark.parametrize("endpoint", sorted(name for name, route in ROUTES.items() if route.writes))

@@ -16,7 +16,6 @@ import pytest
 from sqlalchemy import Engine, text
 
 from service.intake.bulk.adapters.source import SourceUnreadable
-from service.intake.bulk.operations import ImportReport
 from service.intake.errors import SourceMismatch
 from service.programme.operations import Programme
 from service.tiers.operations import get_standing
@@ -30,9 +29,10 @@ from tests.integration.intake.business import (
     dump,
     start,
 )
+from tests.integration.intake.uci_worth import look_at_worth
+from tests.integration.uci import DATA, UciShop, open_shop
 from tests.unit.intake.uci_slice import Row, make_slice
 
-DATA = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "uci_online_retail.parquet"
 LAST_DAY = date(2011, 12, 9)
 WINDOW_DAYS = 365
 
@@ -53,17 +53,6 @@ class Figures:
         return net, len(active), interval
 
 
-@dataclass(frozen=True)
-class Shop:
-    """A file that was brought in, with its raw rows."""
-
-    engine: Engine
-    programme: Programme
-    path: Path
-    rows: list[Row]
-    report: ImportReport
-
-
 def count_figures(rows: list[Row]) -> dict[str, Figures]:
     firsts: dict[str, datetime] = {}
     for row in rows:
@@ -82,20 +71,12 @@ def count_figures(rows: list[Row]) -> dict[str, Figures]:
 
 
 @pytest.fixture(params=["slice", "full"])
-def shop(request: pytest.FixtureRequest, engine: Engine, tmp_path: Path) -> Shop:
-    if request.param == "slice":
-        path = tmp_path / "slice.parquet"
-        rows = make_slice(path, seed=3, customers=60)
-    elif DATA.exists():
-        columns = pq.read_table(DATA).to_pydict()
-        path, rows = (
-            DATA,
-            [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)],
-        )
-    else:
-        pytest.skip(f"The UCI data set is not at {DATA}; its twin runs on a generated slice.")
-    programme = start(engine, currency="GBP", timezone="Europe/London")
-    return Shop(engine, programme, path, rows, bring_in(engine, programme, "uci-online-retail", path))
+def shop(request: pytest.FixtureRequest, engine: Engine, tmp_path: Path) -> UciShop:
+    if request.param == "full":
+        whole: UciShop = request.getfixturevalue("uci_shop")
+        return whole
+    path = tmp_path / "slice.parquet"
+    return open_shop(engine, path, make_slice(path, seed=3, customers=60))
 
 
 def read_days(engine: Engine) -> dict[str, list[Any]]:
@@ -110,7 +91,7 @@ def read_days(engine: Engine) -> dict[str, list[Any]]:
     return days
 
 
-def test_every_customer_has_the_figures_of_an_independent_count(shop: Shop) -> None:
+def test_every_customer_has_the_figures_of_an_independent_count(shop: UciShop) -> None:
     expected = count_figures(shop.rows)
     days = read_days(shop.engine)
     assert days.keys() == expected.keys()
@@ -129,10 +110,11 @@ def test_every_customer_has_the_figures_of_an_independent_count(shop: Shop) -> N
     assert_lawful(shop.engine)
     look_at_dates(shop.engine)
     look_at_windows(shop, expected)
+    look_at_worth(shop.engine, shop.programme, expected, full=shop.path == DATA)
     bring_in_again(shop)
 
 
-def look_at_windows(shop: Shop, expected: dict[str, Figures]) -> None:
+def look_at_windows(shop: UciShop, expected: dict[str, Figures]) -> None:
     """Compare what the tiers say of a year; at reduced counts of every tenth customer of the full file."""
     until = LAST_DAY.toordinal()
     step = 10 if len(expected) > 1_000 and SCALE == 1 else 1
@@ -177,7 +159,7 @@ def look_at_dates(engine: Engine) -> None:
             assert conn.execute(text(statement)).scalar_one() == 0, statement
 
 
-def bring_in_again(shop: Shop) -> None:
+def bring_in_again(shop: UciShop) -> None:
     """The same file once more: nothing is new, nothing moves."""
     rows, state = count(shop.engine), dump(shop.engine)
     again = bring_in(shop.engine, shop.programme, "uci-online-retail", shop.path)

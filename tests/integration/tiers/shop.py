@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -155,6 +156,47 @@ class Shop:
             return done.fact
 
         return self.rate(member_id, self.at(day), self.at(day), record)
+
+    def publish(self, definition: Mapping[str, Any], day: float | datetime) -> int:
+        """Put another rule set into force from a day or moment on, and return its version."""
+        version: int = self.conn.execute(
+            text(
+                "INSERT INTO tier_rulesets (version, state, definition, effective_from, created_at, "
+                "published_at, published_by, reason) SELECT max(version) + 1, 'scheduled', "
+                "CAST(:definition AS jsonb), :at, :at, :at, 'tests', 'tests' FROM tier_rulesets "
+                "RETURNING version"
+            ),
+            {
+                "definition": json.dumps(definition),
+                "at": day if isinstance(day, datetime) else self.at(day),
+            },
+        ).scalar_one()
+        return version
+
+    def pin(self, tier: str, day: float, *, until: int, member_id: str = "m1", reason: str = "vip") -> None:
+        """Hold a member at a tier from a moment to the beginning of a day."""
+        self.now = max(self.now, self.at(day))
+        tiers.pin_tier(
+            self.conn,
+            member_key=self.keys[member_id],
+            tier=tier,
+            until=self.on(until),
+            reason=reason,
+            actor="marketing:k1",
+            now=self.now,
+            programme=self.programme,
+        )
+
+    def lift(self, day: float, *, member_id: str = "m1") -> None:
+        """End a member's override."""
+        self.now = max(self.now, self.at(day))
+        tiers.lift_pin(
+            self.conn,
+            member_key=self.keys[member_id],
+            actor="marketing:k1",
+            now=self.now,
+            programme=self.programme,
+        )
 
     def rate(self, member_id: str, at: datetime, arrives: datetime, record: Any) -> TierOutcome:
         """Record a fact and rate it, as the story of an order does."""

@@ -23,10 +23,10 @@ def shop(conn: Connection) -> Shop:
 
 def test_the_first_start_publishes_the_default_rule_set_once(conn: Connection) -> None:
     with pytest.raises(NoActiveRuleset):
-        tiers.get_active_ruleset(conn)
+        tiers.get_active_ruleset(conn, now=START)
     tiers.ensure_default_ruleset(conn, currency="GBP", now=START)
     tiers.ensure_default_ruleset(conn, currency="TWD", now=START)
-    rules = tiers.get_active_ruleset(conn)
+    rules = tiers.get_active_ruleset(conn, now=START)
     assert (rules.version, rules.currency, len(rules.tiers)) == (1, "GBP", 4)
     assert conn.execute(text("SELECT count(*) FROM tier_rulesets")).scalar_one() == 1
 
@@ -198,6 +198,7 @@ def test_another_refund_makes_the_member_at_risk_and_says_what_is_short(shop: Sh
     assert topic == "member.tier.at_risk"
     assert payload == {
         "tier": "t1",
+        "notice": "first",
         "at_risk_since": "2024-01-06",
         "falls_on": "2024-01-16",
         "shortfall": [{"metric": "net_spend", "op": ">=", "have": "90.00", "need": "100.00", "met": False}],

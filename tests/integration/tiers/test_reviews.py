@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from sqlalchemy import Connection, Engine, text
 
@@ -98,8 +100,9 @@ def test_everyone_is_reviewed_in_chunks_by_key(shop: Shop) -> None:
 def test_a_review_costs_the_same_statements_for_any_number_of_members(shop: Shop) -> None:
     shop.review(33.5)
     with Statements(shop.conn) as statements:
-        assert shop.review(41.6).reviewed == 7
-    # Lock, rule set, windows, stage, apply, clear; one event for each member at risk or fallen besides.
+        # Two of them only to be told once more.
+        assert shop.review(41.6).reviewed == 9
+    # Lock, rule sets, windows, stage, apply, clear; one event for each member at risk or fallen besides.
     others = [statement for statement in statements.seen if "outbox" not in statement]
     assert len(others) <= 6, others
 
@@ -110,6 +113,30 @@ def test_being_at_risk_is_told_once_however_often_it_is_reviewed(shop: Shop) -> 
         shop.review(31.6, everyone=True)
     told = [payload for topic, payload in shop.events() if topic == "member.tier.at_risk"]
     assert [payload["falls_on"] for payload in told] == ["2024-02-11"]
+
+
+def test_a_member_at_risk_is_told_again_shortly_before_the_fall_and_once_only(shop: Shop) -> None:
+    for hour in range(31 * 24, 50 * 24, 6):
+        shop.review(hour / 24)
+    told = Counter(
+        (payload["notice"], payload["at_risk_since"], payload["falls_on"])
+        for topic, payload in shop.events()
+        if topic == "member.tier.at_risk" and payload["tier"] == "t2"
+    )
+    # Each at risk one day after the other; ten days of grace.
+    days = [(shop.on(30 + number), shop.on(40 + number)) for number in range(1, 10)]
+    assert told == {
+        (notice, begins.isoformat(), ends.isoformat()): 1
+        for notice in ("first", "reminder")
+        for begins, ends in days
+    }
+    assert shop.violations() == []
+
+
+def test_a_review_that_comes_late_tells_only_the_notice_that_still_matters(shop: Shop) -> None:
+    shop.review(36)
+    told = [payload["notice"] for topic, payload in shop.events() if topic == "member.tier.at_risk"]
+    assert sorted(told) == ["first", "first", "first", "reminder", "reminder", "reminder"]
 
 
 def test_a_preview_tells_what_would_change_and_writes_nothing(shop: Shop) -> None:

@@ -10,6 +10,7 @@ from service.activity.rules import TierFact
 from service.kit.clock import local_day
 from service.tiers.fold import MemberFold, fold
 from service.tiers.rules import RuleSet, parse_ruleset
+from service.tiers.timeline import RuleTimeline
 
 JOINED = datetime(2024, 1, 1, 4, 0, tzinfo=UTC)
 _refunds = count(1)
@@ -89,23 +90,38 @@ def ladder(
     policy: str = "one_step",
     grace_days: int = 0,
     min_hold_days: int = 0,
+    notice_days: int = 0,
+    cadence: str = "daily",
+    window: Mapping[str, object] | None = None,
+    version: int = 1,
+    codes: Sequence[str] = (),
     currency: str = "TWD",
 ) -> RuleSet:
-    """Return a rule set whose tiers t1, t2, … stand above a base tier t0."""
+    """Return a rule set whose tiers t1, t2, … (or `codes`) stand above a base tier t0.
+
+    `window_days` is of a rolling window; `window` is for other kinds.
+    """
     names = {"en": "Tier", "zh-Hant": "等級"}
     tiers: list[dict[str, object]] = [{"code": "t0", "names": names}]
     for rank, enter in enumerate(enters, start=1):
-        tier: dict[str, object] = {"code": f"t{rank}", "names": names, "enter": enter}
+        code = codes[rank - 1] if codes else f"t{rank}"
+        tier: dict[str, object] = {"code": code, "names": names, "enter": enter}
         if keeps and rank in keeps:
             tier["keep"] = keeps[rank]
         tiers.append(tier)
     definition = {
         "currency": currency,
-        "window": {"kind": "rolling", "days": window_days},
+        "window": window or {"kind": "rolling", "days": window_days},
         "tiers": tiers,
-        "downgrade": {"policy": policy, "grace_days": grace_days, "min_hold_days": min_hold_days},
+        "downgrade": {
+            "policy": policy,
+            "grace_days": grace_days,
+            "min_hold_days": min_hold_days,
+            "notice_days": notice_days,
+        },
+        "review_cadence": cadence,
     }
-    return parse_ruleset(definition, version=1)
+    return parse_ruleset(definition, version=version)
 
 
 def spend(*thresholds: int) -> list[dict[str, object]]:
@@ -123,7 +139,13 @@ def lived(
 ) -> MemberFold:
     """Fold facts in any order up to a day."""
     ordered = sorted(facts, key=TierFact.sort_key)
-    return fold(ordered, rules=rules, timezone=timezone, joined_at=joined_at, until=on(until))
+    return fold(
+        ordered,
+        timeline=RuleTimeline.always(rules),
+        timezone=timezone,
+        joined_at=joined_at,
+        until=on(until),
+    )
 
 
 def moves(member: MemberFold) -> list[tuple[int | None, int, datetime, str]]:

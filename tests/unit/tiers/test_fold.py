@@ -11,6 +11,7 @@ from service.activity.rules import TierFact
 from service.kit.clock import local_midnight
 from service.tiers.fold import MemberFold, follows
 from service.tiers.spans import TierState
+from service.tiers.timeline import RuleTimeline
 from tests.unit.tiers.histories import (
     JOINED,
     at,
@@ -26,6 +27,7 @@ from tests.unit.tiers.histories import (
 )
 
 SPEND = ladder(*spend(100, 300))
+ALWAYS = RuleTimeline.always(SPEND)
 
 
 def test_a_membership_begins_in_the_base_tier_at_joining() -> None:
@@ -56,7 +58,7 @@ def test_one_order_may_rise_several_tiers() -> None:
 
 def test_what_an_order_was_placed_at_is_the_tier_held_before_it() -> None:
     member = lived([order(1, 5, 120), order(2, 6, 10)], SPEND, until=6)
-    assert [(fact.order_key, rank) for fact, rank in member.held] == [(1, 0), (2, 1)]
+    assert [(fact.order_key, tier.rank) for fact, tier in member.held] == [(1, 0), (2, 1)]
 
 
 def test_days_that_leave_the_window_let_a_member_fall_on_the_due_day() -> None:
@@ -383,32 +385,32 @@ def _stored(member: MemberFold) -> TierState:
 def test_a_fact_as_old_as_what_was_rated_folds_the_member_again() -> None:
     state = _stored(lived([order(1, 5, 120)], SPEND, until=5))
     assert state.through == at(5)
-    assert not follows(state, [order(2, 4)])
-    assert not follows(state, [order(2, 5)])
-    assert follows(state, [order(2, 6)])
+    assert not follows(state, [order(2, 4)], timeline=ALWAYS)
+    assert not follows(state, [order(2, 5)], timeline=ALWAYS)
+    assert follows(state, [order(2, 6)], timeline=ALWAYS)
 
 
 def test_a_refund_of_the_carrier_folds_the_member_again() -> None:
     first, second = order(1, 5, 120), order(2, 6, 10)
     state = _stored(lived([first, second], SPEND, until=6))
     assert state.carrier_order_key == 1
-    assert not follows(state, [refund(first, 8)])
-    assert follows(state, [refund(second, 8)])
+    assert not follows(state, [refund(first, 8)], timeline=ALWAYS)
+    assert follows(state, [refund(second, 8)], timeline=ALWAYS)
     third = order(3, 9, 500)
-    assert not follows(state, [third, refund(third, 9)])
+    assert not follows(state, [third, refund(third, 9)], timeline=ALWAYS)
 
 
 def test_a_review_that_changes_something_makes_facts_before_it_late() -> None:
     rules = ladder(*spend(100), window_days=30, grace_days=10)
     state = _stored(lived([order(1, 5, 120)], rules, until=36))
     assert state.through == at(35, hour=0)
-    assert not follows(state, [order(2, 34)])
+    assert not follows(state, [order(2, 34)], timeline=ALWAYS)
 
 
 def test_a_rise_read_from_storage_cannot_be_reconsidered_without_its_facts() -> None:
     carrier = order(1, 5, 120)
     state = _stored(lived([carrier], SPEND, until=5))
-    resumed = MemberFold.resume(rules=SPEND, timezone="UTC", state=state, totals=[], joined_at=None)
+    resumed = MemberFold.resume(timeline=ALWAYS, timezone="UTC", state=state, totals=[], joined_at=None)
     with pytest.raises(RuntimeError, match="facts that led to it"):
         resumed.take(refund(carrier, 8))
 

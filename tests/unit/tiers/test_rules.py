@@ -10,6 +10,7 @@ import pytest
 from service.kit.money import EXPONENTS
 from service.tiers.conditions import Metrics, holds
 from service.tiers.defaults import default_ruleset
+from service.tiers.periods import RollingWindow
 from service.tiers.rules import parse_ruleset
 
 ENOUGH = Metrics(
@@ -27,7 +28,8 @@ def test_the_default_ladder_has_four_tiers_with_growing_multipliers() -> None:
     assert [tier.code for tier in rules.tiers] == ["member", "silver", "gold", "platinum"]
     assert [tier.multiplier_bp for tier in rules.tiers] == [10_000, 11_000, 12_500, 15_000]
     assert [tier.names["zh-Hant"] for tier in rules.tiers] == ["一般會員", "銀卡會員", "金卡會員", "白金會員"]
-    assert (rules.window.days, rules.downgrade.grace_days, rules.downgrade.min_hold_days) == (365, 30, 90)
+    assert rules.window == RollingWindow(365)
+    assert (rules.downgrade.grace_days, rules.downgrade.min_hold_days) == (30, 90)
     assert rules.qualified_rank(ENOUGH) == 3
     assert rules.rank_of("gold") == 2
     with pytest.raises(KeyError):

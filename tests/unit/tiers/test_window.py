@@ -15,13 +15,12 @@ from service.tiers.window import RunningWindow
 DAY = date(2024, 3, 1).toordinal()
 
 
-def window_of(*days: tuple[int, int], window_days: int = 10) -> RunningWindow:
-    totals = [DayTotals(date.fromordinal(DAY + day), goods, goods, 1, 0) for day, goods in days]
-    return RunningWindow(window_days=window_days, totals=totals)
+def window_of(*days: tuple[int, int]) -> RunningWindow:
+    return RunningWindow(DayTotals(date.fromordinal(DAY + day), goods, goods, 1, 0) for day, goods in days)
 
 
-def measure(window: RunningWindow, day: int) -> Metrics:
-    window.advance(DAY + day)
+def measure(window: RunningWindow, day: int, *, days: int = 10) -> Metrics:
+    window.move(DAY + day - days + 1)
     return window.measure(DAY + day, joined=None)
 
 
@@ -50,8 +49,7 @@ def test_the_day_itself_is_inside_and_the_day_a_window_ago_is_not() -> None:
 
 def test_a_day_without_goods_left_is_not_active_but_its_spend_counts() -> None:
     window = RunningWindow(
-        window_days=10,
-        totals=[
+        [
             DayTotals(date.fromordinal(DAY), goods_minor=0, spend_minor=40, orders=0, unlinked_minor=0),
             DayTotals(
                 date.fromordinal(DAY + 1), goods_minor=300, spend_minor=0, orders=1, unlinked_minor=100
@@ -74,12 +72,28 @@ def test_a_store_that_is_a_day_ahead_counts_today() -> None:
     assert (metrics.active_days, metrics.days_since_last_visit) == (2, 0)
 
 
-def test_the_next_day_to_leave_is_the_first_that_counts_for_anything() -> None:
+def test_a_day_of_which_nothing_is_left_does_not_count() -> None:
     window = window_of((0, 5), (4, 5))
     assert measure(window, 4).active_days == 2
-    assert window.next_leaving() == DAY + 10
+    assert window.first_counting() == DAY
     window.add(DAY, goods_minor=-5, net_minor=-5, orders=-1)
-    assert window.next_leaving() == DAY + 14
+    assert window.first_counting() == DAY + 4
+
+
+def test_a_window_that_moves_back_counts_again_what_had_left_it() -> None:
+    window = window_of((0, 5), (4, 6), (9, 7))
+    whole = measure(window, 9)
+    assert measure(window, 16).net_spend_minor == 7
+    window.add(DAY + 2, goods_minor=0, net_minor=-1, orders=0)
+    assert measure(window, 9) == whole._replace(net_spend_minor=17)
+
+
+def test_a_closed_period_is_measured_on_its_last_day_by_its_own_days_alone() -> None:
+    window = window_of((0, 5), (4, 6), (9, 7), (10, 8))
+    measure(window, 30)
+    closed = window.measure_closed(DAY + 1, DAY + 9, joined=DAY - 1)
+    assert closed == Metrics(2, 5, 0, 13, 2, 10)
+    assert window.measure_closed(DAY + 20, DAY + 25, joined=None) == Metrics(0, 0, None, 0, 0, None)
 
 
 CHANGES = st.lists(
@@ -91,7 +105,7 @@ CHANGES = st.lists(
 def test_running_sums_equal_sums_made_afresh(
     changes: list[tuple[int, int, int, int]], window_days: int
 ) -> None:
-    window = RunningWindow(window_days=window_days)
+    window = RunningWindow()
     totals: dict[int, list[int]] = {}
     for today in range(41):
         for day, goods, net, orders in changes[today::41] if today < len(changes) else ():
@@ -100,7 +114,7 @@ def test_running_sums_equal_sums_made_afresh(
             known[0] += goods
             known[1] += net
             known[2] += orders
-        metrics = measure(window, today)
+        metrics = measure(window, today, days=window_days)
         inside = {day: total for day, total in totals.items() if day > today - window_days}
         active = sorted(day for day, total in inside.items() if total[0] > 0)
         assert metrics.active_days == len(active)
@@ -117,10 +131,10 @@ def test_running_sums_equal_sums_made_afresh(
 
 def test_a_leap_year_has_its_366th_day() -> None:
     first = date(2024, 2, 29)
-    window = RunningWindow(window_days=366, totals=[DayTotals(first, 5, 5, 1, 0)])
+    window = RunningWindow([DayTotals(first, 5, 5, 1, 0)])
     last_inside = first + timedelta(days=365)
     assert last_inside == date(2025, 2, 28)
-    window.advance(last_inside.toordinal())
+    window.move(last_inside.toordinal() - 365)
     assert window.measure(last_inside.toordinal(), joined=None).active_days == 1
-    window.advance(last_inside.toordinal() + 1)
+    window.move(last_inside.toordinal() - 364)
     assert window.measure(last_inside.toordinal() + 1, joined=None).active_days == 0

@@ -1,0 +1,107 @@
+"""`tidemark tiers rulesets`: look at rule sets, look through a file before it becomes a draft."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+
+from service.cli.output import tell, tell_rows
+from service.kit.clock import read_clock
+from service.kit.exact_json import parse_json
+from service.kit.settings import Settings
+from service.startup import ready_engine
+from service.tiers.publishing import operations
+from service.tiers.publishing.faults import read_definition
+from service.tiers.publishing.findings import look_through
+from service.tiers.publishing.rules import STATES
+from service.tiers.publishing.views import ruleset_json, summary_json
+
+_MOST = 500
+_LANGUAGE = click.option(
+    "--language",
+    type=click.Choice(["en", "zh-Hant"]),
+    default="en",
+    show_default=True,
+    help="Of what is found.",
+)
+
+
+@click.group()
+def rulesets() -> None:
+    """Rule sets: drafts, the one in force, those that were."""
+
+
+@rulesets.command("list")
+@click.option("--state", type=click.Choice(STATES), help="Only these.")
+@click.pass_obj
+def list_(settings: Settings, state: str | None) -> None:
+    """List rule sets, the newest version first."""
+    with ready_engine(settings) as (engine, _), engine.connect() as conn:
+        found = operations.list_rulesets(conn, state=state, before=None, limit=_MOST, now=read_clock())
+    shown = ("version", "state", "title", "effective_from", "effective_to", "published_by", "reason")
+    tell_rows([{name: summary_json(ruleset)[name] for name in shown} for ruleset in found])
+
+
+@rulesets.command()
+@click.argument("version", type=click.IntRange(1, 2**31 - 1))
+@click.pass_obj
+def show(settings: Settings, version: int) -> None:
+    """Show a version: who, when, why, and what is found in it."""
+    with ready_engine(settings) as (engine, _), engine.connect() as conn:
+        ruleset = operations.get_ruleset(conn, version=version, now=read_clock())
+        evidence = operations.find_evidence(conn, ruleset=ruleset)
+    whole = ruleset_json(ruleset, findings=operations.list_findings(ruleset), evidence=evidence)
+    tell({name: value for name, value in whole.items() if name != "definition"})
+
+
+@rulesets.command()
+@click.argument("version", type=click.IntRange(1, 2**31 - 1))
+@click.pass_obj
+def export(settings: Settings, version: int) -> None:
+    """Print the definition of a version as JSON; as a new draft it says the same."""
+    with ready_engine(settings) as (engine, _), engine.connect() as conn:
+        ruleset = operations.get_ruleset(conn, version=version, now=read_clock())
+    click.echo(orjson.dumps(ruleset.definition, option=orjson.OPT_INDENT_2).decode())
+
+
+@rulesets.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_LANGUAGE
+@click.pass_obj
+def validate(settings: Settings, file: Path, language: str) -> None:
+    """Say what is wrong with a definition in a file; exit 1 when it could not be published."""
+    definition = _read_file(file)
+    rules, faults = read_definition(definition, version=1, currency=settings.currency)
+    rows = [
+        {"severity": "error", "name": fault.name, "pointer": fault.pointer, "text": fault.text[language]}
+        for fault in faults
+    ]
+    if rules is not None:
+        rows = [
+            {
+                "severity": finding.severity,
+                "name": finding.name,
+                "pointer": finding.pointers[0],
+                "text": finding.text[language],
+            }
+            for finding in look_through(rules, definition=definition)
+        ]
+    tell_rows(rows)
+    errors = sum(row["severity"] == "error" for row in rows)
+    tell({"errors": errors, "warnings": len(rows) - errors})
+    sys.exit(1 if errors else 0)
+
+
+def _read_file(file: Path) -> Mapping[str, Any]:
+    try:
+        definition = parse_json(file.read_bytes())
+    except ValueError as error:
+        raise click.ClickException(f"{file} {error}") from error
+    if not isinstance(definition, dict):
+        raise click.ClickException(f"{file} holds no JSON object")
+    return definition

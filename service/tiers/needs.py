@@ -1,0 +1,191 @@
+"""What a member lacks for a condition: the branch that is nearest, and whether one order reaches it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain, combinations, product
+from math import prod
+
+from service.tiers.conditions import (
+    AllOf,
+    AnyOf,
+    AtLeast,
+    Compare,
+    Condition,
+    MetricName,
+    Metrics,
+    holds,
+    leaves_of,
+    whole_bounds,
+)
+from service.tiers.rules import RuleSet, Tier
+
+MOST_BRANCHES = 512
+"""With more ways to meet a condition, parts are chosen one by one rather than all ways compared."""
+
+
+_End = tuple[Fraction, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One comparison of a condition beside what the member has; `have` None is undefined."""
+
+    leaf: Compare
+    have: int | Fraction | None
+    met: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rise:
+    """The next tier up, what is missing on the cheapest branch, and whether one order today could do it."""
+
+    tier: Tier
+    missing: tuple[Need, ...]
+    one_order_is_enough: bool
+
+
+def needs_to_stay(tier: Tier, metrics: Metrics) -> tuple[Need, ...]:
+    """Return the needs of the cheapest way to stay, by `keep` or by `enter`; none for the base tier."""
+    ways = tuple(part for part in (tier.keep, tier.enter) if part is not None)
+    return needs_of(AnyOf(ways), metrics) if ways else ()
+
+
+def rise_above(tier: Tier, rules: RuleSet, metrics: Metrics) -> Rise | None:
+    """Return the way to the next tier up, None at the top."""
+    if tier.rank + 1 >= len(rules.tiers):
+        return None
+    goal = rules.tiers[tier.rank + 1]
+    if goal.enter is None:
+        return None
+    missing = tuple(need for need in needs_of(goal.enter, metrics) if not need.met)
+    return Rise(goal, missing, one_order_reaches(goal.enter, metrics))
+
+
+def needs_of(condition: Condition, metrics: Metrics) -> tuple[Need, ...]:
+    """Return the comparisons of the branch that lacks least, beside what the member has."""
+    return tuple(
+        Need(leaf, metrics.value_of(leaf.metric), holds(leaf, metrics))
+        for leaf in easiest_branch(condition, metrics)
+    )
+
+
+def easiest_branch(condition: Condition, metrics: Metrics) -> tuple[Compare, ...]:
+    """Return the comparisons of the branch that lacks least, each once, in the written order.
+
+    A branch that shopping can complete comes before one that has to wait for days to leave the window,
+    and this before one that nobody can meet any more; then the fewest unmet, then the smallest gaps.
+    """
+    if _count_branches(condition) <= MOST_BRANCHES:
+        return min(_list_branches(condition), key=lambda branch: _cost(branch, metrics))
+    return _choose_by_parts(condition, metrics)
+
+
+def _count_branches(condition: Condition) -> int:
+    if isinstance(condition, Compare):
+        return 1
+    counts = [_count_branches(part) for part in condition.of]
+    if isinstance(condition, AllOf):
+        return prod(counts)
+    # ways[k]: how many ways there are to choose k of the parts, each with one of its branches.
+    ways = [1] + [0] * _wanted(condition)
+    for count in counts:
+        for k in range(len(ways) - 1, 0, -1):
+            ways[k] += ways[k - 1] * count
+    return ways[-1]
+
+
+def _list_branches(condition: Condition) -> Iterator[tuple[Compare, ...]]:
+    if isinstance(condition, Compare):
+        yield (condition,)
+        return
+    for parts in combinations(condition.of, _wanted(condition)):
+        for chosen in product(*(tuple(_list_branches(part)) for part in parts)):
+            yield _once(chain.from_iterable(chosen))
+
+
+def _choose_by_parts(condition: Condition, metrics: Metrics) -> tuple[Compare, ...]:
+    if isinstance(condition, Compare):
+        return (condition,)
+    branches = [_choose_by_parts(part, metrics) for part in condition.of]
+    cheapest = sorted(range(len(branches)), key=lambda index: _cost(branches[index], metrics))
+    chosen = sorted(cheapest[: _wanted(condition)])
+    return _once(leaf for index in chosen for leaf in branches[index])
+
+
+def _wanted(condition: AllOf | AnyOf | AtLeast) -> int:
+    if isinstance(condition, AtLeast):
+        return condition.k
+    return len(condition.of) if isinstance(condition, AllOf) else 1
+
+
+def _once(leaves: Iterable[Compare]) -> tuple[Compare, ...]:
+    return tuple(dict.fromkeys(leaves))
+
+
+def _cost(leaves: tuple[Compare, ...], metrics: Metrics) -> tuple[int, int, Fraction]:
+    """Return how hopeless a branch is, how many comparisons do not hold, and their relative gaps summed."""
+    hopeless, unmet, gaps = 0 if _agree(leaves) else 2, 0, Fraction(0)
+    for leaf in leaves:
+        if holds(leaf, metrics):
+            continue
+        unmet += 1
+        have = metrics.value_of(leaf.metric)
+        if have is None:
+            gaps += 1
+            continue
+        hopeless = max(hopeless, _hopelessness(leaf, have))
+        need = leaf.upper if leaf.upper is not None and have > leaf.upper else leaf.value
+        gaps += abs(need - have) / max(abs(need), abs(Fraction(have)), Fraction(1))
+    return hopeless, unmet, gaps
+
+
+def _hopelessness(leaf: Compare, have: int | Fraction) -> int:
+    """Return 0 where an order or waiting can help, 1 where only days leaving the window can, 2 for never."""
+    if leaf.metric in ("visit_interval_days", "days_since_last_visit") or have <= whole_bounds(leaf)[1]:
+        return 0
+    return 2 if leaf.metric == "member_days" else 1
+
+
+def _agree(leaves: tuple[Compare, ...]) -> bool:
+    """Say whether some value of each metric satisfies every comparison of it."""
+    low: dict[MetricName, _End] = {}
+    high: dict[MetricName, _End] = {}
+    for leaf in leaves:
+        least, most = _ends(leaf)
+        low[leaf.metric] = max(least, low.get(leaf.metric, least))
+        high[leaf.metric] = min(most, high.get(leaf.metric, most))
+    return all(low[metric] <= high[metric] for metric in low)
+
+
+def _ends(leaf: Compare) -> tuple[_End, _End]:
+    """Return where what satisfies a comparison begins and ends: a value, 1 for just above, -1 just below."""
+    if leaf.metric != "visit_interval_days":
+        low, high = whole_bounds(leaf)
+        least = low if leaf.metric == "net_spend" else max(low, 0)
+        return (Fraction(least), 0), (Fraction(high), 0)
+    if leaf.upper is not None:
+        return (leaf.value, 0), (leaf.upper, 0)
+    if leaf.op in (">=", ">"):
+        return (leaf.value, int(leaf.op == ">")), (Fraction(10**18), 0)
+    return (Fraction(0), 0), (leaf.value, -int(leaf.op == "<"))
+
+
+def one_order_reaches(condition: Condition, metrics: Metrics) -> bool:
+    """Say whether one order today, of whatever amount, could make a condition hold."""
+    today_counts = metrics.days_since_last_visit == 0
+    after = metrics._replace(
+        active_days=metrics.active_days + (not today_counts),
+        span_days=metrics.span_days + (metrics.days_since_last_visit or 0),
+        days_since_last_visit=0,
+        orders=metrics.orders + 1,
+    )
+    # More spend turns a condition true only where some comparison begins to hold.
+    spends = {
+        max(whole_bounds(leaf)[0], metrics.net_spend_minor)
+        for leaf in leaves_of(condition)
+        if leaf.metric == "net_spend"
+    } | {metrics.net_spend_minor}
+    return any(holds(condition, after._replace(net_spend_minor=amount)) for amount in spends)

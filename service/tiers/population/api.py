@@ -1,0 +1,108 @@
+"""Routes of simulations: a rule set tried on everybody."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.kit.audit import actor_of
+from service.kit.auth import Role
+from service.kit.http import STAFF, Blueprint, Door
+from service.programme.operations import get_programme
+from service.tiers.errors import (
+    AsOfInFuture,
+    NoActiveRuleset,
+    RulesetNotReadable,
+    SimulationIsOver,
+    UnknownRuleset,
+    UnknownSimulation,
+)
+from service.tiers.population import operations
+from service.tiers.population.schemas import (
+    SimulationBody,
+    SimulationSchema,
+    SimulationsQuery,
+    SimulationsSchema,
+)
+
+blueprint = Blueprint(
+    "tier_simulations", __name__, url_prefix="/v1", description="Rule sets tried on the whole membership."
+)
+_ROLES: tuple[Role, ...] = ("marketing", "operations", "admin")
+
+
+@blueprint.door(
+    "POST",
+    "/tier-rulesets/<id:version>/simulations",
+    roles=_ROLES,
+    body=SimulationBody(),
+    answers={202: SimulationSchema()},
+    refusals=(UnknownRuleset, RulesetNotReadable, AsOfInFuture, NoActiveRuleset),
+    idempotency_key="required",
+)
+def simulate_ruleset(door: Door, version: str, body: dict[str, Any]) -> object:
+    """Try a rule set on everybody: who would move, from where to where, and what it would cost.
+
+    A job counts it, and writes nothing but its result. Look again until `state` is `done`.
+    """
+    return operations.request_simulation(
+        door.conn,
+        version=_version(version),
+        as_of=body.get("as_of"),
+        against=body.get("against"),
+        requested_by=actor_of(door.caller),
+        programme=get_programme(door.conn),
+        now=door.now,
+    )
+
+
+@blueprint.door(
+    "GET",
+    "/tier-rulesets/<id:version>/simulations",
+    roles=STAFF,
+    query=SimulationsQuery(),
+    answers={200: SimulationsSchema()},
+    refusals=(UnknownRuleset,),
+)
+def list_ruleset_simulations(door: Door, version: str, query: dict[str, Any]) -> object:
+    """List the simulations of a rule set, the latest first, without their results."""
+    return operations.list_simulations(
+        door.conn, version=_version(version), limit=query["limit"], cursor=query.get("cursor")
+    )
+
+
+@blueprint.door(
+    "GET",
+    "/tier-rulesets/<id:version>/simulations/<id:simulation_id>",
+    roles=STAFF,
+    answers={200: SimulationSchema()},
+    refusals=(UnknownRuleset, UnknownSimulation),
+)
+def get_ruleset_simulation(door: Door, version: str, simulation_id: str) -> object:
+    """Tell how far a simulation is and, once it is done, its result."""
+    return operations.get_simulation(door.conn, simulation_id=simulation_id, version=_version(version))
+
+
+@blueprint.door(
+    "POST",
+    "/tier-rulesets/<id:version>/simulations/<id:simulation_id>/cancel",
+    roles=_ROLES,
+    answers={200: SimulationSchema()},
+    refusals=(UnknownRuleset, UnknownSimulation, SimulationIsOver),
+    idempotency_key="required",
+)
+def cancel_ruleset_simulation(door: Door, version: str, simulation_id: str) -> object:
+    """Call a simulation off; one that runs stops within a second or so."""
+    return operations.cancel_simulation(
+        door.conn, simulation_id=simulation_id, version=_version(version), now=door.now
+    )
+
+
+def _version(text: str) -> int:
+    """Return the version that a path names.
+
+    Raises:
+        UnknownRuleset: it is not even a number.
+    """
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise UnknownRuleset(f"there is no rule set of version {text}")
+    return int(text)

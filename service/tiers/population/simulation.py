@@ -1,0 +1,96 @@
+"""Go through the whole membership under a draft: in ranges of keys, counting, writing nothing."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import Any
+
+from sqlalchemy import Engine
+
+from service.kit.db import transaction
+from service.programme.operations import Programme
+from service.tiers.population import store, store_people
+from service.tiers.population.answers import Answer, Tallies
+from service.tiers.population.rules import COSTED, Question, Tally
+
+CHUNK = 20_000
+"""Members a statement goes through: a fraction of a second, between which one may stop."""
+AT_ONCE = 2
+"""Ranges read at the same time, each on a connection of its own."""
+_LEAST_COSTED = 20
+"""Members of a range and change of multiplier whose awards are read, however many ranges there are."""
+
+Watch = Callable[[int], bool]
+"""Told how many members are done; False to stop."""
+
+
+def simulate(
+    engine: Engine, *, question: Question, programme: Programme, watch: Watch, chunk: int = CHUNK
+) -> dict[str, Any] | None:
+    """Return what a draft would do to everybody, None where `watch` stopped it.
+
+    Each range is read in a transaction of its own: what is bought meanwhile may be in it or not. Memory does
+    not grow with the membership.
+    """
+    tallies = Tallies()
+    with transaction(engine) as conn:
+        ranges = max(1, -(-store.count_members(conn) // chunk))
+
+    counting = store_people.counting_sql(
+        question, timezone=programme.timezone, costed=max(_LEAST_COSTED, COSTED // ranges)
+    )
+
+    def count(keys: tuple[int, int]) -> Tally:
+        with transaction(engine) as conn:
+            return store_people.tally(
+                conn, counting=counting, question=question, timezone=programme.timezone, keys=keys
+            )
+
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="simulation") as readers:
+        done = 0
+        for counted in _in_turn(readers, count, _ranges(engine, chunk)):
+            done += tallies.add(counted)
+            if not watch(done):
+                return None
+    answer = Answer(question, tallies)
+    with transaction(engine) as conn:
+        return answer.to_json(
+            point_value_minor=programme.settings.point_value_minor,
+            store_ids=store.map_store_ids(conn),
+            metrics=store_people.list_metrics(
+                conn,
+                question=question,
+                timezone=programme.timezone,
+                member_keys=answer.list_sampled(),
+            ),
+        )
+
+
+def _ranges(engine: Engine, chunk: int) -> Iterator[tuple[int, int]]:
+    after = 0
+    while True:
+        with transaction(engine) as conn:
+            found = store.find_range(conn, after=after, size=chunk)
+        if found is None:
+            return
+        yield after + 1, found[0]
+        after = found[0]
+
+
+def _in_turn(
+    readers: Executor, count: Callable[[tuple[int, int]], Tally], ranges: Iterator[tuple[int, int]]
+) -> Iterator[Tally]:
+    """Yield what each range counts, in order, no more than a few ranges ahead."""
+    waiting = deque[Future[Tally]]()
+    try:
+        for keys in ranges:
+            waiting.append(readers.submit(count, keys))
+            if len(waiting) > AT_ONCE:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()

@@ -1,0 +1,112 @@
+"""The set-based part of a full review: where the rules, read over everybody, and a stored state disagree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    DateTime,
+    Select,
+    Subquery,
+    and_,
+    cast,
+    func,
+    literal,
+    literal_column,
+    not_,
+    null,
+    or_,
+    select,
+)
+
+from service.members.readable import joining_rows
+from service.tiers.models import tier_states
+from service.tiers.periods import MembershipYear, RollingWindow
+from service.tiers.population import store
+from service.tiers.population.store_conditions import keeps_sql, qualified_rank_sql
+from service.tiers.population.store_metrics import metric_columns, sums_sql
+from service.tiers.rules import RuleSet
+
+_ALONE = select(func.set_config("max_parallel_workers_per_gather", "0", True))
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A range of members that was looked at: how many, the last key, and whom to rate."""
+
+    members: int
+    last_member_key: int
+    disagreeing: list[int]
+
+
+def list_disagreeing(
+    conn: Connection, *, rules: RuleSet, day: date, timezone: str, after: int, size: int
+) -> Looked | None:
+    """Look at the next memberships after a key, and return those whom a rating on `day` could change.
+
+    Who is due, or was rated under other rules, and who by the metrics of `day` qualifies for more than is
+    held, or lost or regained what the state does not know of. By law T2 a rating leaves all others as they
+    are. None where there are no more.
+    """
+    found = store.find_range(conn, after=after, size=size)
+    if found is None:
+        return None
+    last, members = found
+    conn.execute(_ALONE)
+    keys = conn.execute(_statement(rules, day, timezone, (after + 1, last))).scalars().all()
+    return Looked(members, last, list(keys))
+
+
+def _statement(rules: RuleSet, day: date, timezone: str, keys: tuple[int, int]) -> Select[int]:
+    states = _states(rules, keys)
+    days = sums_sql(rules.window, states, day=day, timezone=timezone, past=False, keys=keys)
+    sums = days.subquery("sums")
+    metrics = metric_columns(sums, states, day=day, timezone=timezone)
+    rank = func.coalesce(states.c.rated_rank, states.c.rank)
+    read = (
+        select(
+            states.c.member_key,
+            rank.label("rank"),
+            states.c.unqualified_since.is_not(None).label("is_unqualified"),
+            or_(
+                states.c.ruleset_version != rules.version,
+                func.coalesce(states.c.next_review_on <= day, False),
+                func.coalesce(states.c.stands_until <= day, False),
+            ).label("is_due"),
+            qualified_rank_sql(rules, metrics).label("qualified"),
+            keeps_sql(rules, rank, metrics).label("stands"),
+        )
+        .select_from(states.outerjoin(sums, sums.c.member_key == states.c.member_key))
+        # Kept apart from what reads it, or every use would compute a verdict anew.
+        .offset(literal_column("0"))
+        .subquery("read")
+    )
+    wanted = select(read.c.member_key).where(or_(read.c.is_due, _differs(rules, read)))
+    return wanted.order_by(read.c.member_key)
+
+
+def _states(rules: RuleSet, keys: tuple[int, int]) -> Subquery:
+    anchored_at = func.coalesce(tier_states.c.rated_since, tier_states.c.since).label("anchored_at")
+    in_range = tier_states.c.member_key.between(*keys)
+    if not rules.asks_for_tenure and rules.window != MembershipYear("joining"):
+        unasked = cast(null(), DateTime(timezone=True)).label("joined_at")
+        return select(tier_states, anchored_at, unasked).where(in_range).subquery("states")
+    return (
+        select(tier_states, anchored_at, joining_rows.c.joined_at)
+        .select_from(tier_states.join(joining_rows, joining_rows.c.member_key == tier_states.c.member_key))
+        .where(in_range, joining_rows.c.member_key.between(*keys))
+        .subquery("states")
+    )
+
+
+def _differs(rules: RuleSet, read: Subquery) -> ColumnElement[bool]:
+    qualifies = or_(read.c.qualified >= read.c.rank, read.c.stands)
+    regained = and_(read.c.is_unqualified, qualifies)
+    # In windows with periods a tier is judged when its time is over, which makes somebody due.
+    lost = and_(
+        not_(read.c.is_unqualified), not_(qualifies), literal(isinstance(rules.window, RollingWindow))
+    )
+    return or_(read.c.qualified > read.c.rank, regained, lost)

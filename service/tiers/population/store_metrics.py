@@ -1,0 +1,213 @@
+"""The second reader of metrics: what every member is rated on, on one day, as one statement.
+
+`RunningWindow` measures one member while facts come in; this measures everybody from the day roll-up, or, as
+of a past day, from the facts in effect by then. Law T3 holds the two together.
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Date,
+    FromClause,
+    Integer,
+    Select,
+    Subquery,
+    and_,
+    any_,
+    case,
+    cast,
+    func,
+    literal,
+    select,
+    true,
+    type_coerce,
+)
+from sqlalchemy.dialects.postgresql import distinct_on
+
+from service.activity.readable import day_rows, day_rows_before
+from service.kit.clock import local_midnight
+from service.members.readable import joining_rows
+from service.tiers.models import tier_changes, tier_pins, tier_states
+from service.tiers.periods import CalendarYear, MembershipYear, RollingWindow, Window
+
+Keys = tuple[Any, Any] | list[int]
+"""Which members: from one key to another (numbers or parameters), both included, or those of a list."""
+
+
+def metrics_sql(
+    window: Window, *, day: date, timezone: str, past: bool = False, keys: Keys | None = None
+) -> Select[Any]:
+    """Return the metrics of every member (or those in `keys`) on `day`, in no order.
+
+    Columns: member_key, active_days, span_days, days_since_last_visit, net_spend_minor, orders, member_days;
+    as `conditions.Metrics`, member_days always told. One row per membership, with or without days; where the
+    window is anchored on the tier, on the rating's own (not a pinned) tier.
+
+    `past` False: as the roll-up stands now, so `day` is today or later. `past` True: as the facts in effect
+    by the end of `day` make it, over the memberships begun by then; refunds known since do not count.
+    """
+    members = members_sql(day=day, timezone=timezone, past=past, keys=keys).subquery("rated_members")
+    sums = sums_sql(window, members, day=day, timezone=timezone, past=past, keys=keys).subquery("sums")
+    columns = metric_columns(sums, members, day=day, timezone=timezone)
+    return select(
+        members.c.member_key, *(column.label(name) for name, column in columns.items())
+    ).select_from(members.outerjoin(sums, sums.c.member_key == members.c.member_key))
+
+
+def metric_columns(
+    sums: Subquery, members: Subquery, *, day: date, timezone: str
+) -> dict[str, ColumnElement[Any]]:
+    """Return the metrics by name, for `members` that `sums` were left-joined to."""
+    return {
+        "active_days": func.coalesce(sums.c.active_days, 0),
+        "span_days": func.coalesce(_days_between(sums.c.first_day, sums.c.last_day), 0),
+        "days_since_last_visit": _age(sums.c.last_day, day),
+        "net_spend_minor": func.coalesce(sums.c.net_spend_minor, 0),
+        "orders": func.coalesce(sums.c.orders, 0),
+        "member_days": _age(local_day_sql(members.c.joined_at, timezone), day),
+    }
+
+
+def members_sql(*, day: date, timezone: str, past: bool = False, keys: Keys | None = None) -> Select[Any]:
+    """Return who is a member on `day`: member_key, tier, is_pinned, anchored_at, joined_at, store_key.
+
+    `tier` is the one held, as last written or, of a past day, as the log that stands today says;
+    `anchored_at` is when the tier that the rating underneath a pin says was reached.
+    """
+    held = _held_on(day, timezone, keys) if past else _held_now(keys)
+    return (
+        select(*held.c, joining_rows.c.joined_at, joining_rows.c.store_key)
+        .select_from(held.join(joining_rows, joining_rows.c.member_key == held.c.member_key))
+        # The planner does not carry a range over to the other side of a join by itself.
+        .where(_within(joining_rows.c.member_key, keys))
+    )
+
+
+def _held_now(keys: Keys | None) -> Subquery:
+    return (
+        select(
+            tier_states.c.member_key,
+            tier_states.c.tier,
+            tier_states.c.pinned_until.is_not(None).label("is_pinned"),
+            func.coalesce(tier_states.c.rated_since, tier_states.c.since).label("anchored_at"),
+        )
+        .where(_within(tier_states.c.member_key, keys))
+        .subquery("held")
+    )
+
+
+def _held_on(day: date, timezone: str, keys: Keys | None) -> Subquery:
+    """The tier that the standing log says was held at the end of a day; the first change begins it all."""
+    cut = local_midnight(day + timedelta(days=1), timezone=timezone)
+    pinned = (
+        select(tier_pins.c.pin_key)
+        .where(
+            tier_pins.c.member_key == tier_changes.c.member_key,
+            tier_pins.c.starts_at < cut,
+            func.coalesce(tier_pins.c.lifted_at, tier_pins.c.ends_at) >= cut,
+        )
+        .exists()
+    )
+    return (
+        select(
+            tier_changes.c.member_key,
+            tier_changes.c.to_tier.label("tier"),
+            pinned.label("is_pinned"),
+            tier_changes.c.effective_at.label("anchored_at"),
+        )
+        .where(tier_changes.c.superseded_at.is_(None), tier_changes.c.effective_at < cut)
+        .where(_within(tier_changes.c.member_key, keys))
+        .ext(distinct_on(tier_changes.c.member_key))
+        .order_by(
+            tier_changes.c.member_key, tier_changes.c.effective_at.desc(), tier_changes.c.change_key.desc()
+        )
+        .subquery("held")
+    )
+
+
+def sums_sql(
+    window: Window, members: Subquery, *, day: date, timezone: str, past: bool, keys: Keys | None
+) -> Select[Any]:
+    """Return the sums of the days in the window, by member; like the fold's, a window has no upper end."""
+    earliest = _earliest_day(window, day)
+    days = _days(earliest, day=day, timezone=timezone, past=past, keys=keys)
+    is_active = days.c.goods_minor > 0
+    sums = select(
+        days.c.member_key,
+        cast(func.count().filter(is_active), Integer).label("active_days"),
+        func.min(days.c.day).filter(is_active).label("first_day"),
+        func.max(days.c.day).filter(is_active).label("last_day"),
+        cast(func.sum(days.c.spend_minor - days.c.unlinked_minor), BigInteger).label("net_spend_minor"),
+        cast(func.sum(days.c.orders), Integer).label("orders"),
+    ).group_by(days.c.member_key)
+    if not isinstance(window, MembershipYear):
+        return sums
+    anchor = members.c.joined_at if window.anchor == "joining" else members.c.anchored_at
+    first = _period_start(local_day_sql(anchor, timezone), day)
+    return sums.select_from(
+        members.join(days, and_(days.c.member_key == members.c.member_key, days.c.day >= first))
+    )
+
+
+def _days(earliest: date, *, day: date, timezone: str, past: bool, keys: Keys | None) -> FromClause:
+    if past:
+        cut = local_midnight(day + timedelta(days=1), timezone=timezone)
+        return day_rows_before(cut, first_day=earliest, keys=keys)
+    return (
+        select(day_rows)
+        .where(day_rows.c.day >= earliest, _within(day_rows.c.member_key, keys))
+        .subquery("days_in_window")
+    )
+
+
+def _earliest_day(window: Window, day: date) -> date:
+    """The first day of the window, or the earliest that it is for anybody."""
+    if isinstance(window, RollingWindow):
+        return day - timedelta(days=window.days - 1)
+    if isinstance(window, CalendarYear):
+        return date(day.year, 1, 1)
+    return day - timedelta(days=366)
+
+
+def _period_start(anchor: ColumnElement[date], day: date) -> ColumnElement[date]:
+    """`periods.period_of` in SQL: adding years to 29 February gives the 28th in common years there too."""
+    this_year = _return_in(anchor, day.year)
+    return case((this_year > _day(day), _return_in(anchor, day.year - 1)), else_=this_year)
+
+
+def _return_in(anchor: ColumnElement[date], year: int) -> ColumnElement[date]:
+    years = literal(year) - cast(func.date_part("year", anchor), Integer)
+    return cast(anchor + func.make_interval(years), Date)
+
+
+def _age(since: ColumnElement[date], day: date) -> ColumnElement[int]:
+    """Days from one day to the evaluation day, never negative; null where there is none."""
+    return case((since >= _day(day), 0), else_=_days_between(since, _day(day)))
+
+
+def _days_between(first: ColumnElement[date], last: ColumnElement[date]) -> ColumnElement[int]:
+    # One date less another is a whole number in PostgreSQL.
+    return type_coerce(last - first, Integer)
+
+
+def local_day_sql(moment: ColumnElement[Any], timezone: str) -> ColumnElement[date]:
+    """Return the calendar day of a moment in a zone."""
+    return cast(func.timezone(timezone, moment), Date)
+
+
+def _day(day: date) -> ColumnElement[date]:
+    return literal(day, Date)
+
+
+def _within(key: ColumnElement[int], keys: Keys | None) -> ColumnElement[bool]:
+    if keys is None:
+        return true()
+    if isinstance(keys, list):
+        return key == any_(literal(keys, ARRAY(BigInteger)))
+    return key.between(*keys)

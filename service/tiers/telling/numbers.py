@@ -1,0 +1,59 @@
+"""Numbers and amounts for a reader. Pure."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from service.kit.money import divide_half_up, to_text
+
+_SYMBOLS = {"TWD": "NT$", "GBP": "£", "USD": "US$", "EUR": "€", "JPY": "¥", "HKD": "HK$"}
+_UNITS_ZH = {"TWD": "元", "GBP": "英鎊", "USD": "美元", "EUR": "歐元", "JPY": "日圓", "HKD": "港元"}
+_MOST_DECIMALS = 40
+
+
+def money_text(minor: int, *, currency: str) -> str:
+    """Return an amount for a reader of English: grouped, without decimals that are all zero."""
+    sign = "-" if minor < 0 else ""
+    symbol = _SYMBOLS.get(currency)
+    amount = _amount(minor, currency)
+    return f"{sign}{symbol}{amount}" if symbol else f"{currency} {sign}{amount}"
+
+
+def money_text_zh(minor: int, *, currency: str) -> str:
+    """Return an amount for a reader of Chinese: the unit stands behind it."""
+    sign = "-" if minor < 0 else ""
+    unit = _UNITS_ZH.get(currency)
+    amount = _amount(minor, currency)
+    return f"{sign}{amount} {unit}" if unit else f"{currency} {sign}{amount}"
+
+
+def _amount(minor: int, currency: str) -> str:
+    whole, _, decimals = to_text(abs(minor), currency=currency).partition(".")
+    return f"{int(whole):,}" + (f".{decimals}" if int(decimals or "0") else "")
+
+
+def number_text(value: Fraction | int, *, decimals: int = 2) -> str:
+    """Return a number ≥ 0 rounded half up, grouped, without zeros at its end."""
+    value = Fraction(value)
+    scaled = divide_half_up(value.numerator * 10**decimals, value.denominator)
+    whole, part = divmod(scaled, 10**decimals)
+    return f"{whole:,}.{part:0{decimals}d}".rstrip("0").rstrip(".")
+
+
+def exact_text(value: Fraction) -> str:
+    """Return a threshold as it was written: every decimal it has."""
+    decimals = next((n for n in range(_MOST_DECIMALS) if (value * 10**n).denominator == 1), _MOST_DECIMALS)
+    return number_text(value, decimals=max(decimals, 1))
+
+
+def text_beside(value: Fraction | int, *thresholds: Fraction) -> str:
+    """Return a number rounded so that it still lies on its own side of each threshold."""
+    for decimals in range(2, _MOST_DECIMALS):
+        shown = Fraction(number_text(value, decimals=decimals).replace(",", ""))
+        if all(_side(shown, threshold) == _side(value, threshold) for threshold in thresholds):
+            return number_text(value, decimals=decimals)
+    return number_text(value, decimals=_MOST_DECIMALS)
+
+
+def _side(value: Fraction | int, threshold: Fraction) -> int:
+    return (value > threshold) - (value < threshold)
