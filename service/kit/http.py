@@ -21,16 +21,15 @@ from typing import Any
 import flask_smorest
 import orjson
 from flask import Response, current_app, g, request
-from marshmallow import Schema, fields
+from marshmallow import Schema
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from service.kit import errors, idempotency, problems
+from service.kit import errors, idempotency
 from service.kit.auth import ROLES, Authenticator, Caller, Role
 from service.kit.clock import read_clock
 from service.kit.fields import is_merchant_id
-from service.kit.problems import status_of
 from service.kit.rate_limits import RateLimiter
 from service.kit.reading import (
     load_body,
@@ -41,6 +40,7 @@ from service.kit.reading import (
     refuse_body,
     unknown_parameters,
 )
+from service.kit.routes import Route, document_route
 from service.kit.sealing import Sealer
 from service.kit.settings import Settings
 from service.kit.strangers import Strangers
@@ -89,24 +89,6 @@ class Door:
     """Whether the answer is to be a `Table`; only where the route offers it."""
     after_commit: list[Callable[[], None]] = field(default_factory=list)
     """Called once the transaction is committed; never when it was rolled back."""
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """What the house knows of a route: who may use it, what it can refuse, whether it writes.
-
-    `store_scope` says that it is about facts of stores, and holds keys to theirs. `secret_fields` of an
-    answer are never stored. A `localised` one answers in the caller's language.
-    """
-
-    roles: tuple[Role, ...]
-    problems: tuple[type[errors.Problem], ...]
-    writes: bool
-    idempotency_key: str | None
-    store_scope: bool = False
-    secret_fields: tuple[str, ...] = ()
-    localised: bool = False
-    csv: bool = False
 
 
 ROUTES: dict[str, Route] = {}
@@ -209,8 +191,8 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
                         wants_csv=route.csv and _wants_csv(),
                     )
 
-            enter._apidoc = _document(  # type: ignore[attr-defined]
-                route, answers, body, query, upload, operation_id=_camel(view.__name__)
+            enter._apidoc = document_route(  # type: ignore[attr-defined]
+                route, answers, body, query, upload, name=view.__name__
             )
             ROUTES[f"{self.name}.{view.__name__}"] = route
             self.add_url_rule(rule, view.__name__, enter, methods=[method])
@@ -443,110 +425,6 @@ def _read_idempotency_key(route: Route, caller: Caller, raw: object) -> idempote
     asked = orjson.dumps(sorted(request.args.items(multi=True)))
     digest = idempotency.hash_request(request.method.encode(), request.path.encode(), asked, body)
     return idempotency.KeyedRequest(caller.scope, checked, digest)
-
-
-def _camel(name: str) -> str:
-    """Return `place_order` as `placeOrder`."""
-    first, *rest = name.split("_")
-    return first + "".join(word.capitalize() for word in rest)
-
-
-def _document(
-    route: Route,
-    answers: Mapping[int, Schema],
-    body: Schema | None,
-    query: Schema | None,
-    upload: Sequence[str],
-    *,
-    operation_id: str,
-) -> dict[str, Any]:
-    """Say to flask-smorest what this route takes and answers."""
-    doc: dict[str, Any] = {
-        "manual_doc": {
-            "operationId": operation_id,
-            "security": [{"apiKey": []}],
-            "x-roles": list(route.roles),
-            "x-store-scope": route.store_scope,
-        }
-    }
-    if upload:
-        text = {"schema": {"type": "string"}}
-        doc["manual_doc"]["requestBody"] = {"required": True, "content": dict.fromkeys(upload, text)}
-    parameters = _list_headers(route)
-    if query is not None:
-        parameters.append({"in": "query", "schema": query})
-    if body is not None:
-        parameters.append({"in": "json", "required": True, "schema": body})
-    if parameters:
-        doc["arguments"] = {"parameters": parameters}
-    responses: dict[Any, Any] = {
-        status: [{"schema": schema, "description": HTTPStatus(status).phrase, "content_type": None}]
-        for status, schema in answers.items()
-    }
-    if route.csv:
-        table = {"type": "string", "description": "The same figures as rows under a header, UTF-8."}
-        responses[min(answers)].append({"schema": table, "description": "", "content_type": CSV})
-    by_status: dict[int, list[type[errors.Problem]]] = {}
-    for kind in route.problems:
-        by_status.setdefault(status_of(kind), []).append(kind)
-    for status, kinds in sorted(by_status.items()):
-        codes = ", ".join(f"`{kind.code}`" for kind in dict.fromkeys(kinds))
-        responses[status] = [{"schema": _PROBLEM, "description": codes, "content_type": problems.MIMETYPE}]
-    doc["response"] = {"responses": responses}
-    return doc
-
-
-def _list_headers(route: Route) -> list[dict[str, Any]]:
-    headers: list[dict[str, Any]] = []
-    if route.idempotency_key:
-        headers.append(
-            {
-                "in": "header",
-                "name": "Idempotency-Key",
-                "required": route.idempotency_key == "required",
-                "description": "Chosen by the caller; the same key and body get the first answer again.",
-                "schema": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": r"^[!-+\x2d-~]+$"},
-            }
-        )
-    if route.localised:
-        headers.append(
-            {
-                "in": "header",
-                "name": "Accept-Language",
-                "required": False,
-                "description": "The language of names and explanations: `en`, or `zh-Hant` for any Chinese; "
-                "the first that is preferred, else `en`.",
-                "schema": {"type": "string"},
-                "example": "zh-Hant, en;q=0.8",
-            }
-        )
-    return headers
-
-
-class ProblemSchema(Schema):
-    """A refusal (RFC 9457)."""
-
-    type = fields.String(required=True)
-    title = fields.String(required=True)
-    status = fields.Integer(required=True)
-    detail = fields.String(required=True)
-    code = fields.String(required=True)
-    instance = fields.String(required=True)
-    errors = fields.List(
-        fields.Nested(
-            Schema.from_dict(
-                {
-                    "pointer": fields.String(),
-                    "parameter": fields.String(),
-                    "detail": fields.String(required=True),
-                },
-                name="ProblemFieldSchema",
-            )
-        )
-    )
-
-
-_PROBLEM = ProblemSchema()
 
 
 def check_roles(roles: Sequence[str]) -> None:
