@@ -9,6 +9,7 @@ import click
 from service.cli.output import tell, tell_rows
 from service.cli.progress import show_progress
 from service.cli.rulesets import rulesets
+from service.cli.simulate import simulate
 from service.cli.tier_reports import histogram, worth
 from service.kit import audit
 from service.kit.clock import format_time, parse_time, read_clock
@@ -30,6 +31,7 @@ tiers.add_command(histogram)
 
 
 tiers.add_command(rulesets)
+tiers.add_command(simulate)
 
 
 @tiers.command()

@@ -22,6 +22,7 @@ POLICY = (
 PAGES = {
     "clients": "Guide for storefronts",
     "problems": "Problems",
+    "tiers": "Tiers: a walkthrough",
     "tier-rulesets": "Tier rule sets",
     "bring-your-own-data": "Bring your own data",
     "glossary": "Words",
@@ -61,6 +62,7 @@ def show_schemas() -> Response:
 
 @blueprint.get("/docs/clients")
 @blueprint.get("/docs/problems")
+@blueprint.get("/docs/tiers")
 @blueprint.get("/docs/tier-rulesets")
 @blueprint.get("/docs/bring-your-own-data")
 @blueprint.get("/docs/glossary")

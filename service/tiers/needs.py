@@ -40,11 +40,15 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Rise:
-    """The next tier up, what is missing on the cheapest branch, and whether one order today could do it."""
+    """The next tier up, what is missing on the cheapest branch, and whether one order today could do it.
+
+    `undone` is what holds now and would not after an order today: a visit after a long pause, say.
+    """
 
     tier: Tier
     missing: tuple[Need, ...]
     one_order_is_enough: bool
+    undone: tuple[Need, ...] = ()
 
 
 def needs_to_stay(tier: Tier, metrics: Metrics) -> tuple[Need, ...]:
@@ -60,8 +64,17 @@ def rise_above(tier: Tier, rules: RuleSet, metrics: Metrics) -> Rise | None:
     goal = rules.tiers[tier.rank + 1]
     if goal.enter is None:
         return None
-    missing = tuple(need for need in needs_of(goal.enter, metrics) if not need.met)
-    return Rise(goal, missing, one_order_reaches(goal.enter, metrics))
+    needs, after = needs_of(goal.enter, metrics), _after_an_order(metrics)
+    return Rise(
+        goal,
+        missing=tuple(need for need in needs if not need.met),
+        one_order_is_enough=one_order_reaches(goal.enter, metrics),
+        undone=tuple(
+            Need(need.leaf, after.value_of(need.leaf.metric), met=False)
+            for need in needs
+            if need.met and not holds(need.leaf, after)
+        ),
+    )
 
 
 def needs_of(condition: Condition, metrics: Metrics) -> tuple[Need, ...]:
@@ -175,13 +188,7 @@ def _ends(leaf: Compare) -> tuple[_End, _End]:
 
 def one_order_reaches(condition: Condition, metrics: Metrics) -> bool:
     """Say whether one order today, of whatever amount, could make a condition hold."""
-    today_counts = metrics.days_since_last_visit == 0
-    after = metrics._replace(
-        active_days=metrics.active_days + (not today_counts),
-        span_days=metrics.span_days + (metrics.days_since_last_visit or 0),
-        days_since_last_visit=0,
-        orders=metrics.orders + 1,
-    )
+    after = _after_an_order(metrics)
     # More spend turns a condition true only where some comparison begins to hold.
     spends = {
         max(whole_bounds(leaf)[0], metrics.net_spend_minor)
@@ -189,3 +196,14 @@ def one_order_reaches(condition: Condition, metrics: Metrics) -> bool:
         if leaf.metric == "net_spend"
     } | {metrics.net_spend_minor}
     return any(holds(condition, after._replace(net_spend_minor=amount)) for amount in spends)
+
+
+def _after_an_order(metrics: Metrics) -> Metrics:
+    """Return the metrics after one more order today that points paid for."""
+    today_counts = metrics.days_since_last_visit == 0
+    return metrics._replace(
+        active_days=metrics.active_days + (not today_counts),
+        span_days=metrics.span_days + (metrics.days_since_last_visit or 0),
+        days_since_last_visit=0,
+        orders=metrics.orders + 1,
+    )

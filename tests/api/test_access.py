@@ -210,7 +210,7 @@ def test_two_authorizations_are_refused_whoever_they_are(client: Client, joined:
 
 # --- member tokens ------------------------------------------------------------------------------------
 
-OWN = ("card", "tier", "points", "recommendations")
+OWN = ("card", "tier", "tier/explanation", "points", "recommendations")
 
 
 @pytest.mark.parametrize("what", OWN)

@@ -20,6 +20,7 @@ PAGES = (
     "/docs/schemas",
     "/docs/clients",
     "/docs/problems",
+    "/docs/tiers",
     "/docs/tier-rulesets",
     "/docs/bring-your-own-data",
     "/docs/glossary",

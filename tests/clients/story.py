@@ -153,6 +153,7 @@ def look(recorder: Recorder) -> None:
     recorder.call("GET", MEI_LIN)
     for what in ("card", "tier", "tier/changes", "points", "points/transactions"):
         recorder.call("GET", f"{MEI_LIN}/{what}")
+    recorder.call("GET", f"{MEI_LIN}/tier/explanation?audience=staff")
     recorder.call(
         "POST",
         "/v1/tier-reviews",

@@ -72,6 +72,7 @@ class Leaving:
     """What does not count any more from one day on, and the metrics of that day if nothing more is bought.
 
     `enough`: whether the tier would still stand by its conditions; None where only a period's end judges.
+    `decides`: whether they hold on the day before, and not any more on this one.
     """
 
     on: date
@@ -79,6 +80,7 @@ class Leaving:
     before: Metrics
     after: Metrics
     enough: bool | None
+    decides: bool
 
     @property
     def net_minor(self) -> int:
@@ -249,12 +251,17 @@ def _list_leaving(member: MemberFold, counted: Sequence[Counted], standing: Stan
     for fact in reversed(counted):
         if fact.counts:
             by_day.setdefault(fact.leaves_on, []).append(fact)
+
+    def holds_with(metrics: Metrics) -> bool:
+        return rules.qualified_rank(metrics) >= rank or rules.stands(rank, metrics)
+
     found: list[Leaving] = []
     before = standing.metrics
     for day in sorted(by_day):
+        held = holds_with(twin.measure(day - timedelta(days=1)))
         after = twin.measure(day)
-        enough = rules.qualified_rank(after) >= rank or rules.stands(rank, after) if is_rolling else None
-        found.append(Leaving(day, tuple(by_day[day]), before, after, enough))
+        enough = holds_with(after) if is_rolling else None
+        found.append(Leaving(day, tuple(by_day[day]), before, after, enough, held and enough is False))
         before = after
     return tuple(found)
 

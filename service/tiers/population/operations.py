@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -150,6 +150,37 @@ def run_simulation(
 def resume_simulations(conn: Connection) -> int:
     """Have simulations that wait or were cut off run again; return how many. One that runs is left alone."""
     return sum(_enqueue(conn, simulation_id) for simulation_id in store.list_unfinished(conn))
+
+
+def simulate_definition(
+    engine: Engine,
+    *,
+    definition: Mapping[str, Any],
+    day: date,
+    against: int | None,
+    programme: Programme,
+    now: datetime,
+    progress: Callable[[str, int, int | None], None] | None = None,
+) -> dict[str, Any]:
+    """Try a definition that stands nowhere yet on everybody, and keep nothing; a door of its own.
+
+    Raises:
+        UnknownRuleset, RulesetNotReadable, AsOfInFuture, NoActiveRuleset.
+    """
+    with transaction(engine) as conn:
+        question = ask_simulation(
+            conn, definition=definition, version=0, day=day, against=against, programme=programme, now=now
+        )
+        total = store.count_members(conn)
+
+    def watch(done: int) -> bool:
+        if progress is not None:
+            progress("members", done, max(total, done))
+        return True
+
+    result = simulate(engine, question=question, programme=programme, watch=watch)
+    with transaction(engine) as conn:
+        return with_ids(conn, result) or {}
 
 
 def ask_simulation(

@@ -25,7 +25,7 @@ _NORMAL_95 = Decimal("1.96")
 
 def definition_hash(definition: Mapping[str, Any]) -> bytes:
     """Return SHA-256 of a rule set's definition, whatever the order of its names."""
-    text = json.dumps(definition, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(definition, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).digest()
 
 

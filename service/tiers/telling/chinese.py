@@ -116,7 +116,15 @@ def _tell_rise(standing: Standing, rise: Rise) -> list[str]:
     if standing.pinned_until:
         return [f"若要憑消費達到{name}，還需要：{missing}。"]
     sentences = [f"升等為{name}還需要：{missing}。"]
-    if any(need.leaf.metric != "member_days" for need in rise.missing):
-        enough = rise.one_order_is_enough
-        sentences.append("今天再消費一筆就可能達成。" if enough else "只靠一筆訂單還無法達成。")
+    if rise.one_order_is_enough:
+        sentences.append("今天再消費一筆就可能達成。")
+    elif any(need.leaf.metric != "member_days" for need in rise.missing):
+        sentences.append(f"只靠一筆訂單還無法達成{tell_undone(rise, standing.currency)}。")
     return sentences
+
+
+def tell_undone(rise: Rise, currency: str) -> str:
+    """Return what an order today would undo, as the end of a sentence."""
+    if not rise.undone:
+        return ""
+    return f"；今天消費後還需要：{tell_needs(rise.undone, currency=currency, when='屆時')}"

@@ -81,7 +81,11 @@ def _tell_reason(account: Account) -> list[str]:
         return ["這是基本等級，沒有條件。"]
     if account.reason in ("enter", "keep"):
         part = "升等條件" if account.reason == "enter" else "續等條件"
-        return [f"目前符合{part}：{tell_needs(account.branch, currency=standing.currency)}。"]
+        told = [f"目前符合{part}：{tell_needs(account.branch, currency=standing.currency)}。"]
+        until = standing.stands_until
+        if until is not None and until > standing.day:
+            told.append(f"依期間規則，無論如何保留至 {day_text(until - _DAY)}。")
+        return told
     if account.reason == "period" and standing.stands_until is not None:
         return [f"{name}保留至 {day_text(standing.stands_until - _DAY)}，屆時再依該期間的消費判定。"]
     lapse = standing.unqualified_since
@@ -124,8 +128,8 @@ def _tell_leaving(account: Account, leaving: Leaving) -> str:
         f"{_METRICS[name]}變為{_value(name, leaving.after, standing.currency)}" for name in leaving.changed()
     ]
     told += f"，{'、'.join(changes)}" if changes else ""
-    if leaving.enough is False and standing.falls_on is None and standing.tier.enter is not None:
-        told += f"，將不符合{_name(standing.rated or standing.tier)}的條件"
+    if leaving.decides:
+        told += f"，從這天起不符合{_name(standing.rated or standing.tier)}的條件"
     return f"{told}。"
 
 
@@ -157,6 +161,8 @@ def _tell_missing(account: Account) -> list[str]:
     if rise is not None and rise.missing:
         enough = "今天一筆訂單就可能達成" if rise.one_order_is_enough else "單筆訂單無法達成"
         missing = tell_needs(rise.missing, currency=standing.currency)
+        undone = tell_needs(rise.undone, currency=standing.currency, when="屆時")
+        enough += f"，因為今天消費後將不符合：{undone}" if undone else ""
         told.append(f"升等為{_name(rise.tier)}還缺：{missing}；{enough}。")
     return told
 

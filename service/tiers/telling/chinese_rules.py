@@ -93,16 +93,17 @@ def _range(leaf: Compare, show: Callable[[Fraction], str]) -> str:
     return f"介於 {show(leaf.value)}與 {show(leaf.upper)}之間"
 
 
-def tell_needs(needs: Iterable[Need], *, currency: str) -> str:
-    """Return several needs, each beside what the member has."""
+def tell_needs(needs: Iterable[Need], *, currency: str, when: str = "目前") -> str:
+    """Return several needs, each beside what the member has, now or then."""
     return spaced(
         "、".join(
-            f"{describe_leaf(need.leaf, currency=currency)}（{_have(need, currency)}）" for need in needs
+            f"{describe_leaf(need.leaf, currency=currency)}（{_have(need, currency, when)}）"
+            for need in needs
         )
     )
 
 
-def _have(need: Need, currency: str) -> str:
+def _have(need: Need, currency: str, when: str) -> str:
     leaf, have = need.leaf, need.have
     if have is None:
         return {
@@ -117,7 +118,7 @@ def _have(need: Need, currency: str) -> str:
         shown = count_text(have, leaf)
     more = lacks(leaf, have)
     if more is None:
-        return f"目前 {shown}"
+        return f"{when} {shown}"
     money = leaf.metric == "net_spend"
     to_go = money_text_zh(more, currency=currency) if money else count_text(more, leaf)
     return f"目前 {shown}，還差 {to_go}"

@@ -121,7 +121,7 @@ def _tell_judgement(standing: Standing, judged_on: date, unmet: list[Need]) -> l
         needed = tell_needs(unmet, currency=standing.currency)
         sentences.append(f"To keep it after that you still need, by then, {needed}.")
     else:
-        sentences.append("What you have bought so far is enough to keep it after that.")
+        sentences.append("What you have bought so far would be enough to keep it after that.")
     return sentences
 
 
@@ -133,7 +133,15 @@ def _tell_rise(standing: Standing, rise: Rise) -> list[str]:
         # Nothing that is bought moves a tier that is set.
         return [f"To be {name} by your purchases you still need {missing}."]
     sentences = [f"For {name} you still need {missing}."]
-    if any(need.leaf.metric != "member_days" for need in rise.missing):
-        enough = rise.one_order_is_enough
-        sentences.append("One order today can be enough." if enough else "One order alone cannot reach it.")
+    if rise.one_order_is_enough:
+        sentences.append("One order today can be enough.")
+    elif any(need.leaf.metric != "member_days" for need in rise.missing):
+        sentences.append(f"One order alone cannot reach it{tell_undone(rise, standing.currency)}.")
     return sentences
+
+
+def tell_undone(rise: Rise, currency: str) -> str:
+    """Return what an order today would undo, as the end of a sentence."""
+    if not rise.undone:
+        return ""
+    return f": after one today you would also need {tell_needs(rise.undone, currency=currency, when='then')}"

@@ -42,7 +42,7 @@ def explain_to_staff(account: Account) -> str:
     sentences += [_tell_leaving(account, leaving) for leaving in account.leaving[:_SHOWN]]
     more = len(account.leaving) - _SHOWN
     if more > 0:
-        sentences.append(f"On {count_text(more, 'later day')} more leaves.")
+        sentences.append(f"More leaves on {count_text(more, 'later day')}.")
     return " ".join([*sentences, *_tell_missing(account), *_tell_outlook(account.outlook)])
 
 
@@ -84,22 +84,25 @@ def _tell_reason(account: Account) -> list[str]:
         return ["It is the base tier, which asks for nothing."]
     if account.reason in ("enter", "keep"):
         needs = _tell_met(account.branch, standing.currency)
-        return [f"It stands because its condition to {account.reason} holds: {needs}."]
-    ends = standing.falls_on
-    until = "" if ends is None else day_text(ends - _DAY)
-    lapse = standing.unqualified_since
-    since = "" if lapse is None else f" since {day_text(lapse)}"
+        told = [f"It stands because its condition to {account.reason} holds: {needs}."]
+        until = standing.stands_until
+        if until is not None and until > standing.day:
+            told.append(f"By its period it stands until {day_text(until - _DAY)} in any case.")
+        return told
     if account.reason == "period" and standing.stands_until is not None:
         return [f"{name} stands until {day_text(standing.stands_until - _DAY)}, when its period is judged."]
-    if account.reason == "grace":
-        return [f"Its conditions have not held{since}; the grace period runs until {until}."]
+    lapse = standing.unqualified_since
+    since = "" if lapse is None else f" since {day_text(lapse)}"
+    if account.reason == "grace" and standing.falls_on is not None:
+        ends = day_text(standing.falls_on - _DAY)
+        return [f"Its conditions have not held{since}; the grace period runs until {ends}."]
     held = standing.protected_until
     hold = "" if held is None else f"; the minimum hold runs until {day_text(held - _DAY)}"
     return [f"Its conditions have not held{since}{hold}."]
 
 
-def _tell_met(branch: Sequence[Need], currency: str) -> str:
-    return tell_needs(branch, currency=currency, spend="net spend")
+def _tell_met(branch: Sequence[Need], currency: str, *, when: str = "now") -> str:
+    return tell_needs(branch, currency=currency, spend="net spend", when=when)
 
 
 def _tell_counted(account: Account) -> list[str]:
@@ -135,8 +138,8 @@ def _tell_leaving(account: Account, leaving: Leaving) -> str:
     ]
     told = f"On {day_text(leaving.on)} {what} {verb}"
     told += f": {join(changes)}" if changes else ""
-    if leaving.enough is False and standing.falls_on is None and standing.tier.enter is not None:
-        told += f"; that is not enough for {_name(standing.rated or standing.tier)}"
+    if leaving.decides:
+        told += f"; from then on it is not enough for {_name(standing.rated or standing.tier)}"
     return f"{told}."
 
 
@@ -172,8 +175,10 @@ def _tell_missing(account: Account) -> list[str]:
     rise = standing.to_rise
     if rise is not None and rise.missing:
         enough = "one order today can be enough" if rise.one_order_is_enough else "no single order is enough"
+        undone = _tell_met(rise.undone, standing.currency, when="then")
         told.append(
-            f"Missing for {_name(rise.tier)}: {_tell_met(rise.missing, standing.currency)}; {enough}."
+            f"Missing for {_name(rise.tier)}: {_tell_met(rise.missing, standing.currency)}; {enough}"
+            + (f", since one today would undo {undone}." if undone else ".")
         )
     return told
 

@@ -93,16 +93,19 @@ def _range(leaf: Compare, show: Callable[[Fraction], str], *, fewer: str = "less
     return f"between {show(leaf.value)} and {show(leaf.upper)}"
 
 
-def tell_needs(needs: Iterable[Need], *, currency: str, spend: str = "a total spend") -> str:
-    """Return several needs, each beside what the member has."""
-    return join([_tell_need(need, currency=currency, spend=spend) for need in needs])
+def tell_needs(
+    needs: Iterable[Need], *, currency: str, spend: str = "a total spend", when: str = "now"
+) -> str:
+    """Return several needs, each beside what the member has, now or then."""
+    return join(
+        [
+            f"{describe_leaf(need.leaf, currency=currency, spend=spend)} ({_have(need, currency, when)})"
+            for need in needs
+        ]
+    )
 
 
-def _tell_need(need: Need, *, currency: str, spend: str) -> str:
-    return f"{describe_leaf(need.leaf, currency=currency, spend=spend)} ({_have(need, currency)})"
-
-
-def _have(need: Need, currency: str) -> str:
+def _have(need: Need, currency: str, when: str) -> str:
     leaf, have = need.leaf, need.have
     if have is None:
         return {
@@ -118,7 +121,7 @@ def _have(need: Need, currency: str) -> str:
         shown = number_text(have)
     more = lacks(leaf, have)
     if more is None:
-        return f"now {shown}"
+        return f"{when} {shown}"
     to_go = money_text(more, currency=currency) if leaf.metric == "net_spend" else number_text(more)
     return f"{shown} so far, {to_go} to go"
 

@@ -112,7 +112,10 @@ def _draw_life(stream: random.Random, member_id: str) -> Life:
         written = [chain[-1][2] + timedelta(days=stream.randrange(4))] * len(chain)
     else:
         written = [move[2] for move in chain]
-    life.rows = [Row(*move[:3], at, None, move[3]) for move, at in zip(chain, written, strict=True)]
+    life.rows = [
+        Row(from_tier, to_tier, effective_at, at, None, cause)
+        for (from_tier, to_tier, effective_at, cause), at in zip(chain, written, strict=True)
+    ]
     if stream.random() < 0.35:
         _correct(stream, life, max(written) + timedelta(hours=stream.randrange(1, 200)))
     return life
