@@ -52,6 +52,10 @@ _SEEN = {
         }
     ]
 }
+_DRAFT = "The rule set, with what is wrong with it."
+_DIFF = "What it changes."
+_SIMULATE = "Try it on everybody."
+_IMPORT = {"import_id": "$response.body#/import_id"}
 _NEW_MEMBER = _of_member(
     "$request.path.member_id",
     "getMember", "getCard", "getTier", "getPoints", "getRecommendations", "listAssignments",
@@ -87,6 +91,36 @@ LINKS: dict[str, tuple[Link, ...]] = {
     "recordRefund": (Link("getOrder", _GET_ORDER, _SENT_ORDER),),
     "getRecommendations": (_DECISION, Link("recordEvents", "Tell that it was seen.", body=_SEEN)),
     "getRelated": (_DECISION,),
+    "draftRuleset": (
+        Link("getRuleset", _DRAFT, {"version": "$response.body#/version"}),
+        Link("diffRuleset", _DIFF, {"version": "$response.body#/version"}),
+        Link("simulateRuleset", _SIMULATE, {"version": "$response.body#/version"}),
+    ),
+    "getRuleset": (
+        Link("diffRuleset", _DIFF, {"version": "$request.path.version"}),
+        Link("simulateRuleset", _SIMULATE, {"version": "$request.path.version"}),
+        Link("publishRuleset", "Put it in force.", {"version": "$request.path.version"}),
+    ),
+    "simulateRuleset": (
+        Link(
+            "getRulesetSimulation",
+            "How far it is, and its result.",
+            {"version": "$request.path.version", "simulation_id": "$response.body#/simulation_id"},
+        ),
+        Link(
+            "cancelRulesetSimulation",
+            "Call it off.",
+            {"version": "$request.path.version", "simulation_id": "$response.body#/simulation_id"},
+        ),
+    ),
+    "askTierReport": (
+        Link("getTierReport", "The answer, once it is made.", {"report_id": "$response.body#/report_id"}),
+    ),
+    "startImport": (
+        Link("getImport", "How far it is.", _IMPORT),
+        Link("listImportRejects", "What it refused.", _IMPORT),
+        Link("cancelImport", "Call it off.", _IMPORT),
+    ),
     "listModels": (
         Link("getModel", "A model and its figures.", {"version": "$response.body#/data/0/version"}),
     ),

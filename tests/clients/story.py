@@ -9,6 +9,7 @@ from typing import Any
 from service.kit.clock import read_clock
 from service.programme.operations import get_programme
 from tests.clients.recording import Recorder
+from tests.clients.story_imports import bring_files
 from tests.clients.story_movement import watch_movement
 from tests.clients.story_reports import ask_for_reports
 from tests.clients.story_rules import write_rules
@@ -37,6 +38,7 @@ def tell_story(recorder: Recorder) -> None:
     write_rules(recorder)
     watch_movement(recorder)
     ask_for_reports(recorder)
+    bring_files(recorder)
     give_access(recorder)
     refuse(recorder)
     refuse_facts(recorder)
