@@ -60,9 +60,7 @@ def test_a_log_that_says_the_same_is_left_alone() -> None:
 
 def test_only_what_differs_is_corrected() -> None:
     moved = with_(RISEN, effective_at=at(3), order_key=6)
-    correction = correct_log(
-        logged([BEGUN, RISEN, FALLEN]), [BEGUN, moved, FALLEN], same_metrics=True
-    )
+    correction = correct_log(logged([BEGUN, RISEN, FALLEN]), [BEGUN, moved, FALLEN], same_metrics=True)
     assert (correction.superseded, correction.appended) == ([2], [moved])
 
 
