@@ -25,6 +25,7 @@ class Sizes:
     growth: int
     learned_members: int
     learned_lines: int
+    population: int
 
     @classmethod
     def of_scale(cls, scale: float) -> Sizes:
@@ -39,6 +40,7 @@ class Sizes:
             growth=20,
             learned_members=scaled(20_000, 400),
             learned_lines=scaled(1_000_000, 20_000),
+            population=scaled(100_000, 2_000),
         )
 
 

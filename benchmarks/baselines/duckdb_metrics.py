@@ -14,7 +14,8 @@ SELECT member_key, count(*) AS active_days, (max(day) - min(day)) / nullif(count
        DATE '{day}' - max(day) AS days_since_last_visit, sum(spend_minor) AS net_spend_minor
 FROM (
     SELECT member_key, day, sum(spend_minor) AS spend_minor FROM '{parquet}'
-    WHERE day > DATE '{day}' - 365 AND day <= DATE '{day}' GROUP BY member_key, day HAVING sum(spend_minor) > 0
+    WHERE day > DATE '{day}' - 365 AND day <= DATE '{day}'
+    GROUP BY member_key, day HAVING sum(spend_minor) > 0
 )
 GROUP BY member_key
 """

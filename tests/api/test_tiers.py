@@ -164,7 +164,7 @@ def test_staff_hold_a_member_at_a_tier_until_a_day(member: Client) -> None:
     assert (answer.json["tier"], answer.json["override"]) == ("gold", expected)
     assert answer.json["stands_until"] == ahead(30)
     assert tier(member)["override"] == expected
-    change = member.get("/v1/members/m1/tier/changes").json["data"][0]
+    change = (member.get("/v1/members/m1/tier/changes").json or {})["data"][0]
     assert (change["from"], change["to"], change["cause"]) == ("member", "gold", "manual")
 
 
@@ -178,10 +178,11 @@ def test_points_earn_at_the_tier_that_staff_hold_a_member_at(member: Client) -> 
 
 def test_an_override_is_ended_by_deleting_it(member: Client) -> None:
     override(member)
-    gone = member.call("DELETE", "/v1/members/m1/tier/override", role="marketing")
-    assert (gone.status_code, gone.json["tier"], gone.json["override"]) == (200, "member", None)
-    again = member.call("DELETE", "/v1/members/m1/tier/override", role="marketing")
-    assert (again.status_code, again.json["code"]) == (404, "no-override")
+    path = "/v1/members/m1/tier/override"
+    told = member.call("DELETE", path, role="marketing").json or {}
+    assert (told["tier"], told["override"]) == ("member", None)
+    again = member.call("DELETE", path, role="marketing")
+    assert (again.status_code, (again.json or {})["code"]) == (404, "no-override")
 
 
 @pytest.mark.parametrize(
@@ -207,7 +208,7 @@ def test_an_override_names_the_tiers_there_are_and_needs_a_reason(member: Client
     assert "member, silver, gold, platinum" in detail
     body = {"tier": "gold", "until": ahead(30)}
     missing = member.put("/v1/members/m1/tier/override", json=body, role="marketing")
-    assert (missing.status_code, missing.json["errors"][0]["pointer"]) == (422, "/reason")
+    assert [error["pointer"] for error in (missing.json or {})["errors"]] == ["/reason"]
 
 
 def test_an_override_is_a_matter_of_marketing(member: Client) -> None:

@@ -12,7 +12,7 @@ from tests.clients.recording import Recorder
 from tests.clients.story_imports import bring_files
 from tests.clients.story_movement import watch_movement
 from tests.clients.story_reports import ask_for_reports
-from tests.clients.story_rules import write_rules
+from tests.clients.story_rules import hold_a_member, write_rules
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 TEAS = [f"TEA-{number:03}" for number in range(1, 13)]
@@ -36,6 +36,7 @@ def tell_story(recorder: Recorder) -> None:
     recommend(recorder)
     run_programme(recorder)
     write_rules(recorder)
+    hold_a_member(recorder)
     watch_movement(recorder)
     ask_for_reports(recorder)
     bring_files(recorder)

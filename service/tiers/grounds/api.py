@@ -24,6 +24,7 @@ blueprint = Blueprint("grounds", __name__, url_prefix="/v1", description="Why a 
     query=ExplanationQuery(),
     answers={200: TierExplanationSchema()},
     refusals=(UnknownMember, NoMembership, AsOfInFuture, NoActiveRuleset),
+    localised=True,
 )
 def explain_member_tier(door: Door, member_id: str, query: dict[str, Any]) -> object:
     """Explain a member's tier in the caller's language: why it is held, what counts, what leaves when.

@@ -35,6 +35,7 @@ blueprint = Blueprint("movement", __name__, url_prefix="/v1", description="How m
     refusals=(AsOfInFuture, NoActiveRuleset),
     store_scope=True,
     csv=True,
+    localised=True,
 )
 def get_tier_movements(door: Door, query: dict[str, Any]) -> object:
     """Tell how members moved between the starts of two days, with the reconciliation of the figures.
@@ -66,6 +67,7 @@ def get_tier_movements(door: Door, query: dict[str, Any]) -> object:
     refusals=(AsOfInFuture, NoActiveRuleset),
     store_scope=True,
     csv=True,
+    localised=True,
 )
 def get_tier_distribution(door: Door, query: dict[str, Any]) -> object:
     """Tell how many members hold each tier: at one moment, or at the starts of days over time.

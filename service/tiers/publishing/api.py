@@ -180,6 +180,7 @@ def export_ruleset(door: Door, version: str) -> object:
         TooManyDemotions,
     ),
     idempotency_key="required",
+    localised=True,
 )
 def publish_ruleset(door: Door, version: str, body: dict[str, Any]) -> object:
     """Let a draft come into force: now, or at the midnight of a day to come.
