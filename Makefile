@@ -28,13 +28,16 @@ help:  ## say what there is
 serve: $(VENV)/.runtime  ## run the service on PORT (8000), with a demo shop in an empty database
 	@exec $(BIN)/tidemark serve $(ARGS)
 
+# A process for each core, each with a PostgreSQL of its own; what shares a file shares a process.
+PARALLEL ?= -n logical --maxprocesses 4 --dist loadfile
+
 .PHONY: test
 test: $(VENV)/.dev  ## run the whole suite at reduced counts (ARGS='-k tiers' for a part)
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest $(PARALLEL) $(ARGS)
 
 .PHONY: test-all
 test-all: $(VENV)/.dev  ## run the whole suite at full counts: long
-	TIDEMARK_TEST_SCALE=10 $(BIN)/pytest $(ARGS)
+	TIDEMARK_TEST_SCALE=10 $(BIN)/pytest $(PARALLEL) $(ARGS)
 
 # A server of the system's own, by its programs' folder; Debian keeps one folder for each version.
 SYSTEM_POSTGRES ?= $(patsubst %/initdb,%,$(firstword $(wildcard /usr/lib/postgresql/1[5-9]/bin/initdb)))

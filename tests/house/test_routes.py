@@ -46,7 +46,8 @@ def test_every_route_goes_through_the_door_or_is_named_as_open() -> None:
         if endpoint not in ROUTES and not endpoint.startswith("documents.")
     }
     assert outside <= OPEN
-    assert set(ROUTES) <= set(RULES)
+    # Tests of the door have routes of their own, in rooms that the application has not.
+    assert {name for name in ROUTES if name.split(".")[0] in APP.blueprints} <= set(RULES)
 
 
 @pytest.mark.parametrize("endpoint", sorted(ROUTES))
