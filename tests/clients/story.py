@@ -10,6 +10,7 @@ from service.kit.clock import read_clock
 from service.programme.operations import get_programme
 from tests.clients.recording import Recorder
 from tests.clients.story_movement import watch_movement
+from tests.clients.story_overrides import hold_at_a_tier
 from tests.clients.story_reports import ask_for_reports
 from tests.clients.story_rules import write_rules
 
@@ -36,6 +37,7 @@ def tell_story(recorder: Recorder) -> None:
     run_programme(recorder)
     write_rules(recorder)
     watch_movement(recorder)
+    hold_at_a_tier(recorder)
     ask_for_reports(recorder)
     give_access(recorder)
     refuse(recorder)
