@@ -13,6 +13,7 @@ from tests.clients.story_movement import watch_movement
 from tests.clients.story_overrides import hold_at_a_tier
 from tests.clients.story_reports import ask_for_reports
 from tests.clients.story_rules import write_rules
+from tests.clients.story_simulations import try_rules
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 TEAS = [f"TEA-{number:03}" for number in range(1, 13)]
@@ -36,6 +37,7 @@ def tell_story(recorder: Recorder) -> None:
     recommend(recorder)
     run_programme(recorder)
     write_rules(recorder)
+    try_rules(recorder)
     watch_movement(recorder)
     hold_at_a_tier(recorder)
     ask_for_reports(recorder)
