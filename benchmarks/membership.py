@@ -11,6 +11,14 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from sqlalchemy import Engine, case, func, select, text, update
+
+from service.kit.clock import local_midnight
+from service.tiers.models import tier_states
+from service.tiers.periods import RollingWindow
+from service.tiers.population.store_conditions import qualified_rank_sql
+from service.tiers.population.store_metrics import members_sql, metric_columns, sums_sql
+from service.tiers.rules import RuleSet
 
 ORDERS_PER_MEMBER = 20
 _BLOCK = 1 << 20
@@ -98,6 +106,45 @@ def make(conn: psycopg.Connection[Any], folder: Path, *, members: int, now: date
     conn.execute("VACUUM (ANALYZE)")
     conn.execute("CHECKPOINT")
     return Membership(members, 0 if counted is None else int(counted[0]), folder / "orders.parquet")
+
+
+def stand(engine: Engine, *, rules: RuleSet, day: date, timezone: str) -> None:
+    """Set everybody's state to what a rating on `day` would leave, set-based: rated one by one it takes long.
+
+    Whoever qualifies for a tier holds it; the next review is when a day leaves the window, or when the last
+    visit has become too long ago for some condition.
+    """
+    members = members_sql(day=day, timezone=timezone).subquery("members")
+    sums = sums_sql(rules.window, members, day=day, timezone=timezone, past=False, keys=None).subquery("sums")
+    metrics = metric_columns(sums, members, day=day, timezone=timezone)
+    if not isinstance(rules.window, RollingWindow):
+        raise TypeError("made for a rolling window")
+    leaving = sums.c.first_day + rules.window.days
+    age = metrics["days_since_last_visit"]
+    stale = [sums.c.last_day + case((age < point, point)) for point in rules.recency_days]
+    rated = (
+        select(
+            members.c.member_key,
+            qualified_rank_sql(rules, metrics).label("rank"),
+            func.least(leaving, *stale).label("next_review_on"),
+        )
+        .select_from(members.outerjoin(sums, sums.c.member_key == members.c.member_key))
+        .subquery("rated")
+    )
+    codes = {tier.rank: tier.code for tier in rules.tiers}
+    with engine.begin() as conn:
+        conn.execute(
+            update(tier_states)
+            .where(tier_states.c.member_key == rated.c.member_key)
+            .values(
+                rank=rated.c.rank,
+                tier=case(codes, value=rated.c.rank),
+                next_review_on=rated.c.next_review_on,
+                through=local_midnight(day, timezone=timezone),
+            )
+        )
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+        conn.execute(text("VACUUM (FULL, ANALYZE) tier_states"))
 
 
 def _today(now: datetime) -> date:

@@ -16,6 +16,8 @@ from benchmarks.baselines import duckdb_metrics
 from benchmarks.results import Row, ratio_of
 from benchmarks.world import Database, World, tell
 from service.kit.clock import local_day
+from service.tiers.defaults import default_ruleset
+from service.tiers.rules import parse_ruleset
 
 _ROOT = Path(__file__).resolve().parents[1]
 DAYS_OFF = (1, 3, 7)
@@ -38,16 +40,15 @@ def measure(world: World, *, rounds: int) -> list[Row]:
     tell(f"making {world.sizes.population:,} members with {membership.ORDERS_PER_MEMBER} orders each")
     with world.connect(database) as conn:
         made = membership.make(conn, world.folder, members=world.sizes.population, now=world.now)
-    tell("rating all of them for the first time")
-    first = _run(database, "review-due", world.now)
-    return compare(database, made, now=world.now, rounds=rounds, first=first)
+    day = local_day(world.now, timezone=database.programme.timezone)
+    rules = parse_ruleset(default_ruleset(currency=database.programme.currency), version=1)
+    membership.stand(database.engine, rules=rules, day=day, timezone=database.programme.timezone)
+    return compare(database, made, now=world.now, rounds=rounds)
 
 
-def compare(
-    database: Database, made: membership.Membership, *, now: datetime, rounds: int, first: Turn | None
-) -> list[Row]:
+def compare(database: Database, made: membership.Membership, *, now: datetime, rounds: int) -> list[Row]:
     """Alternate the baseline with each job, day after day, so that every review has a day's work to do."""
-    turns: dict[str, list[Turn]] = {name: [] for name in ("duckdb", "review-all", "simulation", "review-due")}
+    turns: dict[str, list[Turn]] = {name: [] for name in ("duckdb", "review-all", "simulation")}
     for round_no in range(1, rounds + 1):
         tell(f"population, round {round_no} of {rounds}")
         now += timedelta(days=1)
@@ -60,13 +61,12 @@ def compare(
     for days in DAYS_OFF:
         now += timedelta(days=days)
         due.append(_run(database, "review-due", now))
-    rows = [
+    return [
         _row(made, "full tier review", turns["review-all"], turns["duckdb"]),
         _row(made, "full simulation of a draft", turns["simulation"], turns["duckdb"]),
         *(_memory(name, turns[name]) for name in ("review-all", "simulation")),
         _due_only(made, due, turns["review-all"]),
     ]
-    return rows if first is None else [*rows, _first(made, first)]
 
 
 def _run(database: Database, job: str, now: datetime) -> Turn:
@@ -113,15 +113,4 @@ def _due_only(made: membership.Membership, due: list[Turn], whole: list[Turn]) -
         ratio=each / of_whole,
         budget=20,
         note=points,
-    )
-
-
-def _first(made: membership.Membership, first: Turn) -> Row:
-    reviewed, changed = first.told["reviewed"], first.told["changed"]
-    return Row(
-        "everybody rated one by one, once",
-        f"{first.cpu / reviewed * 1e6:.0f} µs a member",
-        "",
-        note=f"{reviewed:,} members, of whom {changed:,} moved; {first.seconds:.0f} s, "
-        f"{first.told['megabytes']:.0f} MB",
     )

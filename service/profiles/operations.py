@@ -97,7 +97,13 @@ def get_card(
     if member_key is None:
         raise UnknownMember(f"no member has the id {member_id}")
     standing = tiers.get_standing(
-        conn, member_key=member_key, as_of=None, now=now, programme=programme, locale=locale
+        conn,
+        member_key=member_key,
+        as_of=None,
+        now=now,
+        programme=programme,
+        locale=locale,
+        looks_ahead=False,
     )
     points = ledger.get_points(conn, member_key=member_key, now=now, programme=programme)
     return {

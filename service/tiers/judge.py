@@ -130,8 +130,9 @@ class Judge:
 
     def _rate(self, moment: Moment) -> None:
         day = self._day = moment.day
-        rules = self._rules
-        metrics = self._measure(day)
+        rules, window, rolling = self._rules, self._window, self._rolling_days
+        window.move(self._period(day)[0] if rolling is None else day - rolling + 1)
+        metrics = window.measure(day, joined=self._tenure)
         qualified = rules.qualified_rank(metrics)
         while qualified != self._span.rank:
             span = self._span
@@ -151,7 +152,9 @@ class Judge:
                 metrics = self._measure(day)
                 qualified = rules.qualified_rank(metrics)
         self._told = 0
-        self._settle(day)
+        span = self._span
+        if span.unqualified_since is not None or span.stands_until is not None:
+            self._settle(span, day)
         self._due = self._next_review(day)
 
     def _stands_by_period(self, span: Span, day: int) -> bool:
@@ -170,14 +173,12 @@ class Judge:
         last = self._period(day)[0] - 1
         return self._window.measure_closed(self._period(last)[0], last, joined=self._tenure)
 
-    def _settle(self, day: int) -> None:
+    def _settle(self, span: Span, day: int) -> None:
         """Note that the tier stands: whatever was counted towards a fall is over."""
-        span = self._span
-        if span.stands_until is not None:
-            if day >= span.stands_until:
-                self._span = span._replace(unqualified_since=None, stands_until=self._period(day)[1])
-        elif span.unqualified_since is not None:
+        if span.stands_until is None:
             self._span = span._replace(unqualified_since=None)
+        elif day >= span.stands_until:
+            self._span = span._replace(unqualified_since=None, stands_until=self._period(day)[1])
 
     def _rise(self, rank: int, moment: Moment, metrics: Metrics) -> None:
         span, day, carrier, fact = self._span, moment.day, None, moment.fact
@@ -275,9 +276,8 @@ class Judge:
         Conservative, and a function of (window, span, pin, day) alone, so that replay finds the same one.
         """
         window, rules, span, due = self._window, self._rules, self._span, []
-        counting = window.first_counting()
+        rolling, counting = self._rolling_days, window.first_counting()
         if counting is not None:
-            rolling = self._rolling_days
             due.append(self._period(day)[1] if rolling is None else counting + rolling)
         recency = rules.recency_days
         last = window.last_active_day() if recency else None

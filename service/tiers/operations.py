@@ -101,17 +101,21 @@ def get_standing(
     now: datetime,
     programme: Programme,
     locale: str,
+    looks_ahead: bool = True,
 ) -> dict[str, Any]:
     """Return where a member stands, caught up in memory; writes nothing.
 
-    `as_of` in the past replays the facts in effect by then; a day means its end.
+    `as_of` in the past replays the facts in effect by then; a day means its end. Without `looks_ahead`
+    `stands_until` stays unknown where it takes living through the days to come: it costs as much as the rest.
 
     Raises:
         AsOfInFuture: `as_of` lies ahead. NoMembership: there was none by then.
     """
     moment = past_moment(as_of, now=now, programme=programme)
     if moment is None:
-        standing = _see_present(conn, member_key=member_key, now=now, programme=programme)
+        standing = _see_present(
+            conn, member_key=member_key, now=now, programme=programme, looks_ahead=looks_ahead
+        )
     else:
         replay = replay_member(conn, member_key=member_key, moment=moment, now=now, programme=programme)
         standing = replay.see()
@@ -126,7 +130,9 @@ def show_standing(standing: Standing, *, locale: str) -> dict[str, Any]:
     return {**standing_json(standing, locale=locale), "explanation": explain(standing, locale=locale)}
 
 
-def _see_present(conn: Connection, *, member_key: int, now: datetime, programme: Programme) -> Standing:
+def _see_present(
+    conn: Connection, *, member_key: int, now: datetime, programme: Programme, looks_ahead: bool
+) -> Standing:
     row = store.find_state(conn, member_key=member_key)
     if row is None:
         raise NoMembership
@@ -145,4 +151,5 @@ def _see_present(conn: Connection, *, member_key: int, now: datetime, programme:
         pins=read_pins(conn, member_keys=[member_key])[member_key] if pinned else (),
     )
     member.catch_up(today)
-    return see_standing(member, day=max(today, member.last_day), as_of=now)
+    day = max(today, member.last_day)
+    return see_standing(member, day=day, as_of=now, looks_ahead=looks_ahead)

@@ -33,7 +33,7 @@ class Replay:
 
     def see(self) -> Standing:
         """Return where the member stood."""
-        return see_standing(self.member, day=self.day, as_of=self.as_of)
+        return see_standing(self.member, day=self.day, as_of=self.as_of, looks_ahead=True)
 
 
 def past_moment(as_of: datetime | date | None, *, now: datetime, programme: Programme) -> datetime | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -77,13 +78,9 @@ def resume_members(
         for key, state in states.items()
     }
     days = {
-        key: [
-            DayTotals(total.day, total.goods_minor, total.spend_minor, total.orders, total.unlinked_minor)
-            for total in group
-        ]
-        for key, group in groupby(
-            store_bulk.list_days(conn, afters=afters), key=lambda total: total.member_key
-        )
+        # Columns by place: many rows, and a look-up by name costs as much as making the totals.
+        key: [DayTotals(*total[1:]) for total in group]
+        for key, group in groupby(store_bulk.list_days(conn, afters=afters), key=itemgetter(0))
     }
     pinned = [key for key, state in states.items() if state.pinned_until is not None]
     pins = read_pins(conn, member_keys=pinned) if pinned else {}

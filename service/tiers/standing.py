@@ -16,6 +16,8 @@ from service.tiers.needs import Need, Rise, needs_to_stay, rise_above
 from service.tiers.periods import Window
 from service.tiers.rules import Tier
 
+_FAR_DAYS = 3_653
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -26,7 +28,8 @@ class Standing:
     the day `stands_until`, on what was bought from `judged_from` to the day before. While a tier is pinned,
     `pinned_until` is the first day after, and `rated` the tier of the rating underneath: `to_stay` and
     `to_rise` speak of that one. `lasts_until` is the first day that can take the tier away: `stands_until`,
-    or of a rolling window the day of the fall if nothing more is bought and the rules stay.
+    or of a rolling window the day of the fall if nothing more is bought and the rules stay, where that was
+    asked for.
     """
 
     currency: str
@@ -61,8 +64,8 @@ class Standing:
         return self.at_risk_since is not None
 
 
-def see_standing(member: MemberFold, *, day: date, as_of: datetime) -> Standing:
-    """Describe a member who was caught up to `day`."""
+def see_standing(member: MemberFold, *, day: date, as_of: datetime, looks_ahead: bool = False) -> Standing:
+    """Describe a member who was caught up to `day`; `looks_ahead` finds `lasts_until` of rolling windows."""
     metrics, state, rules, span = member.measure(day), member.state(), member.rules, member.rated
     rated = rules.tiers[span.rank]
     held_until = span.since_day + rules.downgrade.min_hold_days
@@ -97,14 +100,17 @@ def see_standing(member: MemberFold, *, day: date, as_of: datetime) -> Standing:
         pinned_until=None if member.pin is None else date.fromordinal(member.day_of(member.pin.ends_at)),
         rated=None if member.pin is None else rated,
         pin_key=None if member.pin is None else member.pin.key,
-        lasts_until=judged or _find_fall(member),
+        lasts_until=judged or (_find_fall(member, day=day) if looks_ahead and rated.rank else None),
     )
 
 
-def _find_fall(member: MemberFold) -> date | None:
-    """Return the day of the next fall by the passing of time alone; None if there is none, or a pin holds."""
-    ahead = member.ahead()
-    while member.pin is None and (due := ahead.state().next_review_on) is not None:
+def _find_fall(member: MemberFold, *, day: date) -> date | None:
+    """Return the day of the next fall by the passing of time alone.
+
+    None if there is none in ten years (what a year's end always confirms has no last day), or a pin holds.
+    """
+    ahead, last = member.ahead(), day + timedelta(days=_FAR_DAYS)
+    while member.pin is None and (due := ahead.state().next_review_on) is not None and due <= last:
         ahead.catch_up(due)
         for change in ahead.changes:
             if change.from_rank is not None and change.to_rank < change.from_rank:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -98,6 +98,8 @@ _DAYS = (
     .where(day_rows.c.day > _wanted.c.after)
     .order_by(day_rows.c.member_key, day_rows.c.day)
 )
+
+_FETCHED_AT_ONCE = 5_000
 
 _STAGE = text(
     "CREATE TEMPORARY TABLE IF NOT EXISTS tier_states_rated (LIKE tier_states) ON COMMIT DELETE ROWS"
@@ -211,9 +213,15 @@ def count_states(conn: Connection, *, due_by: date | None, versions: Sequence[in
     return int(conn.execute(_COUNT_DUE, {"today": due_by, "outdated": list(versions)}).scalar_one())
 
 
-def list_days(conn: Connection, *, afters: Mapping[int, date]) -> Iterable[Row[Any]]:
-    """Return the roll-up of each member's days after that member's own day, by member and day."""
-    return conn.execute(_DAYS, {"member_keys": list(afters), "afters": list(afters.values())})
+def list_days(conn: Connection, *, afters: Mapping[int, date]) -> Iterator[Sequence[Any]]:
+    """Yield member key and totals of each member's days after that member's own day, by member and day.
+
+    Totals as in `activity.rules.DayTotals`.
+    """
+    found = conn.execute(_DAYS, {"member_keys": list(afters), "afters": list(afters.values())})
+    # Many at a time: a row fetched alone costs as much as what is then done with it.
+    for part in found.partitions(_FETCHED_AT_ONCE):
+        yield from part
 
 
 def list_unexplained_changes(conn: Connection) -> Iterable[Row[Any]]:

@@ -11,8 +11,10 @@ from service.programme.operations import get_programme
 from tests.clients.recording import Recorder
 from tests.clients.story_imports import bring_files
 from tests.clients.story_movement import watch_movement
+from tests.clients.story_overrides import hold_at_a_tier
 from tests.clients.story_reports import ask_for_reports
-from tests.clients.story_rules import hold_a_member, write_rules
+from tests.clients.story_rules import write_rules
+from tests.clients.story_simulations import try_rules
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 TEAS = [f"TEA-{number:03}" for number in range(1, 13)]
@@ -36,8 +38,9 @@ def tell_story(recorder: Recorder) -> None:
     recommend(recorder)
     run_programme(recorder)
     write_rules(recorder)
-    hold_a_member(recorder)
+    try_rules(recorder)
     watch_movement(recorder)
+    hold_at_a_tier(recorder)
     ask_for_reports(recorder)
     bring_files(recorder)
     give_access(recorder)

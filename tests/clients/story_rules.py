@@ -8,9 +8,7 @@ from typing import Any
 
 from service.kit.clock import local_day
 from service.kit.db import transaction
-from service.programme.operations import get_programme
 from service.tiers.defaults import default_ruleset
-from service.tiers.population import operations as population
 from tests.clients.recording import Recorder
 from tests.integration.tiers.evidence import leave_simulation
 
@@ -37,7 +35,6 @@ def write_rules(recorder: Recorder) -> None:
     recorder.call("GET", RULESETS, query_string={"limit": 2})
     recorder.call("GET", f"{draft}/diff", query_string={"against": 1})
     recorder.call("GET", f"{draft}/export")
-    _try_out(recorder, draft)
     now = datetime.now(UTC)
     today = local_day(now, timezone="Asia/Taipei")
     with transaction(recorder.client.engine) as conn:
@@ -51,37 +48,6 @@ def write_rules(recorder: Recorder) -> None:
     post(recorder, f"{draft}/withdraw", {"reason": "not before the holidays"}, "withdraw-harder-gold")
     _refuse(recorder, draft, definition, tried)
     recorder.call("DELETE", draft, role="marketing")
-
-
-def _try_out(recorder: Recorder, draft: str) -> None:
-    """Simulate the draft on everybody, and call another simulation off."""
-    asked = post(recorder, f"{draft}/simulations", {"against": 1}, "try-harder-gold")
-    simulation = f"{draft}/simulations/{asked['simulation_id']}"
-    with transaction(recorder.client.engine) as conn:
-        programme = get_programme(conn)
-    population.run_simulation(
-        recorder.client.engine,
-        simulation_id=asked["simulation_id"],
-        programme=programme,
-        now=datetime.now(UTC),
-    )
-    recorder.call("GET", simulation, role="marketing")
-    recorder.call("GET", f"{draft}/simulations", role="marketing")
-    post(recorder, f"{simulation}/cancel", {}, "cancel-done")
-    recorder.call("GET", f"{draft}/simulations/tsim_unknown", role="marketing")
-    other = post(recorder, f"{draft}/simulations", {}, "try-again")
-    post(recorder, f"{draft}/simulations/{other['simulation_id']}/cancel", {}, "cancel-harder-gold")
-
-
-def hold_a_member(recorder: Recorder) -> None:
-    """Keep a member in a tier for a while, with a reason, and let the rating apply again."""
-    path = "/v1/members/mei-lin/tier/override"
-    until = (local_day(datetime.now(UTC), timezone="Asia/Taipei") + timedelta(days=90)).isoformat()
-    body = {"tier": "gold", "until": until, "reason": "a parcel was lost on its way to her"}
-    recorder.call("PUT", path, json=body, role="marketing")
-    recorder.call("PUT", path, json=body | {"tier": "diamond"}, role="marketing")
-    recorder.call("PUT", path, json=body | {"until": "2020-01-01"}, role="marketing")
-    recorder.call("DELETE", path, role="marketing")
 
 
 def _refuse(recorder: Recorder, draft: str, definition: Any, tried: str) -> None:

@@ -90,7 +90,7 @@ def get_simulation(conn: Connection, *, simulation_id: str, version: int | None 
     row = store.find_simulation(conn, simulation_id=simulation_id, version=version)
     if row is None:
         raise UnknownSimulation
-    return _show(row, with_ids(conn, result=row.result))
+    return _show(row, _with_ids(conn, row.result))
 
 
 def list_simulations(conn: Connection, *, version: int, limit: int, cursor: str | None) -> dict[str, Any]:
@@ -180,7 +180,7 @@ def simulate_definition(
 
     result = simulate(engine, question=question, programme=programme, watch=watch)
     with transaction(engine) as conn:
-        return with_ids(conn, result=result) or {}
+        return _with_ids(conn, result) or {}
 
 
 def ask_simulation(
@@ -308,7 +308,7 @@ def _parse(definition: object, *, version: int) -> RuleSet:
         raise RulesetNotReadable(str(error), errors=[FieldError(detail, pointer=pointer)]) from error
 
 
-def with_ids(conn: Connection, *, result: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _with_ids(conn: Connection, result: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Return a result with the merchant's ids of its sampled members, which are kept by key."""
     if result is None:
         return None

@@ -16,7 +16,7 @@ from service.tiers.standing import (
     standing_json,
     two_decimals,
 )
-from tests.unit.tiers.histories import at, ladder, lived, on, order, spend
+from tests.unit.tiers.histories import at, ladder, leaf, lived, on, order, spend
 
 NOTHING = Metrics(0, 0, None, 0, 0, None)
 
@@ -76,3 +76,21 @@ def test_metrics_are_shown_exactly_or_not_at_all() -> None:
 )
 def test_intervals_are_rounded_half_up_to_two_decimals(value: str, text: str) -> None:
     assert two_decimals(Fraction(value)) == text
+
+
+def test_a_tier_says_until_when_it_stands_if_nothing_more_is_bought() -> None:
+    rules = ladder(*spend(100), window_days=30, grace_days=10)
+    member = lived([order(1, 5, 120)], rules, until=6)
+    assert see_standing(member, day=on(6), as_of=at(6), looks_ahead=True).lasts_until == on(45)
+    # Looking ahead leaves the member where it was.
+    assert (member.last_day, member.rank, member.changes[-1].cause) == (on(5), 1, "order")
+    assert seen(member, rules, 6).lasts_until is None
+
+
+def test_a_tier_that_is_never_lost_has_no_last_day() -> None:
+    for window in ({"kind": "calendar_year"}, {"kind": "rolling", "days": 30}):
+        rules = ladder(leaf("member_days", ">=", 100), window=window)
+        for day in (5, 150):
+            standing = see_standing(lived([], rules, until=day), day=on(day), as_of=at(day), looks_ahead=True)
+            assert standing.tier.code == ("t0" if day < 100 else "t1")
+            assert (standing.lasts_until is None) is (day < 100 or window["kind"] == "rolling")
