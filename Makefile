@@ -48,7 +48,7 @@ test-pg15: $(VENV)/.dev  ## run the suite on the system's PostgreSQL, 15 or newe
 		echo "No PostgreSQL server of the system was found under /usr/lib/postgresql." >&2; \
 		echo "Debian: apt install postgresql-15; else make test-pg15 SYSTEM_POSTGRES=/its/bin" >&2; exit 1; fi
 	@$(SYSTEM_POSTGRES)/postgres --version
-	TIDEMARK_TEST_POSTGRES=$(SYSTEM_POSTGRES) $(BIN)/pytest $(ARGS)
+	TIDEMARK_TEST_POSTGRES=$(SYSTEM_POSTGRES) $(BIN)/pytest $(PARALLEL) $(ARGS)
 
 .PHONY: check
 check: $(VENV)/.dev  ## lint, format, types and the directions between rooms
