@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from service.kit.audit import actor_of
+from service.kit.auth import Role
 from service.kit.clock import format_time, local_day, local_midnight, parse_time
 from service.kit.errors import FieldError, Malformed
 from service.kit.http import STAFF, Blueprint, Door
 from service.kit.money import to_text
 from service.kit.pagination import decode_cursor, encode_cursor, page
 from service.ledger import operations
-from service.ledger.errors import ExpiryNotAcceptable, InsufficientPoints
-from service.ledger.operations import Points, SignedPosting, Transaction
+from service.ledger.errors import (
+    CaptureAboveHold,
+    ExpiryNotAcceptable,
+    HoldEnded,
+    HoldNotFound,
+    InsufficientPoints,
+)
+from service.ledger.operations import Hold, Points, SignedPosting, Transaction
 from service.ledger.schemas import (
     AdjustmentBody,
     AdjustmentSchema,
+    CaptureBody,
+    HoldBody,
+    HoldSchema,
     PointsSchema,
     PointsTransactionsSchema,
     TransactionsQuery,
 )
 from service.members.errors import UnknownMember
-from service.members.operations import get_member
+from service.members.operations import find_ids, get_member
 from service.programme.operations import Programme, get_programme
 
 blueprint = Blueprint("ledger", __name__, url_prefix="/v1", description="Points and their ledger.")
+
+_CASHIERS: tuple[Role, ...] = ("server", "operations", "admin")
 
 
 @blueprint.door(
@@ -114,6 +126,97 @@ def adjust_points(door: Door, member_id: str, body: dict[str, Any]) -> object:
     }
 
 
+@blueprint.door(
+    "POST",
+    "/members/<id:member_id>/points/holds",
+    roles=_CASHIERS,
+    body=HoldBody(),
+    answers={201: HoldSchema()},
+    refusals=(UnknownMember, InsufficientPoints),
+    idempotency_key="required",
+)
+def hold_points(door: Door, member_id: str, body: dict[str, Any]) -> object:
+    """Set points aside while a checkout runs, from what expires soonest.
+
+    They are free again when `ttl_seconds` have passed, at once and of themselves: an abandoned cart costs
+    nothing. Until then they can neither be spent otherwise nor expire. Name the hold in the order
+    (`points_hold_id`), or capture it.
+    """
+    member = get_member(door.conn, member_id=member_id)
+    hold = operations.hold_points(
+        door.conn,
+        member_key=member.member_key,
+        points=body["points"],
+        ttl=timedelta(seconds=body["ttl_seconds"]),
+        order_id=body.get("order_id"),
+        now=door.now,
+    )
+    return _hold_to_json(door, hold), 201
+
+
+@blueprint.door(
+    "GET",
+    "/points/holds/<id:hold_id>",
+    roles=STAFF,
+    answers={200: HoldSchema()},
+    refusals=(HoldNotFound,),
+)
+def get_hold(door: Door, hold_id: str) -> object:
+    """Return a hold and what became of it; one that is past its time is expired at once."""
+    return _hold_to_json(door, operations.get_hold(door.conn, hold_id=hold_id, now=door.now))
+
+
+@blueprint.door(
+    "POST",
+    "/points/holds/<id:hold_id>/capture",
+    roles=_CASHIERS,
+    body=CaptureBody(),
+    answers={200: HoldSchema()},
+    refusals=(HoldNotFound, HoldEnded, CaptureAboveHold),
+    idempotency_key="optional",
+)
+def capture_hold(door: Door, hold_id: str, body: dict[str, Any]) -> object:
+    """Spend what a hold set aside, or some of it; the rest is free again.
+
+    The same capture again is answered the same and changes nothing. An order that names the hold
+    (`points_hold_id`) captures it itself.
+    """
+    hold = operations.capture_hold(
+        door.conn, hold_id=hold_id, points=body.get("points"), order_id=body["order_id"], now=door.now
+    )
+    return _hold_to_json(door, hold)
+
+
+@blueprint.door(
+    "POST",
+    "/points/holds/<id:hold_id>/release",
+    roles=_CASHIERS,
+    answers={200: HoldSchema()},
+    refusals=(HoldNotFound, HoldEnded),
+    idempotency_key="optional",
+)
+def release_hold(door: Door, hold_id: str) -> object:
+    """Free what a hold set aside: the points go back to the lots they came from.
+
+    The same release again is answered the same and changes nothing.
+    """
+    return _hold_to_json(door, operations.release_hold(door.conn, hold_id=hold_id, now=door.now))
+
+
+def _hold_to_json(door: Door, hold: Hold) -> dict[str, Any]:
+    return {
+        "hold_id": hold.hold_id,
+        "member_id": find_ids(door.conn, member_keys=[hold.member_key])[hold.member_key],
+        "points": hold.points,
+        "captured": hold.captured,
+        "state": hold.state,
+        "order_id": hold.order_id,
+        "created_at": format_time(hold.created_at),
+        "expires_at": format_time(hold.expires_at),
+        "ended_at": None if hold.ended_at is None else format_time(hold.ended_at),
+    }
+
+
 def _read_expiry(body: dict[str, Any], programme: Programme, now: datetime) -> datetime | None:
     today = local_day(now, timezone=programme.timezone)
     given: date | None = body.get("expires_on")
@@ -162,6 +265,7 @@ def _transaction_to_json(
         "recorded_at": format_time(entry.recorded_at),
         "order_id": None if entry.order_key is None else orders.get(entry.order_key),
         "refund_id": None if entry.refund_key is None else refunds.get(entry.refund_key),
+        "hold_id": entry.hold_id,
         "rule": None if entry.rule is None else _rule_to_json(entry.rule, programme),
         "shortfall": entry.shortfall,
         "reason": entry.reason,

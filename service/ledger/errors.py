@@ -1,6 +1,6 @@
 """What the ledger refuses."""
 
-from service.kit.errors import Conflict, Invalid
+from service.kit.errors import Conflict, Invalid, NotFound
 
 
 class InsufficientPoints(Conflict):
@@ -13,3 +13,27 @@ class ExpiryNotAcceptable(Invalid):
     """Points can be given until a day in the future, and only points that are given can expire."""
 
     code = "expiry-not-acceptable"
+
+
+class HoldNotFound(NotFound):
+    """There is no hold with this id."""
+
+    code = "hold-not-found"
+
+
+class HoldEnded(Conflict):
+    """The hold was captured or released, or its time is over."""
+
+    code = "hold-ended"
+
+
+class CaptureAboveHold(Invalid):
+    """More points are to be captured than were set aside."""
+
+    code = "capture-above-hold"
+
+
+class HoldOfOther(Invalid):
+    """The hold belongs to another member."""
+
+    code = "hold-of-other-member"

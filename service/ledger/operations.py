@@ -18,8 +18,10 @@ from service.kit import audit, outbox
 from service.kit.clock import local_day
 from service.kit.db import dumps
 from service.ledger import store, store_laws
+from service.ledger.accounts import Balance, lock_account, open_account, open_accounts
 from service.ledger.errors import InsufficientPoints
 from service.ledger.history import HistoryPosted, create_history_table, post_history
+from service.ledger.holds import Hold, capture_hold, get_hold, hold_points, release_hold
 from service.ledger.rules import (
     EarningRule,
     allocate,
@@ -39,6 +41,7 @@ __all__ = [
     "EarningRule",
     "Expiring",
     "HistoryPosted",
+    "Hold",
     "OrderPoints",
     "Points",
     "SignedPosting",
@@ -48,14 +51,17 @@ __all__ = [
     "Violation",
     "adjust_points",
     "available_from",
+    "capture_hold",
     "check_laws",
     "create_history_table",
     "earn_points",
     "expire_due",
     "expires_from",
+    "get_hold",
     "get_order_points",
     "get_points",
     "get_taken_back",
+    "hold_points",
     "list_transactions",
     "lock_account",
     "name_references",
@@ -64,25 +70,11 @@ __all__ = [
     "points_for",
     "post_history",
     "release_due",
+    "release_hold",
     "take_back_points",
 ]
 
 ShortfallPolicy = Literal["clamp", "allow_negative"]
-
-
-@dataclass(frozen=True, slots=True)
-class Balance:
-    """A locked member's accounts, in points, with everything due posted.
-
-    Debt stands only where nothing is available.
-    """
-
-    member_key: int
-    pending: int
-    available: int
-    held: int
-    debt: int
-    lifetime_earned: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +107,8 @@ class Points:
     """What a member effectively has: what is due counts as posted.
 
     `available` is net of `debt` and below zero only where the policy allows it. `value_minor` is what the
-    available points are worth, in programme minor units. `expiring` is sorted by day and holds pending
-    points too.
+    available points are worth, in programme minor units. `expiring` is sorted by day, with pending points
+    and without held ones.
     """
 
     available: int
@@ -153,16 +145,18 @@ class Transaction:
     shortfall: int
     reason: str | None
     actor: str | None
+    hold_id: str | None
     postings: tuple[SignedPosting, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """One chunk of a sweep: members looked at (0: nothing is left), lots released and lots expired."""
+    """One chunk of a sweep: members looked at (0: nothing is left), lots released, expired, holds freed."""
 
     members: int
     released: int
     expired: int
+    freed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,29 +191,6 @@ class Violation:
         }
 
 
-def open_account(conn: Connection, *, member_key: int) -> None:
-    """Open a member's account; one that is open stays as it is."""
-    store.open_accounts(conn, member_keys=[member_key])
-
-
-def open_accounts(conn: Connection, *, member_keys: Sequence[int]) -> None:
-    """Open the accounts of many members; those that are open stay as they are."""
-    store.open_accounts(conn, member_keys=member_keys)
-
-
-def lock_account(conn: Connection, *, member_key: int, now: datetime) -> Balance:
-    """Lock a member's account until the transaction ends, post what is due, and return the balance."""
-    row = store.lock(conn, member_key=member_key, now=now)
-    if row is None:
-        store.open_accounts(conn, member_keys=[member_key])
-        row = store.lock(conn, member_key=member_key, now=now)
-    if row is None:
-        raise RuntimeError("an account that was just opened is gone")
-    if row.is_due:
-        (row,) = store.post_due(conn, member_keys=[member_key], now=now)
-    return Balance(row.member_key, row.pending, row.available, row.held, row.debt, row.lifetime_earned)
-
-
 def earn_points(
     conn: Connection,
     *,
@@ -238,8 +209,8 @@ def earn_points(
     The rule and `eligible_minor` (programme minor units) are recorded even when they earn nothing, because
     refunds are computed from them. An order earns once: a repetition changes nothing and returns the first.
     """
-    if account is None:
-        lock_account(conn, member_key=member_key, now=now)
+    account = account or lock_account(conn, member_key=member_key, now=now)
+    member_key = account.member_key
     points = points_for(eligible_minor, rule)
     entry = Entry(
         member_key=member_key,
@@ -275,8 +246,8 @@ def take_back_points(
     shortfall (`clamp`) or a debt that later points pay (`allow_negative`). A refund takes once: a repetition
     changes nothing and returns the first answer. `refund_key` None is the order's cancellation.
     """
-    if account is None:
-        lock_account(conn, member_key=member_key, now=now)
+    account = account or lock_account(conn, member_key=member_key, now=now)
+    member_key = account.member_key
     record, first, lots = store.get_order(
         conn, member_key=member_key, order_key=order_key, refund_key=refund_key
     )
@@ -347,6 +318,7 @@ def adjust_points(
     if points == 0:
         raise ValueError("an adjustment by 0 points adjusts nothing")
     balance = lock_account(conn, member_key=member_key, now=now)
+    member_key = balance.member_key
     entry = Entry(
         member_key=member_key, kind="adjust", occurred_at=now, recorded_at=now, reason=reason, actor=actor
     )
@@ -399,11 +371,12 @@ def get_points(
     programme = programme or get_programme(conn)
     available = pending = 0
     account: Row[Any] | None = None
-    paid = 0
+    paid = unheld = 0
     expiring: dict[str, int] = {}
     for row in store.read_effective(conn, member_key=member_key, now=now):
         account = row
         paid += row.paid
+        unheld += row.unheld
         if row.waits is None or row.lapsed:
             continue
         pending += row.points if row.waits else 0
@@ -411,9 +384,9 @@ def get_points(
         if row.expires_at is not None and row.points > 0:
             on = local_day(row.expires_at, timezone=programme.timezone).isoformat()
             expiring[on] = expiring.get(on, 0) + row.points
-    held = account.held if account else 0
+    held = account.held - unheld if account else 0
     debt = account.debt - paid if account else 0
-    available -= held + debt
+    available -= debt
     return Points(
         available=available,
         pending=pending,
@@ -446,11 +419,12 @@ def name_references(
 
 
 def release_due(conn: Connection, *, now: datetime, limit: int) -> Swept:
-    """Post what is due for members with up to `limit` lots that became available, and return the counts.
+    """Post what is due for members with up to `limit` lots that became available or holds that ended.
 
     Several may run at once: accounts that somebody else has locked are left to them.
     """
-    return _sweep(conn, kind="release", now=now, limit=limit)
+    swept = _sweep(conn, kind="release", now=now, limit=limit)
+    return swept if swept.members else _sweep(conn, kind="unhold", now=now, limit=limit)
 
 
 def expire_due(conn: Connection, *, now: datetime, limit: int) -> Swept:
@@ -475,7 +449,10 @@ def _sweep(conn: Connection, *, kind: str, now: datetime, limit: int) -> Swept:
         return Swept(0, 0, 0)
     rows = store.post_due(conn, member_keys=member_keys, now=now)
     return Swept(
-        len(member_keys), sum(row.lots_released for row in rows), sum(row.lots_expired for row in rows)
+        members=len(member_keys),
+        released=sum(row.lots_released for row in rows),
+        expired=sum(row.lots_expired for row in rows),
+        freed=sum(row.holds_freed for row in rows),
     )
 
 
@@ -498,5 +475,6 @@ def _transaction(rows: Sequence[Row[Any]]) -> Transaction:
         shortfall=head.shortfall,
         reason=head.reason,
         actor=head.actor,
+        hold_id=None if head.hold_id is None else f"hold_{head.hold_id.hex}",
         postings=postings,
     )

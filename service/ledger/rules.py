@@ -175,6 +175,30 @@ def reversals(draws: Sequence[Draw], *, debt: int = 0) -> list[Move]:
     return [*moves, Move("debt", "reversed", debt)] if debt else moves
 
 
+def give_back(
+    freed: Sequence[tuple[Lot, int]], *, account_from: str, debt: int, now: datetime
+) -> tuple[list[Move], list[tuple[Lot, int]]]:
+    """Return the moves that make points of lots available again, and what of them has meanwhile expired.
+
+    What comes back pays the debt first, soonest to expire first; what has expired goes on from available
+    in entries of its own.
+    """
+    moves: list[Move] = []
+    payments: list[Move] = []
+    lapsed: list[tuple[Lot, int]] = []
+    for lot, points in sorted(freed, key=lambda one: _turn(one[0], None)):
+        if points == 0:
+            continue
+        moves.append(Move(account_from, "available", points, lot.lot_key))
+        paid = min(points, debt)
+        debt -= paid
+        if paid:
+            payments.append(Move("available", "debt", paid, lot.lot_key))
+        if points > paid and lot.expires_at is not None and lot.expires_at <= now:
+            lapsed.append((lot, points - paid))
+    return [*moves, *payments], lapsed
+
+
 def rule_to_json(rule: EarningRule, *, eligible_minor: int) -> dict[str, object]:
     """Return a rule and the amount it was applied to, as they are recorded with an award."""
     recorded: dict[str, object] = {

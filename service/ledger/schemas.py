@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from service.kit.fields import Day, QueryWhole, StrictSchema, Text, Whole
+from service.kit.fields import Day, MerchantId, QueryWhole, StrictSchema, Text, Whole
 from service.kit.pagination import DEFAULT_LIMIT, MAX_LIMIT
 
 MOST_POINTS = 10**9
 """Largest adjustment taken in one go."""
+
+LONGEST_HOLD_SECONDS = 7 * 24 * 3600
+"""A hold is for a checkout; it keeps points from expiring, so it may not last."""
 
 
 def _not_zero(points: int) -> None:
@@ -55,6 +58,47 @@ class AdjustmentBody(StrictSchema):
     )
 
 
+class HoldBody(StrictSchema):
+    """Points to set aside while a checkout runs."""
+
+    points = Whole(least=1, most=MOST_POINTS, required=True)
+    ttl_seconds = Whole(
+        least=1,
+        most=LONGEST_HOLD_SECONDS,
+        required=True,
+        metadata={"description": "When this time has passed the points are free again, of themselves."},
+    )
+    order_id = MerchantId(
+        allow_none=True, metadata={"description": "The order that the checkout is for, when it is known."}
+    )
+
+
+class CaptureBody(StrictSchema):
+    """What of a hold is spent, and on which order."""
+
+    points = Whole(
+        least=1,
+        most=MOST_POINTS,
+        allow_none=True,
+        metadata={"description": "Left out: all of them. What is not spent is free again."},
+    )
+    order_id = MerchantId(required=True)
+
+
+class HoldSchema(Schema):
+    """Points set aside for a checkout, and what became of them."""
+
+    hold_id = fields.String(required=True)
+    member_id = fields.String(required=True)
+    points = fields.Integer(required=True)
+    captured = fields.Integer(required=True, metadata={"description": "What of them was spent."})
+    state = fields.String(required=True, validate=validate.OneOf(["open", "captured", "released", "expired"]))
+    order_id = fields.String(required=True, allow_none=True)
+    created_at = fields.String(required=True, metadata={"format": "date-time"})
+    expires_at = fields.String(required=True, metadata={"format": "date-time"})
+    ended_at = fields.String(required=True, allow_none=True, metadata={"format": "date-time"})
+
+
 class ExpiringSchema(Schema):
     """Points that expire as a day begins."""
 
@@ -85,7 +129,7 @@ class PointsSchema(Schema):
     expiring = fields.List(
         fields.Nested(ExpiringSchema),
         required=True,
-        metadata={"description": "Every coming expiry by day, points still pending included."},
+        metadata={"description": "Every coming expiry by day, pending points included, held ones not."},
     )
     value = fields.String(
         required=True,
@@ -107,7 +151,17 @@ class PostingSchema(Schema):
     account = fields.String(
         required=True,
         validate=validate.OneOf(
-            ["pending", "available", "held", "debt", "issued", "redeemed", "expired", "reversed"]
+            [
+                "pending",
+                "available",
+                "held",
+                "debt",
+                "issued",
+                "redeemed",
+                "expired",
+                "reversed",
+                "merged",
+            ]
         ),
     )
     points = fields.Integer(required=True)
@@ -138,6 +192,7 @@ class PointsTransactionSchema(Schema):
     recorded_at = fields.String(required=True, metadata={"format": "date-time"})
     order_id = fields.String(required=True, allow_none=True)
     refund_id = fields.String(required=True, allow_none=True)
+    hold_id = fields.String(required=True, allow_none=True)
     rule = fields.Nested(AppliedRuleSchema, required=True, allow_none=True)
     shortfall = fields.Integer(
         required=True, metadata={"description": "What a refund should have taken back and could not."}

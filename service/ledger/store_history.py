@@ -299,8 +299,10 @@ WITH sides AS (
 UPDATE balances b SET
     pending = b.pending + c.pending, available = b.available + c.available,
     lifetime_earned = b.lifetime_earned - c.unearned,
-    next_due_at = (SELECT min(CASE WHEN l.pending THEN l.available_at ELSE l.expires_at END)
-                   FROM lots l WHERE l.member_key = b.member_key AND l.remaining > 0)
+    next_due_at = least(
+        (SELECT min(CASE WHEN l.pending THEN l.available_at ELSE l.expires_at END)
+         FROM lots l WHERE l.member_key = b.member_key AND l.remaining > 0),
+        (SELECT min(h.expires_at) FROM point_holds h WHERE h.member_key = b.member_key AND h.state = 'open'))
 FROM changes c WHERE b.member_key = c.member_key
 """)
 

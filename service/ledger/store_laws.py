@@ -38,18 +38,20 @@ WITH sides AS (
     SELECT lot_key, min(member_key) AS member_key,
            coalesce(-sum(points) FILTER (WHERE account = 'issued'), 0) AS earned,
            coalesce(sum(points) FILTER (WHERE account = 'pending'), 0) AS pending,
-           coalesce(sum(points) FILTER (WHERE account IN ('available', 'held')), 0) AS usable
+           coalesce(sum(points) FILTER (WHERE account IN ('available', 'held')), 0) AS usable,
+           coalesce(sum(points) FILTER (WHERE account = 'held'), 0) AS held
     FROM sides GROUP BY lot_key
 )
-SELECT format('lot (earned %s, remaining %s, pending %s) is not the sum of its postings '
-              '(earned %s, pending %s, available and held %s)', l.earned, l.remaining, l.pending,
-              s.earned, s.pending, s.usable) AS detail,
+SELECT format('lot (earned %s, remaining %s, held %s, pending %s) is not the sum of its postings '
+              '(earned %s, pending %s, available and held %s, held %s)', l.earned, l.remaining, l.held,
+              l.pending, s.earned, s.pending, s.usable, s.held) AS detail,
        coalesce(l.member_key, s.member_key) AS member_key,
        CAST(NULL AS bigint) AS transaction_key, lot_key
 FROM lots l FULL JOIN sums s USING (lot_key)
 WHERE (l.earned, CASE WHEN l.pending THEN l.remaining ELSE 0 END,
-       CASE WHEN l.pending THEN 0 ELSE l.remaining END)
-      IS DISTINCT FROM (coalesce(s.earned, 0), coalesce(s.pending, 0), coalesce(s.usable, 0))
+       CASE WHEN l.pending THEN 0 ELSE l.remaining END, l.held)
+      IS DISTINCT FROM
+      (coalesce(s.earned, 0), coalesce(s.pending, 0), coalesce(s.usable, 0), coalesce(s.held, 0))
 """
 
 _LOTS_AGAINST_BALANCES = """
@@ -99,8 +101,45 @@ _FORGOTTEN = """
 SELECT format('the next due time %s is later than a lot''s', b.next_due_at) AS detail, member_key,
        CAST(NULL AS bigint) AS transaction_key, lot_key
 FROM lots l JOIN balances b USING (member_key)
-WHERE l.remaining > 0 AND CASE WHEN l.pending THEN l.available_at ELSE l.expires_at END
+WHERE l.remaining > l.held AND CASE WHEN l.pending THEN l.available_at ELSE l.expires_at END
       < coalesce(b.next_due_at, CAST('infinity' AS timestamptz))
+"""
+
+_HOLDS_AGAINST_LOTS = """
+WITH open AS (
+    SELECT p.lot_key, min(h.member_key) AS member_key, sum(p.points) AS points
+    FROM point_holds h JOIN point_hold_lots p USING (hold_id) WHERE h.state = 'open' GROUP BY p.lot_key
+), held AS (
+    SELECT lot_key, member_key, held FROM lots WHERE held > 0
+)
+SELECT format('lot holds %s points, its open holds %s', l.held, o.points) AS detail,
+       coalesce(l.member_key, o.member_key) AS member_key, CAST(NULL AS bigint) AS transaction_key, lot_key
+FROM held l FULL JOIN open o USING (lot_key)
+WHERE (l.held, l.member_key) IS DISTINCT FROM (o.points, o.member_key)
+"""
+
+_HOLDS_AGAINST_POSTINGS = """
+WITH moved AS (
+    SELECT t.hold_id, sum(p.points) FILTER (WHERE t.kind = 'hold' AND p.to_account = 'held') AS held,
+           sum(p.points) FILTER (WHERE p.to_account = 'redeemed') AS captured,
+           sum(p.points) FILTER (WHERE t.kind IN ('capture', 'unhold') AND p.from_account = 'held') AS ended,
+           min(t.transaction_key) AS transaction_key
+    FROM ledger_transactions t JOIN postings p USING (transaction_key)
+    WHERE t.hold_id IS NOT NULL GROUP BY t.hold_id
+)
+SELECT format('hold %s is %s with %s points of which %s captured; its postings say %s, %s, and %s ended',
+              hold_id, h.state, h.points, h.captured, m.held, m.captured, m.ended) AS detail,
+       h.member_key, m.transaction_key, CAST(NULL AS bigint) AS lot_key
+FROM point_holds h FULL JOIN moved m USING (hold_id)
+WHERE (h.points, h.captured, CASE h.state WHEN 'open' THEN 0 ELSE h.points END)
+      IS DISTINCT FROM (m.held, coalesce(m.captured, 0), coalesce(m.ended, 0))
+"""
+
+_UNDUE = """
+SELECT format('the next due time %s is later than the end of hold %s', b.next_due_at, h.hold_id) AS detail,
+       member_key, CAST(NULL AS bigint) AS transaction_key, CAST(NULL AS bigint) AS lot_key
+FROM point_holds h JOIN balances b USING (member_key)
+WHERE h.state = 'open' AND h.expires_at < coalesce(b.next_due_at, CAST('infinity' AS timestamptz))
 """
 
 _CHECKS = [
@@ -111,6 +150,9 @@ _CHECKS = [
         ("P1", _LOTS_AGAINST_BALANCES),
         ("P1", _ORPHANS),
         ("P1", _FORGOTTEN),
+        ("P1", _HOLDS_AGAINST_LOTS),
+        ("P1", _HOLDS_AGAINST_POSTINGS),
+        ("P1", _UNDUE),
         ("P2", _OVERDRAWN),
         ("P4", _OVERTAKEN),
     )
