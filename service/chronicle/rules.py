@@ -13,6 +13,7 @@ TOPICS = {
     "points.earned": "An order earned points.",
     "points.reversed": "A refund or cancellation took points back.",
     "points.adjusted": "Points were given or taken by hand.",
+    "points.returned": "A refund or cancellation gave back points that had been spent.",
     "points.spent": "Points that were set aside paid for an order.",
     "item.changed": "An item was added or replaced.",
     "store.changed": "A store was added, or its name or zone changed.",

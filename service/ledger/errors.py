@@ -33,7 +33,7 @@ class CaptureAboveHold(Invalid):
     code = "capture-above-hold"
 
 
-class HoldOfOther(Invalid):
-    """The hold belongs to another member."""
+class HoldNotKnown(Invalid):
+    """The order names a hold that its member does not have."""
 
-    code = "hold-of-other-member"
+    code = "hold-not-known"

@@ -18,7 +18,7 @@ from service.kit.errors import FieldError
 from service.kit.ids import new_id, parse_id
 from service.ledger import store, store_holds
 from service.ledger.accounts import Balance, lock_account
-from service.ledger.errors import CaptureAboveHold, HoldEnded, HoldNotFound, HoldOfOther, InsufficientPoints
+from service.ledger.errors import CaptureAboveHold, HoldEnded, HoldNotFound, InsufficientPoints
 from service.ledger.rules import Lot, Move, allocate, give_back
 from service.ledger.store import Entry
 
@@ -42,6 +42,11 @@ class Hold:
     created_at: datetime
     expires_at: datetime
     ended_at: datetime | None
+
+    @property
+    def key(self) -> UUID:
+        """Return the id without its prefix."""
+        return UUID(hex=self.hold_id.removeprefix(f"{PREFIX}_"))
 
 
 def hold_points(
@@ -123,7 +128,7 @@ def capture_hold(
     if hold.state == "captured" and (hold.order_id, hold.captured) == (order_id, wanted):
         return hold
     _refuse_ended(hold)
-    lots = store_holds.list_hold_lots(conn, hold_id=_key(hold))
+    lots = store_holds.list_hold_lots(conn, hold_id=hold.key)
     draws, _ = allocate(wanted, lots)
     spent = [Move("held", "redeemed", draw.points, draw.lot_key) for draw in draws]
     taken = {draw.lot_key: draw.points for draw in draws}
@@ -158,7 +163,7 @@ def release_hold(conn: Connection, *, hold_id: str, now: datetime) -> Hold:
     if hold.state == "released":
         return hold
     _refuse_ended(hold)
-    lots = store_holds.list_hold_lots(conn, hold_id=_key(hold))
+    lots = store_holds.list_hold_lots(conn, hold_id=hold.key)
     freed = [(lot, lot.remaining) for lot in lots]
     _end(conn, hold, account, state="released", spent=[], freed=freed, order_id=None, order_key=None, now=now)
     return get_hold(conn, hold_id=hold_id, now=now)
@@ -167,17 +172,15 @@ def release_hold(conn: Connection, *, hold_id: str, now: datetime) -> Hold:
 def _lock_hold(
     conn: Connection, hold_id: str, account: Balance | None, now: datetime
 ) -> tuple[Hold, Balance]:
-    """Return a hold with its member's account locked; `account` where the caller holds that of the member.
+    """Return a hold with its member's account locked; `account` where the caller has locked that.
 
     Raises:
-        HoldNotFound: there is none. HoldOfOther: it belongs to another member than `account`.
+        HoldNotFound: there is none.
     """
     hold = get_hold(conn, hold_id=hold_id, now=now)
     if account is None:
         account = lock_account(conn, member_key=hold.member_key, now=now)
         hold = get_hold(conn, hold_id=hold_id, now=now)
-    elif hold.member_key != account.member_key:
-        raise HoldOfOther(f"{hold_id} sets aside points of another member")
     return hold, account
 
 
@@ -207,7 +210,7 @@ def _end(
         occurred_at=now,
         recorded_at=now,
         order_key=order_key,
-        hold_id=_key(hold),
+        hold_id=hold.key,
     )
     store.post(conn, entry=head, moves=[*spent, *moves])
     for lot, points in lapsed:
@@ -221,7 +224,7 @@ def _end(
         store.post(conn, entry=entry, moves=[Move("available", "expired", points, lot.lot_key)])
     store_holds.end_hold(
         conn,
-        hold_id=_key(hold),
+        hold_id=hold.key,
         state=state,
         captured=sum(move.points for move in spent),
         order_id=order_id,
@@ -252,7 +255,3 @@ def _parse(hold_id: str) -> UUID | None:
     except ValueError:
         return None
     return key
-
-
-def _key(hold: Hold) -> UUID:
-    return UUID(hex=hold.hold_id.removeprefix(f"{PREFIX}_"))

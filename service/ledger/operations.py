@@ -32,6 +32,14 @@ from service.ledger.rules import (
     reversals,
     rule_to_json,
 )
+from service.ledger.spending import (
+    OrderSpending,
+    find_order_hold,
+    get_returned,
+    get_spending,
+    pay_with_hold,
+    return_spent_points,
+)
 from service.ledger.store import Entry
 from service.programme.operations import Programme, get_programme
 
@@ -43,6 +51,7 @@ __all__ = [
     "HistoryPosted",
     "Hold",
     "OrderPoints",
+    "OrderSpending",
     "Points",
     "SignedPosting",
     "Swept",
@@ -57,9 +66,12 @@ __all__ = [
     "earn_points",
     "expire_due",
     "expires_from",
+    "find_order_hold",
     "get_hold",
     "get_order_points",
     "get_points",
+    "get_returned",
+    "get_spending",
     "get_taken_back",
     "hold_points",
     "list_transactions",
@@ -67,10 +79,12 @@ __all__ = [
     "name_references",
     "open_account",
     "open_accounts",
+    "pay_with_hold",
     "points_for",
     "post_history",
     "release_due",
     "release_hold",
+    "return_spent_points",
     "take_back_points",
 ]
 

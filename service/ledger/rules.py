@@ -199,6 +199,20 @@ def give_back(
     return [*moves, *payments], lapsed
 
 
+def share_back(points: int, lots: Iterable[Lot]) -> list[tuple[Lot, int]]:
+    """Return how points go back to the lots they came from: what was drawn last comes back first.
+
+    `remaining` of each lot is what can go back to it.
+    """
+    shares: list[tuple[Lot, int]] = []
+    for lot in sorted(lots, key=lambda lot: _turn(lot, None), reverse=True):
+        share = min(points, lot.remaining)
+        if share > 0:
+            shares.append((lot, share))
+            points -= share
+    return shares
+
+
 def rule_to_json(rule: EarningRule, *, eligible_minor: int) -> dict[str, object]:
     """Return a rule and the amount it was applied to, as they are recorded with an award."""
     recorded: dict[str, object] = {

@@ -7,7 +7,7 @@ changed by the same statement that writes the entry behind them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -230,6 +230,19 @@ WITH moves AS (
 SELECT transaction_key FROM entry
 """)
 
+# When lots expire changes by an entry alone; the account is locked by the caller.
+_CHANGE_EXPIRIES = text("""
+WITH changed AS (
+    SELECT l.lot_key, l.expires_at AS expires_before, c.expires_after
+    FROM unnest(CAST(:lot_keys AS bigint[]), CAST(:expiries AS timestamptz[])) AS c (lot_key, expires_after)
+    JOIN lots l ON l.lot_key = c.lot_key
+), entered AS (
+    INSERT INTO lot_expiries (transaction_key, lot_key, expires_before, expires_after)
+    SELECT :transaction_key, lot_key, expires_before, expires_after FROM changed
+)
+UPDATE lots l SET expires_at = c.expires_after FROM changed c WHERE l.lot_key = c.lot_key
+""")
+
 # Only the lots that the draw can reach, in the order of rules.allocate: a member of many years has hundreds.
 _LOTS = text("""
 SELECT lot_key, order_key, free AS remaining, pending, earned_at, expires_at
@@ -431,6 +444,18 @@ def post(conn: Connection, *, entry: Entry, moves: Sequence[Move], due_at: datet
         "lifetime": -_change(moves, "issued") - _change(moves, "reversed"),
     }
     return int(run(conn, _POST, values).scalar_one())
+
+
+def change_expiries(
+    conn: Connection, *, transaction_key: int, expiries: Mapping[int, datetime | None]
+) -> None:
+    """Move the expiry of lots (lot key → moment, None: never), as an entry says."""
+    values = {
+        "transaction_key": transaction_key,
+        "lot_keys": list(expiries),
+        "expiries": list(expiries.values()),
+    }
+    conn.execute(_CHANGE_EXPIRIES, values)
 
 
 def _change(moves: Sequence[Move], account: str) -> int:

@@ -42,6 +42,42 @@ _END = text(
 
 _LINK = text("UPDATE point_holds SET order_key = :order_key WHERE hold_id = :hold_id")
 
+# What holds captured for an order spent of each lot, and what its refunds have given back of that. A hold
+# that was captured before its order was recorded is known by the merchant's id alone.
+_SPENT = text("""
+WITH paid AS (
+    SELECT hold_id, ended_at FROM point_holds WHERE order_key = :order_key
+    UNION
+    SELECT hold_id, ended_at FROM point_holds
+    WHERE state = 'captured' AND member_key = :member_key AND order_id = CAST(:order_id AS text)
+      AND order_key IS NULL
+), spent AS (
+    SELECT p.lot_key, sum(p.points) AS points, max(paid.ended_at) AS last_at
+    FROM paid JOIN ledger_transactions t USING (hold_id) JOIN postings p USING (transaction_key)
+    WHERE t.kind = 'capture' AND p.to_account = 'redeemed' GROUP BY p.lot_key
+), back AS (
+    SELECT p.lot_key, sum(p.points) AS points
+    FROM ledger_transactions t JOIN postings p USING (transaction_key)
+    WHERE t.order_key = :order_key AND t.kind = 'restore' AND p.from_account = 'redeemed' GROUP BY p.lot_key
+)
+SELECT l.lot_key, l.order_key, l.earned_at, l.expires_at, CAST(s.points AS bigint) AS spent,
+       CAST(coalesce(b.points, 0) AS bigint) AS returned, s.last_at
+FROM spent s JOIN lots l USING (lot_key) LEFT JOIN back b USING (lot_key)
+""")
+
+_IS_RESTORED = text(
+    "SELECT EXISTS (SELECT FROM ledger_transactions WHERE order_key = :order_key AND kind = 'restore' "
+    "AND refund_key IS NOT DISTINCT FROM CAST(:refund_key AS bigint))"
+)
+
+_RETURNED = text(
+    "SELECT CAST(coalesce(sum(p.points), 0) AS bigint) "
+    "FROM ledger_transactions t JOIN postings p USING (transaction_key) "
+    "WHERE t.member_key = :member_key AND t.kind = 'restore' AND p.from_account = 'redeemed' "
+    "AND t.refund_key IS NOT DISTINCT FROM CAST(:refund_key AS bigint) "
+    "AND (t.refund_key IS NOT NULL OR t.order_key = CAST(:order_key AS bigint))"
+)
+
 
 def add_hold(
     conn: Connection,
@@ -107,3 +143,22 @@ def end_hold(
 def link_hold(conn: Connection, *, hold_id: UUID, order_key: int) -> None:
     """Write which recorded order a captured hold paid for."""
     run(conn, _LINK, {"hold_id": hold_id, "order_key": order_key})
+
+
+def list_spent(
+    conn: Connection, *, member_key: int, order_key: int, order_id: str | None
+) -> Sequence[Row[Any]]:
+    """Return what was spent on an order of each lot, and what of that was given back."""
+    values = {"member_key": member_key, "order_key": order_key, "order_id": order_id}
+    return run(conn, _SPENT, values).all()
+
+
+def is_restored(conn: Connection, *, order_key: int, refund_key: int | None) -> bool:
+    """Tell whether a refund (None: the cancellation) has given back what was spent on an order."""
+    return bool(run(conn, _IS_RESTORED, {"order_key": order_key, "refund_key": refund_key}).scalar_one())
+
+
+def get_returned(conn: Connection, *, member_key: int, refund_key: int | None, order_key: int | None) -> int:
+    """Return the spent points that a refund, or the cancellation of an order, gave back."""
+    values = {"member_key": member_key, "refund_key": refund_key, "order_key": order_key}
+    return int(run(conn, _RETURNED, values).scalar_one())

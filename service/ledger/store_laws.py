@@ -135,6 +135,36 @@ WHERE (h.points, h.captured, CASE h.state WHEN 'open' THEN 0 ELSE h.points END)
       IS DISTINCT FROM (m.held, coalesce(m.captured, 0), coalesce(m.ended, 0))
 """
 
+_EXPIRIES_AGAINST_ENTRIES = """
+WITH chain AS (
+    SELECT lot_key, transaction_key, expires_before, expires_after,
+           lead(transaction_key) OVER later IS NULL AS is_last,
+           lead(expires_before) OVER later AS next_before
+    FROM lot_expiries WINDOW later AS (PARTITION BY lot_key ORDER BY transaction_key)
+)
+SELECT format('lot expires at %s; the entry that moved it says %s', coalesce(c.next_before, l.expires_at),
+              c.expires_after) AS detail,
+       l.member_key, c.transaction_key, c.lot_key
+FROM chain c LEFT JOIN lots l USING (lot_key) LEFT JOIN ledger_transactions t USING (transaction_key)
+WHERE t.transaction_key IS NULL
+   OR c.expires_after IS DISTINCT FROM CASE WHEN c.is_last THEN l.expires_at ELSE c.next_before END
+"""
+
+_OVERRETURNED = """
+WITH spent AS (
+    SELECT h.order_key, sum(h.captured) AS points FROM point_holds h
+    WHERE h.order_key IS NOT NULL AND h.state = 'captured' GROUP BY h.order_key
+), back AS (
+    SELECT t.order_key, min(t.member_key) AS member_key, max(t.transaction_key) AS transaction_key,
+           sum(p.points) AS points
+    FROM ledger_transactions t JOIN postings p USING (transaction_key)
+    WHERE t.kind = 'restore' AND p.from_account = 'redeemed' GROUP BY t.order_key
+)
+SELECT format('%s points were spent on the order and %s given back', s.points, b.points) AS detail,
+       b.member_key, b.transaction_key, CAST(NULL AS bigint) AS lot_key
+FROM back b JOIN spent s USING (order_key) WHERE b.points > s.points
+"""
+
 _UNDUE = """
 SELECT format('the next due time %s is later than the end of hold %s', b.next_due_at, h.hold_id) AS detail,
        member_key, CAST(NULL AS bigint) AS transaction_key, CAST(NULL AS bigint) AS lot_key
@@ -154,7 +184,9 @@ _CHECKS = [
         ("P1", _HOLDS_AGAINST_POSTINGS),
         ("P1", _UNDUE),
         ("P2", _OVERDRAWN),
+        ("P1", _EXPIRIES_AGAINST_ENTRIES),
         ("P4", _OVERTAKEN),
+        ("P4", _OVERRETURNED),
     )
 ]
 
