@@ -43,15 +43,21 @@ def lock_account(conn: Connection, *, member_key: int, now: datetime) -> Balance
 
     An account that was merged leads to the one that took it over.
     """
-    row = _lock_row(conn, member_key, now)
+    row = lock_row(conn, member_key=member_key, now=now)
     while row.merged_into is not None:
-        row = _lock_row(conn, row.merged_into, now)
+        row = lock_row(conn, member_key=row.merged_into, now=now)
+    return read_due(conn, row=row, now=now)
+
+
+def read_due(conn: Connection, *, row: Row[Any], now: datetime) -> Balance:
+    """Post what is due for a locked row and return its balance."""
     if row.is_due:
         (row,) = store.post_due(conn, member_keys=[row.member_key], now=now)
     return Balance(row.member_key, row.pending, row.available, row.held, row.debt, row.lifetime_earned)
 
 
-def _lock_row(conn: Connection, member_key: int, now: datetime) -> Row[Any]:
+def lock_row(conn: Connection, *, member_key: int, now: datetime) -> Row[Any]:
+    """Lock a member's own row of balances, merged or not, opening the account where there is none."""
     row = store.lock(conn, member_key=member_key, now=now)
     if row is None:
         store.open_accounts(conn, member_keys=[member_key])

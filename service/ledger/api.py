@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from service.kit.audit import actor_of
 from service.kit.auth import Role
-from service.kit.clock import format_time, local_day, local_midnight, parse_time
-from service.kit.errors import FieldError, Malformed
+from service.kit.clock import FUTURE_TOLERANCE, format_time, local_day, local_midnight, parse_time
+from service.kit.errors import FieldError, FutureTime, Invalid, Malformed
 from service.kit.http import STAFF, Blueprint, Door
 from service.kit.money import to_text
 from service.kit.pagination import decode_cursor, encode_cursor, page
@@ -20,15 +20,18 @@ from service.ledger.errors import (
     HoldNotFound,
     InsufficientPoints,
 )
-from service.ledger.operations import Hold, Points, SignedPosting, Transaction
+from service.ledger.operations import Figures, Hold, Line, Points, SignedPosting, Transaction
 from service.ledger.schemas import (
     AdjustmentBody,
     AdjustmentSchema,
     CaptureBody,
     HoldBody,
     HoldSchema,
+    PointsQuery,
     PointsSchema,
     PointsTransactionsSchema,
+    StatementQuery,
+    StatementSchema,
     TransactionsQuery,
 )
 from service.members.errors import UnknownMember
@@ -37,6 +40,7 @@ from service.programme.operations import Programme, get_programme
 
 blueprint = Blueprint("ledger", __name__, url_prefix="/v1", description="Points and their ledger.")
 
+_BEGINNING = datetime(1900, 1, 1, tzinfo=UTC)
 _CASHIERS: tuple[Role, ...] = ("server", "operations", "admin")
 
 
@@ -44,18 +48,25 @@ _CASHIERS: tuple[Role, ...] = ("server", "operations", "admin")
     "GET",
     "/members/<id:member_id>/points",
     roles=(*STAFF, "storefront"),
+    query=PointsQuery(),
     answers={200: PointsSchema()},
-    refusals=(UnknownMember,),
+    refusals=(UnknownMember, FutureTime),
 )
-def get_points(door: Door, member_id: str) -> object:
-    """Tell what points a member has now.
+def get_points(door: Door, member_id: str, query: dict[str, Any]) -> object:
+    """Tell what points a member has now, or had at a past time.
 
-    Points whose return period has ended count as available and expired ones are gone at once, whether or
-    not a job has posted them yet.
+    Points whose return period has ended count as available, expired ones and holds past their time are gone
+    at once, whether or not a job has posted them yet. `as_of` reads the entries that happened up to then,
+    also those that were learned of later.
     """
     member = get_member(door.conn, member_id=member_id)
     programme = get_programme(door.conn)
-    points = operations.get_points(door.conn, member_key=member.member_key, now=door.now, programme=programme)
+    key = member.member_key
+    if query.get("as_of") is None:
+        points = operations.get_points(door.conn, member_key=key, now=door.now, programme=programme)
+    else:
+        at = _read_as_of(query["as_of"], programme, door.now)
+        points = operations.get_points_at(door.conn, member_key=key, at=at, programme=programme)
     return _points_to_json(points, programme)
 
 
@@ -81,6 +92,38 @@ def list_transactions(door: Door, member_id: str, query: dict[str, Any]) -> obje
     rows = [_transaction_to_json(entry, orders, refunds, programme) for entry in entries]
     cursors = [encode_cursor(format_time(entry.occurred_at), entry.transaction_key) for entry in entries]
     return page(rows, limit=query["limit"], cursors=cursors)
+
+
+@blueprint.door(
+    "GET",
+    "/members/<id:member_id>/points/statement",
+    roles=STAFF,
+    query=StatementQuery(),
+    answers={200: StatementSchema()},
+    refusals=(UnknownMember,),
+)
+def get_statement(door: Door, member_id: str, query: dict[str, Any]) -> object:
+    """Tell what a member had, what changed between two days, oldest first, and what there was after each.
+
+    Entries as they are posted: what has become due comes with the member's next entry, or a sweep.
+    """
+    member = get_member(door.conn, member_id=member_id)
+    programme = get_programme(door.conn)
+    statement = operations.get_statement(
+        door.conn,
+        member_key=member.member_key,
+        since=_read_day(query.get("from"), "from", programme) or _BEGINNING,
+        until=_read_day(query.get("to"), "to", programme) or door.now + FUTURE_TOLERANCE,
+        after=_read_cursor(query.get("cursor")),
+        limit=query["limit"] + 1,
+    )
+    orders, refunds = operations.name_references(door.conn, transactions=statement.lines)
+    rows = [_line_to_json(line, orders, refunds) for line in statement.lines]
+    cursors = [encode_cursor(format_time(line.occurred_at), line.transaction_key) for line in statement.lines]
+    return page(rows, limit=query["limit"], cursors=cursors) | {
+        "opening": _figures_to_json(statement.opening),
+        "closing": _figures_to_json(statement.closing),
+    }
 
 
 @blueprint.door(
@@ -231,6 +274,57 @@ def _read_expiry(body: dict[str, Any], programme: Programme, now: datetime) -> d
     return operations.expires_from(
         today, model=expiry.model, months=expiry.months, timezone=programme.timezone
     )
+
+
+def _read_as_of(value: str, programme: Programme, now: datetime) -> datetime:
+    """Return the moment that a day, as it ended, or a time means.
+
+    Raises:
+        Invalid: it is neither. FutureTime: it lies ahead.
+    """
+    place = FieldError("a day such as 2026-11-21, or a time with an offset", parameter="as_of")
+    try:
+        if "T" in value.upper():
+            at = parse_time(value)
+        else:
+            day = date.fromisoformat(value)
+            at = local_midnight(day + timedelta(days=1), timezone=programme.timezone)
+            at = at - timedelta(microseconds=1)
+            if day == local_day(now, timezone=programme.timezone):
+                at = now
+    except (ValueError, OverflowError) as error:
+        raise Invalid("as_of is neither a day nor a time", errors=[place]) from error
+    if at > now:
+        raise FutureTime("points are told of now and of the past", errors=[place])
+    return at
+
+
+def _read_day(value: str | None, parameter: str, programme: Programme) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        return local_midnight(date.fromisoformat(value), timezone=programme.timezone)
+    except (ValueError, OverflowError) as error:
+        place = FieldError("a day such as 2026-11-21", parameter=parameter)
+        raise Invalid(f"{parameter} is not a day", errors=[place]) from error
+
+
+def _line_to_json(line: Line, orders: dict[int, str], refunds: dict[int, str]) -> dict[str, Any]:
+    return {
+        "transaction_id": _transaction_id(line.transaction_key),
+        "kind": line.kind,
+        "occurred_at": format_time(line.occurred_at),
+        "order_id": None if line.order_key is None else orders.get(line.order_key),
+        "refund_id": None if line.refund_key is None else refunds.get(line.refund_key),
+        "hold_id": line.hold_id,
+        "reason": line.reason,
+        "change": _figures_to_json(line.change),
+        "balance": _figures_to_json(line.balance),
+    }
+
+
+def _figures_to_json(figures: Figures) -> dict[str, int]:
+    return {"available": figures.available, "pending": figures.pending, "held": figures.held}
 
 
 def _read_cursor(cursor: str | None) -> tuple[datetime, int] | None:

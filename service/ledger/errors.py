@@ -15,6 +15,18 @@ class ExpiryNotAcceptable(Invalid):
     code = "expiry-not-acceptable"
 
 
+class MergeIntoSelf(Invalid):
+    """An account cannot be merged into itself."""
+
+    code = "merge-into-self"
+
+
+class AlreadyMerged(Conflict):
+    """One of the two accounts was merged into another before."""
+
+    code = "already-merged"
+
+
 class HoldNotFound(NotFound):
     """There is no hold with this id."""
 

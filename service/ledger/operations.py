@@ -22,6 +22,9 @@ from service.ledger.accounts import Balance, lock_account, open_account, open_ac
 from service.ledger.errors import InsufficientPoints
 from service.ledger.history import HistoryPosted, create_history_table, post_history
 from service.ledger.holds import Hold, capture_hold, get_hold, hold_points, release_hold
+from service.ledger.merging import merge_accounts
+from service.ledger.past import Figures, Line, Statement, get_points_at, get_statement
+from service.ledger.points import Expiring, Points
 from service.ledger.rules import (
     EarningRule,
     allocate,
@@ -48,12 +51,15 @@ __all__ = [
     "Earned",
     "EarningRule",
     "Expiring",
+    "Figures",
     "HistoryPosted",
     "Hold",
+    "Line",
     "OrderPoints",
     "OrderSpending",
     "Points",
     "SignedPosting",
+    "Statement",
     "Swept",
     "TakenBack",
     "Transaction",
@@ -70,12 +76,15 @@ __all__ = [
     "get_hold",
     "get_order_points",
     "get_points",
+    "get_points_at",
     "get_returned",
     "get_spending",
+    "get_statement",
     "get_taken_back",
     "hold_points",
     "list_transactions",
     "lock_account",
+    "merge_accounts",
     "name_references",
     "open_account",
     "open_accounts",
@@ -106,32 +115,6 @@ class TakenBack:
     points: int
     shortfall: int
     debt: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Expiring:
-    """Points that expire as the day `on` begins."""
-
-    points: int
-    on: str
-
-
-@dataclass(frozen=True, slots=True)
-class Points:
-    """What a member effectively has: what is due counts as posted.
-
-    `available` is net of `debt` and below zero only where the policy allows it. `value_minor` is what the
-    available points are worth, in programme minor units. `expiring` is sorted by day, with pending points
-    and without held ones.
-    """
-
-    available: int
-    pending: int
-    held: int
-    debt: int
-    lifetime_earned: int
-    expiring: tuple[Expiring, ...]
-    value_minor: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -421,7 +404,7 @@ def list_transactions(
 
 
 def name_references(
-    conn: Connection, *, transactions: Sequence[Transaction]
+    conn: Connection, *, transactions: Sequence[Transaction | Line]
 ) -> tuple[dict[int, str], dict[int, str]]:
     """Return the merchant's ids, by key, of the orders and of the refunds that transactions refer to."""
     order_keys = sorted({entry.order_key for entry in transactions if entry.order_key is not None})
@@ -450,7 +433,7 @@ def expire_due(conn: Connection, *, now: datetime, limit: int) -> Swept:
 
 
 def check_laws(conn: Connection) -> list[Violation]:
-    """Return what breaks the laws P1, P2 or P4, up to 1,000 rows per check; empty when all is well."""
+    """Return what breaks the laws P1, P2, P4 or P5, up to 1,000 rows per check; empty when all is well."""
     return [
         Violation(law, row.detail, row.member_key, row.transaction_key, row.lot_key)
         for law, row in store_laws.list_violations(conn)

@@ -213,6 +213,76 @@ def share_back(points: int, lots: Iterable[Lot]) -> list[tuple[Lot, int]]:
     return shares
 
 
+@dataclass(frozen=True, slots=True)
+class LotThen:
+    """A lot as entries dated up to some moment leave it; lot_key None holds what belongs to none.
+
+    `freed` of what is held belongs to a hold that ended at `freed_at`, which is not posted.
+    """
+
+    lot_key: int | None
+    pending: int
+    available: int
+    held: int
+    available_at: datetime | None
+    expires_at: datetime | None
+    freed: int = 0
+    freed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What there effectively was at a moment; `available` is not net of `debt`."""
+
+    available: int
+    pending: int
+    held: int
+    debt: int
+    expiring: tuple[tuple[datetime, int], ...]
+
+
+def stand_at(lots: Sequence[LotThen], *, debt: int, at: datetime) -> Standing:
+    """Return what lots come to at a moment when everything due by then counts as posted.
+
+    What became available, or free, pays the debt first, in the order of time; what is past its expiry is
+    gone.
+    """
+    pending = sum(lot.pending for lot in lots if not _is_released(lot, at))
+    free = [(lot.expires_at, lot.available) for lot in lots]
+    for _, _, expires_at, points in sorted(
+        [
+            (lot.available_at or _NEVER, lot.lot_key or 0, lot.expires_at, lot.pending)
+            for lot in lots
+            if _is_released(lot, at)
+        ]
+        + [
+            (lot.freed_at or _NEVER, lot.lot_key or 0, lot.expires_at, lot.freed) for lot in lots if lot.freed
+        ],
+        key=lambda piece: piece[:2],
+    ):
+        paid = min(points, debt)
+        debt -= paid
+        free.append((expires_at, points - paid))
+    standing = [(expires_at, points) for expires_at, points in free if expires_at is None or expires_at > at]
+    ahead = [(expires_at, points) for expires_at, points in standing if expires_at is not None]
+    ahead += [
+        (lot.expires_at, lot.pending)
+        for lot in lots
+        if lot.expires_at is not None and not _is_released(lot, at)
+    ]
+    return Standing(
+        available=sum(points for _, points in standing),
+        pending=pending,
+        held=sum(lot.held - lot.freed for lot in lots),
+        debt=debt,
+        expiring=tuple((expires_at, points) for expires_at, points in ahead if points > 0),
+    )
+
+
+def _is_released(lot: LotThen, at: datetime) -> bool:
+    return lot.pending > 0 and lot.available_at is not None and lot.available_at <= at
+
+
 def rule_to_json(rule: EarningRule, *, eligible_minor: int) -> dict[str, object]:
     """Return a rule and the amount it was applied to, as they are recorded with an award."""
     recorded: dict[str, object] = {

@@ -19,6 +19,37 @@ def _not_zero(points: int) -> None:
         raise ValidationError("an adjustment by 0 points adjusts nothing")
 
 
+class PointsQuery(StrictSchema):
+    """Of when."""
+
+    as_of = Text(
+        max_length=40,
+        metadata={
+            "description": "A day (as it ended, in the programme's zone) or a time with an offset, "
+            "not ahead; left out: now."
+        },
+    )
+
+
+# `from` is a word of Python's own, so no attribute can have that name.
+StatementQuery = StrictSchema.from_dict(
+    {
+        "from": Text(
+            max_length=40,
+            metadata={"format": "date", "description": "The first day, in the programme's zone."},
+        ),
+        "to": Text(
+            max_length=40,
+            metadata={"format": "date", "description": "The day after the last. Left out: up to now."},
+        ),
+        "limit": QueryWhole(least=1, most=MAX_LIMIT, load_default=DEFAULT_LIMIT),
+        "cursor": Text(max_length=500),
+    },
+    name="StatementQuery",
+)
+"""Which stretch of the ledger."""
+
+
 class TransactionsQuery(StrictSchema):
     """Which page of the ledger."""
 
@@ -206,6 +237,37 @@ class PointsTransactionsSchema(Schema):
     """A page of the ledger, newest first."""
 
     data = fields.List(fields.Nested(PointsTransactionSchema), required=True)
+    next_cursor = fields.String(required=True, allow_none=True)
+
+
+class FiguresSchema(Schema):
+    """Points by account."""
+
+    available = fields.Integer(required=True, metadata={"description": "Net of debt."})
+    pending = fields.Integer(required=True)
+    held = fields.Integer(required=True)
+
+
+class StatementLineSchema(Schema):
+    """One entry: what it changed, and what there was after it."""
+
+    transaction_id = fields.String(required=True)
+    kind = fields.String(required=True)
+    occurred_at = fields.String(required=True, metadata={"format": "date-time"})
+    order_id = fields.String(required=True, allow_none=True)
+    refund_id = fields.String(required=True, allow_none=True)
+    hold_id = fields.String(required=True, allow_none=True)
+    reason = fields.String(required=True, allow_none=True)
+    change = fields.Nested(FiguresSchema, required=True)
+    balance = fields.Nested(FiguresSchema, required=True)
+
+
+class StatementSchema(Schema):
+    """A page of a statement, oldest entry first; opening and closing are those of the whole stretch."""
+
+    opening = fields.Nested(FiguresSchema, required=True)
+    data = fields.List(fields.Nested(StatementLineSchema), required=True)
+    closing = fields.Nested(FiguresSchema, required=True)
     next_cursor = fields.String(required=True, allow_none=True)
 
 

@@ -165,6 +165,24 @@ SELECT format('%s points were spent on the order and %s given back', s.points, b
 FROM back b JOIN spent s USING (order_key) WHERE b.points > s.points
 """
 
+_MERGED = """
+WITH sides AS (
+    SELECT to_account AS account, points FROM postings UNION ALL SELECT from_account, -points FROM postings
+)
+SELECT format('what was merged out of accounts and into others differs by %s', sum(points)) AS detail,
+       CAST(NULL AS bigint) AS member_key, CAST(NULL AS bigint) AS transaction_key,
+       CAST(NULL AS bigint) AS lot_key
+FROM sides WHERE account = 'merged' HAVING sum(points) <> 0
+UNION ALL
+SELECT format('account merged into %s holds something', b.merged_into), b.member_key, NULL,
+       (SELECT min(lot_key) FROM lots l WHERE l.member_key = b.member_key)
+FROM balances b
+WHERE b.merged_into IS NOT NULL
+  AND (b.pending + b.available + b.held + b.debt + b.lifetime_earned <> 0
+       OR EXISTS (SELECT FROM lots l WHERE l.member_key = b.member_key)
+       OR EXISTS (SELECT FROM point_holds h WHERE h.member_key = b.member_key))
+"""
+
 _UNDUE = """
 SELECT format('the next due time %s is later than the end of hold %s', b.next_due_at, h.hold_id) AS detail,
        member_key, CAST(NULL AS bigint) AS transaction_key, CAST(NULL AS bigint) AS lot_key
@@ -187,6 +205,7 @@ _CHECKS = [
         ("P1", _EXPIRIES_AGAINST_ENTRIES),
         ("P4", _OVERTAKEN),
         ("P4", _OVERRETURNED),
+        ("P5", _MERGED),
     )
 ]
 
