@@ -13,6 +13,8 @@ TOPICS = {
     "points.earned": "An order earned points.",
     "points.reversed": "A refund or cancellation took points back.",
     "points.adjusted": "Points were given or taken by hand.",
+    "points.expiring": "Points are going to expire on a day, told once ahead of it.",
+    "points.extended": "Points can be used for longer than they could.",
     "points.returned": "A refund or cancellation gave back points that had been spent.",
     "points.spent": "Points that were set aside paid for an order.",
     "item.changed": "An item was added or replaced.",

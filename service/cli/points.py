@@ -42,6 +42,23 @@ def expire(settings: Settings) -> None:
 
 @points.command()
 @click.pass_obj
+def announce(settings: Settings) -> None:
+    """Tell of the points that are going to expire within the days of notice, each expiry once."""
+    now = read_clock()
+    members = 0
+    with ready_engine(settings) as (engine, programme), show_progress() as progress:
+        while True:
+            with transaction(engine) as conn:
+                told = ledger.announce_expiring(conn, now=now, programme=programme, limit=CHUNK)
+            if told == 0:
+                break
+            members += told
+            progress("announcing", members, None)
+    tell({"members": members})
+
+
+@points.command()
+@click.pass_obj
 def verify(settings: Settings) -> None:
     """Check the laws of the ledger on every balance and lot; exit 1 and list the rows on drift."""
     with ready_engine(settings) as (engine, _), engine.connect() as conn:

@@ -162,7 +162,7 @@ def place_order(
         tier=outcome.when_placed.code,
         settings_version=settings.version,
     )
-    available_at, expires_at = _points_dates(order.placed_at, recorded.fact.day, programme)
+    available_at, expiry = _points_dates(order.placed_at, recorded.fact.day, programme)
     earned = ledger.earn_points(
         conn,
         member_key=member.member_key,
@@ -171,7 +171,8 @@ def place_order(
         rule=rule,
         occurred_at=order.placed_at,
         available_at=available_at,
-        expires_at=expires_at,
+        expires_at=expiry.at,
+        rolls=expiry.rolls,
         now=now,
         account=account,
     )
@@ -475,19 +476,13 @@ def _window_start(programme: Programme, at: datetime, now: datetime) -> date:
     return earliest - timedelta(days=tiers.LONGEST_WINDOW_DAYS + 2)
 
 
-def _points_dates(placed_at: datetime, day: date, programme: Programme) -> tuple[datetime, datetime | None]:
+def _points_dates(placed_at: datetime, day: date, programme: Programme) -> tuple[datetime, ledger.Expiry]:
     # A late order gets the dates of its own time: expiry turned on since does not reach back to it.
     settings = programme.settings_at(placed_at)
     available_at = ledger.available_from(
         placed_at, day=day, return_period_days=settings.return_period_days, timezone=programme.timezone
     )
-    expires_at = ledger.expires_from(
-        day,
-        model=settings.points_expiry.model,
-        months=settings.points_expiry.months,
-        timezone=programme.timezone,
-    )
-    return available_at, expires_at
+    return available_at, ledger.expiry_of(day, expiry=settings.points_expiry, timezone=programme.timezone)
 
 
 def _enrolled(conn: Connection, member_id: str) -> Member:

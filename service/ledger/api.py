@@ -19,12 +19,16 @@ from service.ledger.errors import (
     HoldEnded,
     HoldNotFound,
     InsufficientPoints,
+    LotNotFound,
+    LotNotOpen,
 )
-from service.ledger.operations import Figures, Hold, Line, Points, SignedPosting, Transaction
+from service.ledger.operations import Expiry, Figures, Hold, Line, Points, SignedPosting, Transaction
 from service.ledger.schemas import (
     AdjustmentBody,
     AdjustmentSchema,
     CaptureBody,
+    ExtensionBody,
+    ExtensionSchema,
     HoldBody,
     HoldSchema,
     PointsQuery,
@@ -143,7 +147,7 @@ def adjust_points(door: Door, member_id: str, body: dict[str, Any]) -> object:
     """
     member = get_member(door.conn, member_id=member_id)
     programme = get_programme(door.conn)
-    expires_at = _read_expiry(body, programme, door.now)
+    expiry = _read_expiry(body, programme, door.now)
     actor = actor_of(door.caller)
     key = operations.adjust_points(
         door.conn,
@@ -152,7 +156,8 @@ def adjust_points(door: Door, member_id: str, body: dict[str, Any]) -> object:
         reason=body["reason"],
         actor=actor,
         request_id=door.request_id,
-        expires_at=expires_at,
+        expires_at=expiry.at,
+        rolls=expiry.rolls,
         now=door.now,
     )
     balance = operations.get_points(
@@ -164,8 +169,47 @@ def adjust_points(door: Door, member_id: str, body: dict[str, Any]) -> object:
         "reason": body["reason"],
         "actor": actor,
         "occurred_at": format_time(door.now),
-        "expires_on": _day_of(expires_at, programme),
+        "expires_on": _day_of(expiry.at, programme),
         "balance": _points_to_json(balance, programme),
+    }
+
+
+@blueprint.door(
+    "POST",
+    "/members/<id:member_id>/points/lots/<id:lot_id>/extend",
+    roles=STAFF,
+    body=ExtensionBody(),
+    answers={200: ExtensionSchema()},
+    refusals=(UnknownMember, LotNotFound, LotNotOpen, ExpiryNotAcceptable),
+    idempotency_key="required",
+)
+def extend_lot(door: Door, member_id: str, lot_id: str, body: dict[str, Any]) -> object:
+    """Let what is left of a lot be used for longer, with a reason."""
+    member = get_member(door.conn, member_id=member_id)
+    programme = get_programme(door.conn)
+    number = lot_id.removeprefix("lot_")
+    if not lot_id.startswith("lot_") or not number.isascii() or not number.isdigit() or len(number) > 18:
+        raise LotNotFound(f"the member has no lot {lot_id}")
+    day = body["expires_on"]
+    actor = actor_of(door.caller)
+    extended = operations.extend_lot(
+        door.conn,
+        member_key=member.member_key,
+        lot_key=int(number),
+        expires_at=None if day is None else local_midnight(day, timezone=programme.timezone),
+        reason=body["reason"],
+        actor=actor,
+        request_id=door.request_id,
+        now=door.now,
+    )
+    return {
+        "transaction_id": _transaction_id(extended.transaction_key),
+        "lot_id": lot_id,
+        "points": extended.points,
+        "expired_on": _day_of(extended.expires_before, programme),
+        "expires_on": _day_of(extended.expires_at, programme),
+        "reason": body["reason"],
+        "actor": actor,
     }
 
 
@@ -224,8 +268,18 @@ def capture_hold(door: Door, hold_id: str, body: dict[str, Any]) -> object:
     The same capture again is answered the same and changes nothing. An order that names the hold
     (`points_hold_id`) captures it itself.
     """
+    programme = get_programme(door.conn)
     hold = operations.capture_hold(
-        door.conn, hold_id=hold_id, points=body.get("points"), order_id=body["order_id"], now=door.now
+        door.conn,
+        hold_id=hold_id,
+        points=body.get("points"),
+        order_id=body["order_id"],
+        expiry=operations.expiry_of(
+            local_day(door.now, timezone=programme.timezone),
+            expiry=programme.settings.points_expiry,
+            timezone=programme.timezone,
+        ),
+        now=door.now,
     )
     return _hold_to_json(door, hold)
 
@@ -260,20 +314,17 @@ def _hold_to_json(door: Door, hold: Hold) -> dict[str, Any]:
     }
 
 
-def _read_expiry(body: dict[str, Any], programme: Programme, now: datetime) -> datetime | None:
+def _read_expiry(body: dict[str, Any], programme: Programme, now: datetime) -> Expiry:
     today = local_day(now, timezone=programme.timezone)
     given: date | None = body.get("expires_on")
     if given is not None and (body["points"] < 0 or given <= today):
         detail = "points that are taken do not expire" if body["points"] < 0 else "must lie after today"
         raise ExpiryNotAcceptable(errors=[FieldError(detail, pointer="/expires_on")])
     if given is not None:
-        return local_midnight(given, timezone=programme.timezone)
+        return Expiry(local_midnight(given, timezone=programme.timezone))
     if "expires_on" in body or body["points"] < 0:
-        return None
-    expiry = programme.settings.points_expiry
-    return operations.expires_from(
-        today, model=expiry.model, months=expiry.months, timezone=programme.timezone
-    )
+        return Expiry(None)
+    return operations.expiry_of(today, expiry=programme.settings.points_expiry, timezone=programme.timezone)
 
 
 def _read_as_of(value: str, programme: Programme, now: datetime) -> datetime:

@@ -15,6 +15,18 @@ class ExpiryNotAcceptable(Invalid):
     code = "expiry-not-acceptable"
 
 
+class LotNotFound(NotFound):
+    """The member has no lot with this id."""
+
+    code = "lot-not-found"
+
+
+class LotNotOpen(Conflict):
+    """Nothing is left of the lot."""
+
+    code = "lot-not-open"
+
+
 class MergeIntoSelf(Invalid):
     """An account cannot be merged into itself."""
 

@@ -19,6 +19,7 @@ from service.kit.ids import new_id, parse_id
 from service.ledger import store, store_holds
 from service.ledger.accounts import Balance, lock_account
 from service.ledger.errors import CaptureAboveHold, HoldEnded, HoldNotFound, InsufficientPoints
+from service.ledger.expiry import Expiry, keep_alive
 from service.ledger.rules import Lot, Move, allocate, give_back
 from service.ledger.store import Entry
 
@@ -109,10 +110,12 @@ def capture_hold(
     order_key: int | None = None,
     now: datetime,
     account: Balance | None = None,
+    expiry: Expiry | None = None,
 ) -> Hold:
     """Spend what a hold set aside, or `points` of it, for an order; the rest is free again.
 
-    `order_key` is the order's, where it is recorded in the same transaction. A repetition changes nothing.
+    `order_key` is the order's, where it is recorded in the same transaction. Spending is activity: `expiry`
+    is what points earned now would have. A repetition changes nothing.
 
     Raises:
         HoldNotFound: there is none. HoldEnded: it was captured otherwise, released, or its time is over.
@@ -132,7 +135,7 @@ def capture_hold(
     draws, _ = allocate(wanted, lots)
     spent = [Move("held", "redeemed", draw.points, draw.lot_key) for draw in draws]
     taken = {draw.lot_key: draw.points for draw in draws}
-    _end(
+    key = _end(
         conn,
         hold,
         account,
@@ -143,6 +146,8 @@ def capture_hold(
         order_key=order_key,
         now=now,
     )
+    if expiry is not None:
+        keep_alive(conn, member_key=account.member_key, transaction_key=key, expiry=expiry)
     outbox.emit(
         conn,
         topic="points.spent",
@@ -201,8 +206,11 @@ def _end(
     order_id: str | None,
     order_key: int | None,
     now: datetime,
-) -> None:
-    """Post how a hold ends: what is freed pays the debt first, and expires where its lot has meanwhile."""
+) -> int:
+    """Post how a hold ends and return the entry's key.
+
+    What is freed pays the debt first, and expires where its lot has meanwhile.
+    """
     moves, lapsed = give_back(freed, account_from="held", debt=account.debt, now=now)
     head = Entry(
         member_key=account.member_key,
@@ -212,7 +220,7 @@ def _end(
         order_key=order_key,
         hold_id=hold.key,
     )
-    store.post(conn, entry=head, moves=[*spent, *moves])
+    key = store.post(conn, entry=head, moves=[*spent, *moves])
     for lot, points in lapsed:
         entry = Entry(
             member_key=account.member_key,
@@ -231,6 +239,7 @@ def _end(
         order_key=order_key,
         now=now,
     )
+    return key
 
 
 def _hold(row: Row[Any]) -> Hold:

@@ -20,6 +20,14 @@ from service.kit.db import dumps
 from service.ledger import store, store_laws
 from service.ledger.accounts import Balance, lock_account, open_account, open_accounts
 from service.ledger.errors import InsufficientPoints
+from service.ledger.expiry import (
+    Expiry,
+    Extended,
+    announce_expiring,
+    expiry_of,
+    extend_lot,
+    keep_alive,
+)
 from service.ledger.history import HistoryPosted, create_history_table, post_history
 from service.ledger.holds import Hold, capture_hold, get_hold, hold_points, release_hold
 from service.ledger.merging import merge_accounts
@@ -51,6 +59,8 @@ __all__ = [
     "Earned",
     "EarningRule",
     "Expiring",
+    "Expiry",
+    "Extended",
     "Figures",
     "HistoryPosted",
     "Hold",
@@ -65,6 +75,7 @@ __all__ = [
     "Transaction",
     "Violation",
     "adjust_points",
+    "announce_expiring",
     "available_from",
     "capture_hold",
     "check_laws",
@@ -72,6 +83,8 @@ __all__ = [
     "earn_points",
     "expire_due",
     "expires_from",
+    "expiry_of",
+    "extend_lot",
     "find_order_hold",
     "get_hold",
     "get_order_points",
@@ -200,8 +213,12 @@ def earn_points(
     expires_at: datetime | None,
     now: datetime,
     account: Balance | None = None,
+    rolls: bool = False,
 ) -> Earned:
     """Award an order's points: pending until `available_at`, or at once when that is not after `occurred_at`.
+
+    With `rolls`, `expires_at` comes of inactivity: later activity moves it on, and this order moves what the
+    member has of that kind on to it.
 
     The rule and `eligible_minor` (programme minor units) are recorded even when they earn nothing, because
     refunds are computed from them. An order earns once: a repetition changes nothing and returns the first.
@@ -217,8 +234,11 @@ def earn_points(
         order_key=order_key,
         rule=dumps(rule_to_json(rule, eligible_minor=eligible_minor)),
     )
-    key = store.earn(conn, entry=entry, points=points, available_at=available_at, expires_at=expires_at)
+    key = store.earn(
+        conn, entry=entry, points=points, available_at=available_at, expires_at=expires_at, rolls=rolls
+    )
     if key is not None:
+        keep_alive(conn, member_key=member_key, transaction_key=key, expiry=Expiry(expires_at, rolls))
         return Earned(points, key)
     _, first, _ = store.get_order(conn, member_key=member_key, order_key=order_key, refund_key=None)
     return Earned(first.first_earned, first.earn_key)
@@ -303,10 +323,12 @@ def adjust_points(
     expires_at: datetime | None,
     now: datetime,
     request_id: str | None = None,
+    rolls: bool = False,
 ) -> int:
     """Give (+) or take (−) points by hand, available at once, and return the transaction's key.
 
-    `expires_at` is for points that are given. Points that are taken come from what expires soonest.
+    `expires_at` is for points that are given; with `rolls` activity moves it on. Points
+    that are taken come from what expires soonest.
 
     Raises:
         ValueError: 0 points.
@@ -320,7 +342,9 @@ def adjust_points(
         member_key=member_key, kind="adjust", occurred_at=now, recorded_at=now, reason=reason, actor=actor
     )
     if points > 0:
-        given = store.earn(conn, entry=entry, points=points, available_at=now, expires_at=expires_at)
+        given = store.earn(
+            conn, entry=entry, points=points, available_at=now, expires_at=expires_at, rolls=rolls
+        )
         if given is None:
             raise RuntimeError("an adjustment never repeats another")
         key = given

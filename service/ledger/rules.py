@@ -13,6 +13,9 @@ from service.kit.clock import local_midnight
 ONE_BP = 10_000
 """A multiplier of one, in basis points."""
 
+MONTHS_OF = {"month": 1, "quarter": 3, "half_year": 6, "year": 12}
+"""Months of each calendar period."""
+
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -143,20 +146,34 @@ def available_from(occurred_at: datetime, *, day: date, return_period_days: int,
 
 
 def expires_from(
-    day: date, *, model: Literal["none", "rolling_months"], months: int | None, timezone: str
+    day: date,
+    *,
+    model: Literal["none", "rolling_months", "end_of_period", "after_inactivity"],
+    months: int | None,
+    period: Literal["month", "quarter", "half_year", "year"] | None = None,
+    periods: int | None = None,
+    timezone: str,
 ) -> datetime | None:
     """Return when points earned on a store-local day expire, at a midnight of the store's zone.
 
     `rolling_months`: as the day that many months later begins (the last day of a shorter month); points
-    earned on 15 January for 12 months can be used through 14 January. `none`: never, None.
+    earned on 15 January for 12 months can be used through 14 January. `after_inactivity`: likewise, after
+    the member's last active day. `end_of_period`: as the calendar period ends that comes `periods` after the
+    one of the day; never before one full period has passed. `none`: never, None.
 
     Raises:
-        ValueError: `rolling_months` without a number of months.
+        ValueError: a model without its number of months, or without its period.
     """
     if model == "none":
         return None
+    if model == "end_of_period":
+        if period is None or periods is None or periods < 1:
+            raise ValueError("end_of_period needs a period and how many of them later")
+        length = MONTHS_OF[period]
+        start = day.replace(month=(day.month - 1) // length * length + 1, day=1)
+        return local_midnight(add_months(start, months=length * (periods + 1)), timezone=timezone)
     if months is None or months < 1:
-        raise ValueError("rolling_months needs a number of months")
+        raise ValueError(f"{model} needs a number of months")
     return local_midnight(add_months(day, months=months), timezone=timezone)
 
 

@@ -116,6 +116,36 @@ class CaptureBody(StrictSchema):
     order_id = MerchantId(required=True)
 
 
+class ExtensionBody(StrictSchema):
+    """Until when a lot can be used, and why."""
+
+    expires_on = Day(
+        required=True,
+        allow_none=True,
+        metadata={
+            "format": "date",
+            "description": "It expires as this day begins, in the programme's zone; null for never.",
+        },
+    )
+    reason = Text(required=True, min_length=1, max_length=500)
+
+
+class ExtensionSchema(Schema):
+    """A lot that can be used for longer."""
+
+    transaction_id = fields.String(required=True)
+    lot_id = fields.String(required=True)
+    points = fields.Integer(required=True, metadata={"description": "What is left of it, held included."})
+    expired_on = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"format": "date", "description": "When it would have expired."},
+    )
+    expires_on = fields.String(required=True, allow_none=True, metadata={"format": "date"})
+    reason = fields.String(required=True)
+    actor = fields.String(required=True)
+
+
 class HoldSchema(Schema):
     """Points set aside for a checkout, and what became of them."""
 

@@ -53,7 +53,13 @@ def find_order_hold(conn: Connection, *, hold_id: str, account: Balance, now: da
 
 
 def pay_with_hold(
-    conn: Connection, *, hold: Hold, order_id: str, order_key: int, account: Balance, now: datetime
+    conn: Connection,
+    *,
+    hold: Hold,
+    order_id: str,
+    order_key: int,
+    account: Balance,
+    now: datetime,
 ) -> int:
     """Spend a hold on an order that is being recorded, and return the points that paid for it.
 

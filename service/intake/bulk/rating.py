@@ -137,6 +137,7 @@ def _history(
             elif one.refund_key is not None:
                 for order_key, amount in allotted.get(one.refund_key, {}).items():
                     parts.setdefault(order_key, []).append((one, amount))
+        alive = _stay_alive(member.purchases, settings, timezone)
         for purchase in member.purchases:
             order_key = purchase.order_key
             steps = keep_track(purchase, linked.get(order_key, ()), parts.get(order_key, ()))
@@ -145,16 +146,22 @@ def _history(
                 continue
             tier = held[order_key]
             rule = _in_force(settings, purchase.placed_at)
-            available_at, expires_at = _points_dates(purchase, rule, timezone)
+            available_at = ledger.available_from(
+                purchase.placed_at,
+                day=purchase.day,
+                return_period_days=rule.return_period_days,
+                timezone=timezone,
+            )
+            expiry = alive[order_key]
             yield (
                 member_key, order_key, None, min(purchase.placed_at, now), purchase.spend_minor,
                 rule.earn_points, rule.earn_per_minor, tier.multiplier_bp, tier.tier, available_at,
-                expires_at,
+                expiry.at, expiry.rolls,
             )  # fmt: skip
             for kept in steps:
                 yield (
                     member_key, order_key, kept.refund_key, min(kept.at, now), kept.left_minor,
-                    None, None, None, None, None, None,
+                    None, None, None, None, None, None, False,
                 )  # fmt: skip
 
 
@@ -164,22 +171,21 @@ def _in_force(settings: SettingsOverTime, at: datetime) -> ProgrammeSettings:
     return settings[max(0, after - 1)][1]
 
 
-def _points_dates(
-    purchase: Purchase, settings: ProgrammeSettings, timezone: str
-) -> tuple[datetime, datetime | None]:
-    available_at = ledger.available_from(
-        purchase.placed_at,
-        day=purchase.day,
-        return_period_days=settings.return_period_days,
-        timezone=timezone,
-    )
-    expires_at = ledger.expires_from(
-        purchase.day,
-        model=settings.points_expiry.model,
-        months=settings.points_expiry.months,
-        timezone=timezone,
-    )
-    return available_at, expires_at
+def _stay_alive(
+    purchases: Sequence[Purchase], settings: SettingsOverTime, timezone: str
+) -> dict[int, ledger.Expiry]:
+    """Return when the points of each order expire: after inactivity, what was bought in time moves it on."""
+    found: dict[int, ledger.Expiry] = {}
+    following: tuple[datetime, datetime] | None = None
+    for purchase in sorted(purchases, key=lambda one: one.placed_at, reverse=True):
+        rule = _in_force(settings, purchase.placed_at)
+        expiry = ledger.expiry_of(purchase.day, expiry=rule.points_expiry, timezone=timezone)
+        if expiry.rolls and expiry.at is not None:
+            if following is not None and following[0] < expiry.at:
+                expiry = ledger.Expiry(max(expiry.at, following[1]), rolls=True)
+            following = (purchase.placed_at, expiry.at or purchase.placed_at)
+        found[purchase.order_key] = expiry
+    return found
 
 
 def _take_from_live(
