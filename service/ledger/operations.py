@@ -110,6 +110,9 @@ __all__ = [
     "take_back_points",
 ]
 
+# A report of so many broken rows shows the postings behind them; the rest are named alone.
+_MOST_EXPLAINED = 100
+
 ShortfallPolicy = Literal["clamp", "allow_negative"]
 
 
@@ -182,13 +185,17 @@ class OrderPoints:
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A row that breaks a law: which law, what is wrong, and where to look."""
+    """A row that breaks a law: which law, what is wrong, and where to look.
+
+    `postings` are those behind the lot or of the transaction that it names, oldest first.
+    """
 
     law: str
     detail: str
     member_key: int | None
     transaction_key: int | None
     lot_key: int | None
+    postings: tuple[Mapping[str, Any], ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """Return the row as a report shows it."""
@@ -198,6 +205,7 @@ class Violation:
             "member_key": self.member_key,
             "transaction_key": self.transaction_key,
             "lot_key": self.lot_key,
+            "postings": list(self.postings),
         }
 
 
@@ -459,8 +467,17 @@ def expire_due(conn: Connection, *, now: datetime, limit: int) -> Swept:
 def check_laws(conn: Connection) -> list[Violation]:
     """Return what breaks the laws P1, P2, P4 or P5, up to 1,000 rows per check; empty when all is well."""
     return [
-        Violation(law, row.detail, row.member_key, row.transaction_key, row.lot_key)
-        for law, row in store_laws.list_violations(conn)
+        Violation(
+            law,
+            row.detail,
+            row.member_key,
+            row.transaction_key,
+            row.lot_key,
+            store_laws.list_postings(conn, transaction_key=row.transaction_key, lot_key=row.lot_key)
+            if number < _MOST_EXPLAINED
+            else (),
+        )
+        for number, (law, row) in enumerate(store_laws.list_violations(conn))
     ]
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
+from service.kit.clock import format_time
+
 _LIMIT = 1000
 
 _UNBALANCED = """
@@ -208,6 +210,39 @@ _CHECKS = [
         ("P5", _MERGED),
     )
 ]
+
+
+_POSTINGS = text("""
+SELECT t.transaction_key, t.kind, t.occurred_at, p.posting_no, p.from_account, p.to_account, p.points,
+       p.lot_key, p.member_key
+FROM postings p LEFT JOIN ledger_transactions t USING (transaction_key)
+WHERE CASE WHEN CAST(:transaction_key AS bigint) IS NOT NULL THEN p.transaction_key = :transaction_key
+           ELSE p.lot_key = :lot_key END
+ORDER BY p.transaction_key, p.posting_no LIMIT 100
+""")
+
+
+def list_postings(
+    conn: Connection, *, transaction_key: int | None, lot_key: int | None
+) -> tuple[dict[str, Any], ...]:
+    """Return the postings of a transaction, or else those behind a lot, as a report shows them."""
+    if transaction_key is None and lot_key is None:
+        return ()
+    rows = conn.execute(_POSTINGS, {"transaction_key": transaction_key, "lot_key": lot_key})
+    return tuple(
+        {
+            "transaction_key": row.transaction_key,
+            "kind": row.kind,
+            "occurred_at": None if row.occurred_at is None else format_time(row.occurred_at),
+            "posting_no": row.posting_no,
+            "from": row.from_account,
+            "to": row.to_account,
+            "points": row.points,
+            "lot_key": row.lot_key,
+            "member_key": row.member_key,
+        }
+        for row in rows
+    )
 
 
 def list_violations(conn: Connection) -> list[tuple[str, Row[Any]]]:
