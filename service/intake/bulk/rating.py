@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +19,7 @@ from service.intake.bulk.rules import (
     allot_unlinked,
     convert_refunds,
     keep_track,
+    left_of,
 )
 from service.ledger import operations as ledger
 from service.programme.operations import Programme, ProgrammeSettings, list_settings
@@ -196,16 +197,46 @@ def _take_from_live(
     Each takes at once what all refunds known so far leave: the ledger takes once per refund and no more than
     is still there.
     """
-    final = {purchase.order_key: one.left_minor for _, purchase, one in live}
+    final = {purchase.order_key: one for _, purchase, one in live}
     for member_key, purchase, one in live:
         if one.is_imported:
+            _return_spent(conn, member_key, purchase, one, final[purchase.order_key], programme, now)
             ledger.take_back_points(
                 conn,
                 member_key=member_key,
                 order_key=purchase.order_key,
                 refund_key=one.refund_key,
-                eligible_left_minor=final[purchase.order_key],
+                eligible_left_minor=final[purchase.order_key].left_minor,
                 occurred_at=min(one.at, now),
                 policy=programme.settings.shortfall_policy,
                 now=now,
             )
+
+
+def _return_spent(
+    conn: Connection,
+    member_key: int,
+    purchase: Purchase,
+    one: Kept,
+    final: Kept,
+    programme: Programme,
+    now: datetime,
+) -> None:
+    """Give back what points paid of the part of an order that all refunds known so far took."""
+    spending = ledger.get_spending(conn, member_key=member_key, order_key=purchase.order_key)
+    if spending.points:
+        points_left = left_of(
+            replace(purchase, spend_minor=spending.points),
+            refunded_minor=final.refunded_minor,
+            allotted_minor=final.allotted_minor,
+        )
+        ledger.return_spent_points(
+            conn,
+            member_key=member_key,
+            order_key=purchase.order_key,
+            refund_key=one.refund_key,
+            points_left=points_left,
+            occurred_at=min(one.at, now),
+            timezone=programme.timezone,
+            now=now,
+        )
