@@ -466,7 +466,7 @@ def _change(moves: Sequence[Move], account: str) -> int:
 
 def list_available_lots(conn: Connection, *, member_key: int, points: int) -> list[Lot]:
     """Return the open lots that a draw of so many available points can reach."""
-    return [_lot(row) for row in conn.execute(_LOTS, {"member_key": member_key, "points": points})]
+    return [_lot(row) for row in run(conn, _LOTS, {"member_key": member_key, "points": points})]
 
 
 def get_order(
