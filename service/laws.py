@@ -13,7 +13,7 @@ from service.ledger import operations as ledger
 from service.programme.operations import Programme
 from service.tiers import operations as tiers
 
-LAWS = ("T1", "T4", "P1", "P2", "P4")
+LAWS = ("T1", "T4", "P1", "P2", "P4", "P5")
 
 
 @dataclass(frozen=True, slots=True)

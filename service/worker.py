@@ -57,10 +57,12 @@ def build(settings: Settings, engine: Engine, database_url: str) -> procrastinat
     @app.periodic(cron="17 * * * *")
     @app.task(name="points.sweep", queueing_lock="points.sweep")
     def sweep(timestamp: int) -> None:
-        """Post points that became available and points that expired."""
+        """Post points that became available and points that expired; tell of those that are going to."""
         for verb in (ledger.release_due, ledger.expire_due):
             while _sweep_chunk(engine, verb, read_clock()).members:
                 pass
+        while _announce_chunk(engine, programme(), read_clock()):
+            pass
 
     @app.periodic(cron="27 19 * * *")
     @app.task(name="models.train", queueing_lock="models.train")
@@ -193,6 +195,11 @@ def _declare_tier_tasks(app: procrastinate.App, engine: Engine, programme: Calla
 def _sweep_chunk(engine: Engine, verb: Callable[..., Swept], now: datetime) -> Swept:
     with transaction(engine) as conn:
         return partial(verb, conn)(now=now, limit=_CHUNK)
+
+
+def _announce_chunk(engine: Engine, programme: Programme, now: datetime) -> int:
+    with transaction(engine) as conn:
+        return ledger.announce_expiring(conn, now=now, programme=programme, limit=_CHUNK)
 
 
 def run_worker(settings: Settings, engine: Engine, database_url: str) -> None:

@@ -119,6 +119,14 @@ def convert(amount_minor: int, *, rate: Decimal | None) -> int:
     return divide_half_up(amount_minor * numerator, denominator)
 
 
+def convert_back(amount_minor: int, *, rate: Decimal | None) -> int:
+    """Return an amount ≥ 0 of the programme's currency in the order's minor units, rounded half up."""
+    if rate is None:
+        return amount_minor
+    numerator, denominator = rate.as_integer_ratio()
+    return divide_half_up(amount_minor * denominator, numerator)
+
+
 def left_after(whole_minor: int, *, refunded_minor: int, goods_minor: int) -> int:
     """Return what is left of `whole_minor` once `refunded_minor` of `goods_minor` was given back.
 
@@ -160,6 +168,9 @@ class NewOrder:
     checkout_started_at: datetime | None = None
     recommendation_ids: tuple[str, ...] = ()
     attribution_token: str | None = None
+    points_hold_id: str | None = None
+    points_paid_minor: int = 0
+    """What points paid of it; not part of what the shop sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +220,8 @@ def order_header(order: NewOrder, *, member_id: str) -> str:
             _moment(order.checkout_started_at),
             ",".join(order.recommendation_ids),
             order.attribution_token or "",
+            # Only where there is one: what was recorded before holds existed keeps its hash.
+            *([] if order.points_hold_id is None else [order.points_hold_id]),
         )
     )
 

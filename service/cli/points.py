@@ -29,7 +29,7 @@ def points() -> None:
 @points.command()
 @click.pass_obj
 def release(settings: Settings) -> None:
-    """Post the points whose return period has ended; reads already count them."""
+    """Post the points whose return period or hold has ended; reads already count them."""
     tell(_sweep(settings, "releasing", ledger.release_due))
 
 
@@ -38,6 +38,23 @@ def release(settings: Settings) -> None:
 def expire(settings: Settings) -> None:
     """Post the points that have expired; reads already leave them out."""
     tell(_sweep(settings, "expiring", ledger.expire_due))
+
+
+@points.command()
+@click.pass_obj
+def announce(settings: Settings) -> None:
+    """Tell of the points that are going to expire within the days of notice, each expiry once."""
+    now = read_clock()
+    members = 0
+    with ready_engine(settings) as (engine, programme), show_progress() as progress:
+        while True:
+            with transaction(engine) as conn:
+                told = ledger.announce_expiring(conn, now=now, programme=programme, limit=CHUNK)
+            if told == 0:
+                break
+            members += told
+            progress("announcing", members, None)
+    tell({"members": members})
 
 
 @points.command()
@@ -53,7 +70,7 @@ def verify(settings: Settings) -> None:
 
 def _sweep(settings: Settings, stage: str, sweep: Callable[..., Swept]) -> dict[str, object]:
     now = read_clock()
-    members = released = expired = 0
+    members = released = expired = freed = 0
     with ready_engine(settings) as (engine, _), show_progress() as progress:
         while True:
             with transaction(engine) as conn:
@@ -63,8 +80,9 @@ def _sweep(settings: Settings, stage: str, sweep: Callable[..., Swept]) -> dict[
             members += swept.members
             released += swept.released
             expired += swept.expired
+            freed += swept.freed
             progress(stage, members, None)
-    return {"members": members, "lots_released": released, "lots_expired": expired}
+    return {"members": members, "lots_released": released, "lots_expired": expired, "holds_freed": freed}
 
 
 def _one(sweep: Callable[..., Swept], conn: Connection, now: datetime) -> Swept:

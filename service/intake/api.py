@@ -33,6 +33,7 @@ from service.kit.auth import Role
 from service.kit.clock import format_time
 from service.kit.errors import CurrencyMismatch, FutureTime
 from service.kit.http import STAFF, Blueprint, Door
+from service.ledger.errors import HoldEnded, HoldNotKnown
 from service.members import operations as members
 from service.members.errors import JoinedInFuture, MemberNotEnrolled
 from service.programme.operations import get_programme
@@ -94,7 +95,7 @@ def enrol_member(door: Door, member_id: str, body: dict[str, Any]) -> object:
     roles=_WRITERS,
     body=OrderBody(),
     answers={201: OrderAnswerSchema(), 200: OrderViewSchema()},
-    refusals=(MemberNotEnrolled, OrderConflict, FutureTime, CurrencyMismatch),
+    refusals=(MemberNotEnrolled, OrderConflict, FutureTime, CurrencyMismatch, HoldNotKnown, HoldEnded),
     idempotency_key="optional",
     store_scope=True,
     localised=True,
@@ -103,7 +104,8 @@ def place_order(door: Door, body: dict[str, Any]) -> object:
     """Take in a paid order: what it earned, and what it did to the member's tier.
 
     An order is known by its `order_id`: the same content again is answered 200 and changes nothing,
-    other content is a conflict.
+    other content is a conflict. With a `points_hold_id` the points of that hold pay for it: they are spent
+    in the same transaction, and what they paid neither earns nor counts as net spend.
     """
     programme = get_programme(door.conn)
     body["store_id"] = door.caller.choose_store(body.get("store_id"))

@@ -21,8 +21,12 @@ def explain_order(
     pending_until: str | None,
     programme: Programme,
     locale: str,
+    paid: tuple[int, str] | None = None,
 ) -> list[str]:
-    """Return why an order earned what it earned and what it did to the tier."""
+    """Return why an order earned what it earned and what it did to the tier.
+
+    `paid` are the points that paid for it, and what they paid.
+    """
     currency = programme.currency
     amount = f"{currency} {to_text(eligible_minor, currency=currency)}"
     per = f"{currency} {to_text(rule.per_minor, currency=currency)}"
@@ -40,6 +44,8 @@ def explain_order(
         )
         wait = f"The points become available when the return period ends: {pending_until}."
     sentences = [earned]
+    if paid is not None:
+        sentences.insert(0, _explain_payment(*paid, locale))
     if pending_until:
         sentences.append(wait)
     return [*sentences, *_explain_move(move, locale)]
@@ -47,18 +53,28 @@ def explain_order(
 
 def explain_refund(taken: Mapping[str, Any], move: tuple[HeldTier, HeldTier], *, locale: str) -> list[str]:
     """Return what a refund took back and what it did to the tier."""
-    points, shortfall = taken["reversed"], taken["shortfall"]
+    points, shortfall, returned = taken["reversed"], taken["shortfall"], taken["returned"]
     if locale == "zh-Hant":
         sentences = [f"收回 {points} 點。"]
         if shortfall:
             sentences.append(f"另有 {shortfall} 點已不在帳上，未能收回。")
+        if returned:
+            sentences.append(f"此訂單折抵的 {returned} 點已退回。")
     else:
         sentences = [f"{_points(points)} taken back."]
         if shortfall:
             sentences.append(
                 f"{_points(shortfall)} more should have been taken back but were no longer there."
             )
+        if returned:
+            sentences.append(f"{_points(returned)} spent on the order given back.")
     return [*sentences, *_explain_move(move, locale)]
+
+
+def _explain_payment(spent: int, amount: str, locale: str) -> str:
+    if locale == "zh-Hant":
+        return f"以 {spent} 點折抵 {amount}，折抵的金額不累積點數，也不計入消費淨額。"
+    return f"{_points(spent)} paid {amount} of it, which earns nothing and is no net spend."
 
 
 def _explain_move(move: tuple[HeldTier, HeldTier], locale: str) -> list[str]:

@@ -6,20 +6,20 @@ Lock order, everywhere: the member's balance, then the member's tier.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection
 
 from service.activity import operations as activity
-from service.activity.rules import NewOrder, NewRefund
+from service.activity.rules import NewOrder, NewRefund, convert_back
 from service.intake.explanation import explain_order, explain_refund
 from service.intake.jobs import defer_refold
 from service.kit import audit, outbox
 from service.kit.clock import format_time, local_day
 from service.kit.errors import FieldError
-from service.kit.money import to_text
+from service.kit.money import MAX_MINOR, to_text
 from service.kit.outbox import Event
 from service.kit.sealing import Sealer
 from service.ledger import operations as ledger
@@ -127,18 +127,32 @@ def place_order(
 
     Raises:
         MemberNotEnrolled: nobody has this id. OrderConflict: the id is recorded with other content.
-        FutureTime, Invalid: see `activity.record_order`.
+        FutureTime, Invalid: see `activity.record_order`. HoldNotKnown, HoldEnded: the points cannot pay.
     """
     member = _enrolled(conn, member_id)
     account = ledger.lock_account(conn, member_key=member.member_key, now=now)
     days = activity.list_member_days(
         conn, member_key=member.member_key, after=_window_start(programme, order.placed_at, now)
     )
+    hold = None
+    if order.points_hold_id is not None:
+        hold = ledger.find_order_hold(conn, hold_id=order.points_hold_id, account=account, now=now)
+        order = _paid_by(order, hold, programme)
     recorded = activity.record_order(
         conn, member_key=member.member_key, member_id=member_id, order=order, programme=programme, now=now
     )
     if recorded.fact is None:
         return get_order(conn, order_id=order.order_id, programme=programme, locale=locale, now=now), False
+    spent = 0
+    if hold is not None:
+        spent = ledger.pay_with_hold(
+            conn,
+            hold=hold,
+            order_id=order.order_id,
+            order_key=recorded.order_key,
+            account=account,
+            now=now,
+        )
     outcome, move = _rate(conn, member.member_key, days, [recorded.fact], programme, now)
     settings = programme.settings_at(order.placed_at)
     rule = EarningRule(
@@ -148,7 +162,7 @@ def place_order(
         tier=outcome.when_placed.code,
         settings_version=settings.version,
     )
-    available_at, expires_at = _points_dates(order.placed_at, recorded.fact.day, programme)
+    available_at, expiry = _points_dates(order.placed_at, recorded.fact.day, programme)
     earned = ledger.earn_points(
         conn,
         member_key=member.member_key,
@@ -157,7 +171,8 @@ def place_order(
         rule=rule,
         occurred_at=order.placed_at,
         available_at=available_at,
-        expires_at=expires_at,
+        expires_at=expiry.at,
+        rolls=expiry.rolls,
         now=now,
         account=account,
     )
@@ -165,7 +180,13 @@ def place_order(
     _tell_order(conn, member.member_key, order, recorded, (earned.points, pending_until), programme)
     return {
         "order": recorded.view,
-        "points": {"earned": earned.points, "reversed": 0, "pending_until": pending_until},
+        "points": {
+            "earned": earned.points,
+            "reversed": 0,
+            "spent": spent,
+            "returned": 0,
+            "pending_until": pending_until,
+        },
         "tier": _move_view(move, locale),
         "explanation": explain_order(
             points=earned.points,
@@ -176,8 +197,21 @@ def place_order(
             pending_until=pending_until,
             programme=programme,
             locale=locale,
+            paid=_payment(spent, order.points_paid_minor, order.currency),
         ),
     }, True
+
+
+def _payment(spent: int, paid_minor: int, currency: str) -> tuple[int, str] | None:
+    return (spent, f"{currency} {to_text(paid_minor, currency=currency)}") if spent and paid_minor else None
+
+
+def _paid_by(order: NewOrder, hold: ledger.Hold, programme: Programme) -> NewOrder:
+    """Return an order with what the points of a hold pay of it, at their value when it was placed."""
+    points = hold.captured if hold.state == "captured" else hold.points
+    value_minor = points * programme.settings_at(order.placed_at).point_value_minor
+    paid_minor = min(MAX_MINOR, convert_back(value_minor, rate=order.rate))
+    return replace(order, points_paid_minor=paid_minor)
 
 
 def _tell_order(
@@ -214,6 +248,7 @@ def get_order(
     row = activity.get_order(conn, order_id=order_id)
     member_id = members.find_ids(conn, member_keys=[row.member_key])[row.member_key]
     points = ledger.get_order_points(conn, member_key=row.member_key, order_key=row.order_key)
+    spending = ledger.get_spending(conn, member_key=row.member_key, order_key=row.order_key)
     before, after = tiers.tiers_around_order(
         conn, member_key=row.member_key, order_key=row.order_key, placed_at=row.placed_at
     )
@@ -225,6 +260,8 @@ def get_order(
         "points": {
             "earned": 0 if points is None else points.earned,
             "reversed": 0 if points is None else points.reversed,
+            "spent": spending.points,
+            "returned": spending.returned,
             "pending_until": pending_until,
         },
         "tier": _move_view(TierMove(before, after, pending=False), locale),
@@ -239,6 +276,7 @@ def get_order(
             pending_until=pending_until,
             programme=programme,
             locale=locale,
+            paid=_payment(spending.points, row.order_points_paid_minor, row.currency),
         ),
     }
 
@@ -343,11 +381,19 @@ def _undo(
             refund_key=recorded.refund_key,
             order_key=recorded.reduced[0].order_key if recorded.reduced else None,
         )
+        returned = ledger.get_returned(
+            conn,
+            member_key=member_key,
+            refund_key=recorded.refund_key,
+            order_key=recorded.reduced[0].order_key if recorded.reduced else None,
+        )
         held = tiers.get_held_tier(conn, member_key=member_key)
-        taken_then = _taken_view(repeated.points, repeated.shortfall, recorded.unallotted_minor, programme)
+        taken_then = _taken_view(repeated, returned, recorded.unallotted_minor, programme)
         return taken_then, TierMove(held, held, False)
-    points = shortfall = 0
+    points = shortfall = returned = 0
     for reduced in recorded.reduced:
+        # What comes back comes first, so that nothing falls short of what the member has after all.
+        returned += _return_spent(conn, member_key, recorded.refund_key, reduced, at, programme, now)
         record = ledger.get_order_points(conn, member_key=member_key, order_key=reduced.order_key)
         if record is None:
             continue
@@ -369,15 +415,42 @@ def _undo(
     reversed_points: dict[str, object] = {
         name: payload[name] for name in ("order_id", "refund_id") if name in payload
     }
-    reversed_points |= {"points": points, "shortfall": shortfall}
-    outbox.emit_all(
+    events = [
+        Event(topic, member_key, payload, at),
+        Event(
+            "points.reversed", member_key, reversed_points | {"points": points, "shortfall": shortfall}, at
+        ),
+    ]
+    if returned:
+        events.append(Event("points.returned", member_key, reversed_points | {"points": returned}, at))
+    outbox.emit_all(conn, events=events)
+    taken_back = ledger.TakenBack(points, shortfall)
+    return _taken_view(taken_back, returned, recorded.unallotted_minor, programme), move
+
+
+def _return_spent(
+    conn: Connection,
+    member_key: int,
+    refund_key: int | None,
+    reduced: activity.Reduced,
+    at: datetime,
+    programme: Programme,
+    now: datetime,
+) -> int:
+    """Give back what points paid of the part of an order that is refunded; return the points."""
+    spending = ledger.get_spending(conn, member_key=member_key, order_key=reduced.order_key)
+    if spending.points == 0:
+        return 0
+    return ledger.return_spent_points(
         conn,
-        events=[
-            Event(topic, member_key, payload, at),
-            Event("points.reversed", member_key, reversed_points, at),
-        ],
+        member_key=member_key,
+        order_key=reduced.order_key,
+        refund_key=refund_key,
+        points_left=reduced.left_of(spending.points),
+        occurred_at=at,
+        timezone=programme.timezone,
+        now=now,
     )
-    return _taken_view(points, shortfall, recorded.unallotted_minor, programme), move
 
 
 def _rate(
@@ -403,19 +476,13 @@ def _window_start(programme: Programme, at: datetime, now: datetime) -> date:
     return earliest - timedelta(days=tiers.LONGEST_WINDOW_DAYS + 2)
 
 
-def _points_dates(placed_at: datetime, day: date, programme: Programme) -> tuple[datetime, datetime | None]:
+def _points_dates(placed_at: datetime, day: date, programme: Programme) -> tuple[datetime, ledger.Expiry]:
     # A late order gets the dates of its own time: expiry turned on since does not reach back to it.
     settings = programme.settings_at(placed_at)
     available_at = ledger.available_from(
         placed_at, day=day, return_period_days=settings.return_period_days, timezone=programme.timezone
     )
-    expires_at = ledger.expires_from(
-        day,
-        model=settings.points_expiry.model,
-        months=settings.points_expiry.months,
-        timezone=programme.timezone,
-    )
-    return available_at, expires_at
+    return available_at, ledger.expiry_of(day, expiry=settings.points_expiry, timezone=programme.timezone)
 
 
 def _enrolled(conn: Connection, member_id: str) -> Member:
@@ -441,9 +508,12 @@ def tier_view(tier: HeldTier, locale: str) -> dict[str, Any]:
     return {"tier": tier.code, "name": tier.name.get(locale) or tier.code, "rank": tier.rank}
 
 
-def _taken_view(points: int, shortfall: int, unallotted_minor: int, programme: Programme) -> dict[str, Any]:
+def _taken_view(
+    taken: ledger.TakenBack, returned: int, unallotted_minor: int, programme: Programme
+) -> dict[str, Any]:
     return {
-        "reversed": points,
-        "shortfall": shortfall,
+        "reversed": taken.points,
+        "returned": returned,
+        "shortfall": taken.shortfall,
         "unallotted": to_text(unallotted_minor, currency=programme.currency),
     }

@@ -57,6 +57,7 @@ def read_order(body: Mapping[str, Any], *, currency: str) -> NewOrder:
         checkout_started_at=body.get("checkout_started_at"),
         recommendation_ids=tuple(body.get("recommendation_ids") or ()),
         attribution_token=body.get("attribution_token"),
+        points_hold_id=body.get("points_hold_id"),
         **amounts,
     )
 

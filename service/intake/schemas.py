@@ -91,6 +91,10 @@ class OrderBody(StrictSchema):
     checkout_started_at = Moment(allow_none=True)
     recommendation_ids = fields.List(MerchantId(), validate=validate.Length(max=50), allow_none=True)
     attribution_token = Text(max_length=1000, allow_none=True)
+    points_hold_id = MerchantId(
+        allow_none=True,
+        metadata={"description": "Points set aside for this order: all of them are spent on it."},
+    )
 
 
 class RefundLineBody(StrictSchema):
@@ -168,6 +172,10 @@ class OrderSchema(Schema):
     discount = fields.String(required=True)
     shipping = fields.String(required=True)
     tax = fields.String(required=True)
+    points_paid = fields.String(
+        required=True,
+        metadata={"description": "What points paid of it: earns nothing and is no net spend."},
+    )
     refunded = fields.String(required=True)
     cancelled_at = fields.String(required=True, allow_none=True)
     cancel_reason = fields.String(required=True, allow_none=True)
@@ -205,6 +213,10 @@ class OrderPointsSchema(Schema):
 
     earned = fields.Integer(required=True)
     reversed = fields.Integer(required=True, metadata={"description": "Taken back by refunds so far."})
+    spent = fields.Integer(required=True, metadata={"description": "Points that paid for the order."})
+    returned = fields.Integer(
+        required=True, metadata={"description": "Of the spent ones: given back by refunds so far."}
+    )
     pending_until = fields.String(required=True, allow_none=True)
 
 
@@ -267,9 +279,13 @@ class RefundSchema(Schema):
 
 
 class TakenBackSchema(Schema):
-    """Points that a refund took back."""
+    """Points that a refund took back, and those that it gave back."""
 
     reversed = fields.Integer(required=True)
+    returned = fields.Integer(
+        required=True,
+        metadata={"description": "Points spent on the order that went back to where they came from."},
+    )
     shortfall = fields.Integer(
         required=True, metadata={"description": "What should have been taken back and was no longer there."}
     )

@@ -33,7 +33,8 @@ def create_history_table(conn: Connection) -> None:
     - `member_key`, `order_key`, `occurred_at` (when it was placed);
     - `eligible_minor`: the amount that earns, programme minor units;
     - `rule_points`, `rule_per_minor`, `multiplier_bp`, `tier`: the rule, as in `EarningRule`;
-    - `available_at`, `expires_at` (NULL: never): of its lot; kept from the first run when they differ later.
+    - `available_at`, `expires_at` (NULL: never): of its lot; kept from the first run when they differ later;
+    - `rolls` (default false): whether later activity moves `expires_at` on.
 
     One row per refund or cancellation of such an order, whichever door it came by, without a rule:
 

@@ -6,12 +6,14 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    ForeignKey,
     Identity,
     Index,
     PrimaryKeyConstraint,
     SmallInteger,
     Table,
     Text,
+    Uuid,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -35,7 +37,9 @@ ledger_transactions = Table(
     Column("reason", Text),
     Column("actor", Text),
     Column("import_key", BigInteger),
+    Column("hold_id", Uuid),
     Index(None, "member_key", "occurred_at"),
+    Index(None, "hold_id", postgresql_where=text("hold_id IS NOT NULL")),
     Index(None, "order_key", postgresql_where=text("order_key IS NOT NULL")),
     # An order earns once, each refund takes back from it once, and so does its cancellation (no refund_key).
     Index(
@@ -47,9 +51,18 @@ ledger_transactions = Table(
         postgresql_nulls_not_distinct=True,
         postgresql_where=text("kind IN ('earn', 'reverse') AND order_key IS NOT NULL"),
     ),
+    # Likewise a refund gives back what was spent on its order once.
+    Index(
+        "ux_ledger_transactions_restored_once",
+        "order_key",
+        "refund_key",
+        unique=True,
+        postgresql_nulls_not_distinct=True,
+        postgresql_where=text("kind = 'restore' AND order_key IS NOT NULL"),
+    ),
     CheckConstraint(
         "kind IN ('earn', 'release', 'reverse', 'adjust', 'expire', 'correct', 'restore', "
-        "'hold', 'capture', 'unhold')",
+        "'hold', 'capture', 'unhold', 'merge', 'extend')",
         name="known_kind",
     ),
     CheckConstraint("shortfall >= 0", name="shortfall_not_negative"),
@@ -72,9 +85,9 @@ postings = Table(
     CheckConstraint("from_account <> to_account", name="moves"),
     CheckConstraint(
         "from_account IN "
-        "('pending', 'available', 'held', 'debt', 'issued', 'redeemed', 'expired', 'reversed') "
+        "('pending', 'available', 'held', 'debt', 'issued', 'redeemed', 'expired', 'reversed', 'merged') "
         "AND to_account IN "
-        "('pending', 'available', 'held', 'debt', 'issued', 'redeemed', 'expired', 'reversed')",
+        "('pending', 'available', 'held', 'debt', 'issued', 'redeemed', 'expired', 'reversed', 'merged')",
         name="known_accounts",
     ),
 )
@@ -91,6 +104,12 @@ lots = Table(
     Column("earned", BigInteger, nullable=False),
     Column("remaining", BigInteger, nullable=False),
     Column("pending", Boolean, nullable=False),
+    # What of `remaining` is set aside by open holds.
+    Column("held", BigInteger, nullable=False, server_default=text("0")),
+    # Whether its expiry moves with the member's activity.
+    Column("rolls", Boolean, nullable=False, server_default=text("false")),
+    # The expiry that was announced, so that each is announced once.
+    Column("announced_for", DateTime(timezone=True)),
     Index("ix_lots_open", "member_key", postgresql_where=text("remaining > 0")),
     Index("ix_lots_order", "order_key", postgresql_where=text("order_key IS NOT NULL")),
     Index("ix_lots_due_release", "available_at", postgresql_where=text("pending AND remaining > 0")),
@@ -99,7 +118,15 @@ lots = Table(
         "expires_at",
         postgresql_where=text("remaining > 0 AND expires_at IS NOT NULL"),
     ),
+    Index(
+        "ix_lots_unannounced",
+        "expires_at",
+        postgresql_where=text(
+            "remaining > 0 AND expires_at IS NOT NULL AND announced_for IS DISTINCT FROM expires_at"
+        ),
+    ),
     CheckConstraint("remaining >= 0 AND remaining <= earned", name="remaining_within_earned"),
+    CheckConstraint("held >= 0 AND held <= remaining", name="held_within_remaining"),
 )
 
 balances = Table(
@@ -111,8 +138,64 @@ balances = Table(
     Column("held", BigInteger, nullable=False, server_default=text("0")),
     Column("debt", BigInteger, nullable=False, server_default=text("0")),
     Column("lifetime_earned", BigInteger, nullable=False, server_default=text("0")),
-    # No later than the first moment at which a lot becomes available or expires. It stands in the row that is
-    # locked, so that whoever waited for the lock reads it fresh; without an index, so that updates stay HOT.
+    # No later than the first moment at which a lot becomes available or expires, or a hold ends. It stands
+    # in the row that is locked, so that whoever waited for the lock reads it fresh; without an index, so that
+    # updates stay HOT.
     Column("next_due_at", DateTime(timezone=True)),
+    # The account that took this one over: whatever concerns this one goes there.
+    Column("merged_into", BigInteger),
     CheckConstraint("pending >= 0 AND available >= 0 AND held >= 0 AND debt >= 0", name="not_negative"),
+)
+
+point_holds = Table(
+    "point_holds",
+    metadata,
+    Column("hold_id", Uuid, primary_key=True),
+    Column("member_key", BigInteger, nullable=False),
+    Column("points", BigInteger, nullable=False),
+    # The merchant's order that it is for, or was captured for, and ours once that is recorded with it.
+    Column("order_id", Text(collation="C")),
+    Column("order_key", BigInteger),
+    Column("captured", BigInteger, nullable=False, server_default=text("0")),
+    Column("state", Text, nullable=False, server_default=text("'open'")),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("ended_at", DateTime(timezone=True)),
+    Index("ix_point_holds_open", "member_key", postgresql_where=text("state = 'open'")),
+    Index("ix_point_holds_due", "expires_at", postgresql_where=text("state = 'open'")),
+    Index("ix_point_holds_order_key", "order_key", postgresql_where=text("order_key IS NOT NULL")),
+    Index(
+        "ix_point_holds_captured_for",
+        "member_key",
+        "order_id",
+        postgresql_where=text("state = 'captured'"),
+    ),
+    CheckConstraint("state IN ('open', 'captured', 'released', 'expired')", name="known_state"),
+    CheckConstraint("points > 0 AND expires_at > created_at", name="positive"),
+    CheckConstraint(
+        "captured >= 0 AND captured <= points AND (captured > 0) = (state = 'captured')",
+        name="captured_within_points",
+    ),
+    CheckConstraint("(state = 'open') = (ended_at IS NULL)", name="ends_once"),
+)
+
+# What a hold set aside of each lot.
+point_hold_lots = Table(
+    "point_hold_lots",
+    metadata,
+    Column("hold_id", Uuid, ForeignKey("point_holds.hold_id"), primary_key=True),
+    Column("lot_key", BigInteger, primary_key=True, autoincrement=False),
+    Column("points", BigInteger, nullable=False),
+    CheckConstraint("points > 0", name="positive"),
+)
+
+# Why a lot expires when it does: every change of it, by the entry that made it. Only grows.
+lot_expiries = Table(
+    "lot_expiries",
+    metadata,
+    Column("transaction_key", BigInteger, primary_key=True, autoincrement=False),
+    Column("lot_key", BigInteger, primary_key=True, autoincrement=False),
+    Column("expires_before", DateTime(timezone=True)),
+    Column("expires_after", DateTime(timezone=True)),
+    Index(None, "lot_key"),
 )

@@ -18,8 +18,21 @@ from service.kit import audit, outbox
 from service.kit.clock import local_day
 from service.kit.db import dumps
 from service.ledger import store, store_laws
+from service.ledger.accounts import Balance, lock_account, open_account, open_accounts
 from service.ledger.errors import InsufficientPoints
+from service.ledger.expiry import (
+    Expiry,
+    Extended,
+    announce_expiring,
+    expiry_of,
+    extend_lot,
+    keep_alive,
+)
 from service.ledger.history import HistoryPosted, create_history_table, post_history
+from service.ledger.holds import Hold, capture_hold, get_hold, hold_points, release_hold
+from service.ledger.merging import merge_accounts
+from service.ledger.past import Figures, Line, Statement, get_points_at, get_statement
+from service.ledger.points import Expiring, Points
 from service.ledger.rules import (
     EarningRule,
     allocate,
@@ -30,6 +43,14 @@ from service.ledger.rules import (
     reversals,
     rule_to_json,
 )
+from service.ledger.spending import (
+    OrderSpending,
+    find_order_hold,
+    get_returned,
+    get_spending,
+    pay_with_hold,
+    return_spent_points,
+)
 from service.ledger.store import Entry
 from service.programme.operations import Programme, get_programme
 
@@ -38,51 +59,61 @@ __all__ = [
     "Earned",
     "EarningRule",
     "Expiring",
+    "Expiry",
+    "Extended",
+    "Figures",
     "HistoryPosted",
+    "Hold",
+    "Line",
     "OrderPoints",
+    "OrderSpending",
     "Points",
     "SignedPosting",
+    "Statement",
     "Swept",
     "TakenBack",
     "Transaction",
     "Violation",
     "adjust_points",
+    "announce_expiring",
     "available_from",
+    "capture_hold",
     "check_laws",
     "create_history_table",
     "earn_points",
     "expire_due",
     "expires_from",
+    "expiry_of",
+    "extend_lot",
+    "find_order_hold",
+    "get_hold",
     "get_order_points",
     "get_points",
+    "get_points_at",
+    "get_returned",
+    "get_spending",
+    "get_statement",
     "get_taken_back",
+    "hold_points",
     "list_transactions",
     "lock_account",
+    "merge_accounts",
     "name_references",
     "open_account",
     "open_accounts",
+    "pay_with_hold",
     "points_for",
     "post_history",
     "release_due",
+    "release_hold",
+    "return_spent_points",
     "take_back_points",
 ]
 
+# A report of so many broken rows shows the postings behind them; the rest are named alone.
+_MOST_EXPLAINED = 100
+
 ShortfallPolicy = Literal["clamp", "allow_negative"]
-
-
-@dataclass(frozen=True, slots=True)
-class Balance:
-    """A locked member's accounts, in points, with everything due posted.
-
-    Debt stands only where nothing is available.
-    """
-
-    member_key: int
-    pending: int
-    available: int
-    held: int
-    debt: int
-    lifetime_earned: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,32 +131,6 @@ class TakenBack:
     points: int
     shortfall: int
     debt: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Expiring:
-    """Points that expire as the day `on` begins."""
-
-    points: int
-    on: str
-
-
-@dataclass(frozen=True, slots=True)
-class Points:
-    """What a member effectively has: what is due counts as posted.
-
-    `available` is net of `debt` and below zero only where the policy allows it. `value_minor` is what the
-    available points are worth, in programme minor units. `expiring` is sorted by day and holds pending
-    points too.
-    """
-
-    available: int
-    pending: int
-    held: int
-    debt: int
-    lifetime_earned: int
-    expiring: tuple[Expiring, ...]
-    value_minor: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,16 +158,18 @@ class Transaction:
     shortfall: int
     reason: str | None
     actor: str | None
+    hold_id: str | None
     postings: tuple[SignedPosting, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """One chunk of a sweep: members looked at (0: nothing is left), lots released and lots expired."""
+    """One chunk of a sweep: members looked at (0: nothing is left), lots released, expired, holds freed."""
 
     members: int
     released: int
     expired: int
+    freed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,13 +185,17 @@ class OrderPoints:
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A row that breaks a law: which law, what is wrong, and where to look."""
+    """A row that breaks a law: which law, what is wrong, and where to look.
+
+    `postings` are those behind the lot or of the transaction that it names, oldest first.
+    """
 
     law: str
     detail: str
     member_key: int | None
     transaction_key: int | None
     lot_key: int | None
+    postings: tuple[Mapping[str, Any], ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """Return the row as a report shows it."""
@@ -194,30 +205,8 @@ class Violation:
             "member_key": self.member_key,
             "transaction_key": self.transaction_key,
             "lot_key": self.lot_key,
+            "postings": list(self.postings),
         }
-
-
-def open_account(conn: Connection, *, member_key: int) -> None:
-    """Open a member's account; one that is open stays as it is."""
-    store.open_accounts(conn, member_keys=[member_key])
-
-
-def open_accounts(conn: Connection, *, member_keys: Sequence[int]) -> None:
-    """Open the accounts of many members; those that are open stay as they are."""
-    store.open_accounts(conn, member_keys=member_keys)
-
-
-def lock_account(conn: Connection, *, member_key: int, now: datetime) -> Balance:
-    """Lock a member's account until the transaction ends, post what is due, and return the balance."""
-    row = store.lock(conn, member_key=member_key, now=now)
-    if row is None:
-        store.open_accounts(conn, member_keys=[member_key])
-        row = store.lock(conn, member_key=member_key, now=now)
-    if row is None:
-        raise RuntimeError("an account that was just opened is gone")
-    if row.is_due:
-        (row,) = store.post_due(conn, member_keys=[member_key], now=now)
-    return Balance(row.member_key, row.pending, row.available, row.held, row.debt, row.lifetime_earned)
 
 
 def earn_points(
@@ -232,14 +221,18 @@ def earn_points(
     expires_at: datetime | None,
     now: datetime,
     account: Balance | None = None,
+    rolls: bool = False,
 ) -> Earned:
     """Award an order's points: pending until `available_at`, or at once when that is not after `occurred_at`.
+
+    With `rolls`, `expires_at` comes of inactivity: later activity moves it on, and this order moves what the
+    member has of that kind on to it.
 
     The rule and `eligible_minor` (programme minor units) are recorded even when they earn nothing, because
     refunds are computed from them. An order earns once: a repetition changes nothing and returns the first.
     """
-    if account is None:
-        lock_account(conn, member_key=member_key, now=now)
+    account = account or lock_account(conn, member_key=member_key, now=now)
+    member_key = account.member_key
     points = points_for(eligible_minor, rule)
     entry = Entry(
         member_key=member_key,
@@ -249,8 +242,11 @@ def earn_points(
         order_key=order_key,
         rule=dumps(rule_to_json(rule, eligible_minor=eligible_minor)),
     )
-    key = store.earn(conn, entry=entry, points=points, available_at=available_at, expires_at=expires_at)
+    key = store.earn(
+        conn, entry=entry, points=points, available_at=available_at, expires_at=expires_at, rolls=rolls
+    )
     if key is not None:
+        keep_alive(conn, member_key=member_key, transaction_key=key, expiry=Expiry(expires_at, rolls))
         return Earned(points, key)
     _, first, _ = store.get_order(conn, member_key=member_key, order_key=order_key, refund_key=None)
     return Earned(first.first_earned, first.earn_key)
@@ -275,8 +271,8 @@ def take_back_points(
     shortfall (`clamp`) or a debt that later points pay (`allow_negative`). A refund takes once: a repetition
     changes nothing and returns the first answer. `refund_key` None is the order's cancellation.
     """
-    if account is None:
-        lock_account(conn, member_key=member_key, now=now)
+    account = account or lock_account(conn, member_key=member_key, now=now)
+    member_key = account.member_key
     record, first, lots = store.get_order(
         conn, member_key=member_key, order_key=order_key, refund_key=refund_key
     )
@@ -335,10 +331,12 @@ def adjust_points(
     expires_at: datetime | None,
     now: datetime,
     request_id: str | None = None,
+    rolls: bool = False,
 ) -> int:
     """Give (+) or take (−) points by hand, available at once, and return the transaction's key.
 
-    `expires_at` is for points that are given. Points that are taken come from what expires soonest.
+    `expires_at` is for points that are given; with `rolls` activity moves it on. Points
+    that are taken come from what expires soonest.
 
     Raises:
         ValueError: 0 points.
@@ -347,11 +345,14 @@ def adjust_points(
     if points == 0:
         raise ValueError("an adjustment by 0 points adjusts nothing")
     balance = lock_account(conn, member_key=member_key, now=now)
+    member_key = balance.member_key
     entry = Entry(
         member_key=member_key, kind="adjust", occurred_at=now, recorded_at=now, reason=reason, actor=actor
     )
     if points > 0:
-        given = store.earn(conn, entry=entry, points=points, available_at=now, expires_at=expires_at)
+        given = store.earn(
+            conn, entry=entry, points=points, available_at=now, expires_at=expires_at, rolls=rolls
+        )
         if given is None:
             raise RuntimeError("an adjustment never repeats another")
         key = given
@@ -399,11 +400,12 @@ def get_points(
     programme = programme or get_programme(conn)
     available = pending = 0
     account: Row[Any] | None = None
-    paid = 0
+    paid = unheld = 0
     expiring: dict[str, int] = {}
     for row in store.read_effective(conn, member_key=member_key, now=now):
         account = row
         paid += row.paid
+        unheld += row.unheld
         if row.waits is None or row.lapsed:
             continue
         pending += row.points if row.waits else 0
@@ -411,9 +413,9 @@ def get_points(
         if row.expires_at is not None and row.points > 0:
             on = local_day(row.expires_at, timezone=programme.timezone).isoformat()
             expiring[on] = expiring.get(on, 0) + row.points
-    held = account.held if account else 0
+    held = account.held - unheld if account else 0
     debt = account.debt - paid if account else 0
-    available -= held + debt
+    available -= debt
     return Points(
         available=available,
         pending=pending,
@@ -434,7 +436,7 @@ def list_transactions(
 
 
 def name_references(
-    conn: Connection, *, transactions: Sequence[Transaction]
+    conn: Connection, *, transactions: Sequence[Transaction | Line]
 ) -> tuple[dict[int, str], dict[int, str]]:
     """Return the merchant's ids, by key, of the orders and of the refunds that transactions refer to."""
     order_keys = sorted({entry.order_key for entry in transactions if entry.order_key is not None})
@@ -446,11 +448,12 @@ def name_references(
 
 
 def release_due(conn: Connection, *, now: datetime, limit: int) -> Swept:
-    """Post what is due for members with up to `limit` lots that became available, and return the counts.
+    """Post what is due for members with up to `limit` lots that became available or holds that ended.
 
     Several may run at once: accounts that somebody else has locked are left to them.
     """
-    return _sweep(conn, kind="release", now=now, limit=limit)
+    swept = _sweep(conn, kind="release", now=now, limit=limit)
+    return swept if swept.members else _sweep(conn, kind="unhold", now=now, limit=limit)
 
 
 def expire_due(conn: Connection, *, now: datetime, limit: int) -> Swept:
@@ -462,10 +465,19 @@ def expire_due(conn: Connection, *, now: datetime, limit: int) -> Swept:
 
 
 def check_laws(conn: Connection) -> list[Violation]:
-    """Return what breaks the laws P1, P2 or P4, up to 1,000 rows per check; empty when all is well."""
+    """Return what breaks the laws P1, P2, P4 or P5, up to 1,000 rows per check; empty when all is well."""
     return [
-        Violation(law, row.detail, row.member_key, row.transaction_key, row.lot_key)
-        for law, row in store_laws.list_violations(conn)
+        Violation(
+            law,
+            row.detail,
+            row.member_key,
+            row.transaction_key,
+            row.lot_key,
+            store_laws.list_postings(conn, transaction_key=row.transaction_key, lot_key=row.lot_key)
+            if number < _MOST_EXPLAINED
+            else (),
+        )
+        for number, (law, row) in enumerate(store_laws.list_violations(conn))
     ]
 
 
@@ -475,7 +487,10 @@ def _sweep(conn: Connection, *, kind: str, now: datetime, limit: int) -> Swept:
         return Swept(0, 0, 0)
     rows = store.post_due(conn, member_keys=member_keys, now=now)
     return Swept(
-        len(member_keys), sum(row.lots_released for row in rows), sum(row.lots_expired for row in rows)
+        members=len(member_keys),
+        released=sum(row.lots_released for row in rows),
+        expired=sum(row.lots_expired for row in rows),
+        freed=sum(row.holds_freed for row in rows),
     )
 
 
@@ -498,5 +513,6 @@ def _transaction(rows: Sequence[Row[Any]]) -> Transaction:
         shortfall=head.shortfall,
         reason=head.reason,
         actor=head.actor,
+        hold_id=None if head.hold_id is None else f"hold_{head.hold_id.hex}",
         postings=postings,
     )

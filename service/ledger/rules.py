@@ -13,6 +13,9 @@ from service.kit.clock import local_midnight
 ONE_BP = 10_000
 """A multiplier of one, in basis points."""
 
+MONTHS_OF = {"month": 1, "quarter": 3, "half_year": 6, "year": 12}
+"""Months of each calendar period."""
+
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -143,20 +146,34 @@ def available_from(occurred_at: datetime, *, day: date, return_period_days: int,
 
 
 def expires_from(
-    day: date, *, model: Literal["none", "rolling_months"], months: int | None, timezone: str
+    day: date,
+    *,
+    model: Literal["none", "rolling_months", "end_of_period", "after_inactivity"],
+    months: int | None,
+    period: Literal["month", "quarter", "half_year", "year"] | None = None,
+    periods: int | None = None,
+    timezone: str,
 ) -> datetime | None:
     """Return when points earned on a store-local day expire, at a midnight of the store's zone.
 
     `rolling_months`: as the day that many months later begins (the last day of a shorter month); points
-    earned on 15 January for 12 months can be used through 14 January. `none`: never, None.
+    earned on 15 January for 12 months can be used through 14 January. `after_inactivity`: likewise, after
+    the member's last active day. `end_of_period`: as the calendar period ends that comes `periods` after the
+    one of the day; never before one full period has passed. `none`: never, None.
 
     Raises:
-        ValueError: `rolling_months` without a number of months.
+        ValueError: a model without its number of months, or without its period.
     """
     if model == "none":
         return None
+    if model == "end_of_period":
+        if period is None or periods is None or periods < 1:
+            raise ValueError("end_of_period needs a period and how many of them later")
+        length = MONTHS_OF[period]
+        start = day.replace(month=(day.month - 1) // length * length + 1, day=1)
+        return local_midnight(add_months(start, months=length * (periods + 1)), timezone=timezone)
     if months is None or months < 1:
-        raise ValueError("rolling_months needs a number of months")
+        raise ValueError(f"{model} needs a number of months")
     return local_midnight(add_months(day, months=months), timezone=timezone)
 
 
@@ -173,6 +190,114 @@ def reversals(draws: Sequence[Draw], *, debt: int = 0) -> list[Move]:
         for draw in draws
     ]
     return [*moves, Move("debt", "reversed", debt)] if debt else moves
+
+
+def give_back(
+    freed: Sequence[tuple[Lot, int]], *, account_from: str, debt: int, now: datetime
+) -> tuple[list[Move], list[tuple[Lot, int]]]:
+    """Return the moves that make points of lots available again, and what of them has meanwhile expired.
+
+    What comes back pays the debt first, soonest to expire first; what has expired goes on from available
+    in entries of its own.
+    """
+    moves: list[Move] = []
+    payments: list[Move] = []
+    lapsed: list[tuple[Lot, int]] = []
+    for lot, points in sorted(freed, key=lambda one: _turn(one[0], None)):
+        if points == 0:
+            continue
+        moves.append(Move(account_from, "available", points, lot.lot_key))
+        paid = min(points, debt)
+        debt -= paid
+        if paid:
+            payments.append(Move("available", "debt", paid, lot.lot_key))
+        if points > paid and lot.expires_at is not None and lot.expires_at <= now:
+            lapsed.append((lot, points - paid))
+    return [*moves, *payments], lapsed
+
+
+def share_back(points: int, lots: Iterable[Lot]) -> list[tuple[Lot, int]]:
+    """Return how points go back to the lots they came from: what was drawn last comes back first.
+
+    `remaining` of each lot is what can go back to it.
+    """
+    shares: list[tuple[Lot, int]] = []
+    for lot in sorted(lots, key=lambda lot: _turn(lot, None), reverse=True):
+        share = min(points, lot.remaining)
+        if share > 0:
+            shares.append((lot, share))
+            points -= share
+    return shares
+
+
+@dataclass(frozen=True, slots=True)
+class LotThen:
+    """A lot as entries dated up to some moment leave it; lot_key None holds what belongs to none.
+
+    `freed` of what is held belongs to a hold that ended at `freed_at`, which is not posted.
+    """
+
+    lot_key: int | None
+    pending: int
+    available: int
+    held: int
+    available_at: datetime | None
+    expires_at: datetime | None
+    freed: int = 0
+    freed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What there effectively was at a moment; `available` is not net of `debt`."""
+
+    available: int
+    pending: int
+    held: int
+    debt: int
+    expiring: tuple[tuple[datetime, int], ...]
+
+
+def stand_at(lots: Sequence[LotThen], *, debt: int, at: datetime) -> Standing:
+    """Return what lots come to at a moment when everything due by then counts as posted.
+
+    What became available, or free, pays the debt first, in the order of time; what is past its expiry is
+    gone.
+    """
+    pending = sum(lot.pending for lot in lots if not _is_released(lot, at))
+    free = [(lot.expires_at, lot.available) for lot in lots]
+    for _, _, expires_at, points in sorted(
+        [
+            (lot.available_at or _NEVER, lot.lot_key or 0, lot.expires_at, lot.pending)
+            for lot in lots
+            if _is_released(lot, at)
+        ]
+        + [
+            (lot.freed_at or _NEVER, lot.lot_key or 0, lot.expires_at, lot.freed) for lot in lots if lot.freed
+        ],
+        key=lambda piece: piece[:2],
+    ):
+        paid = min(points, debt)
+        debt -= paid
+        free.append((expires_at, points - paid))
+    standing = [(expires_at, points) for expires_at, points in free if expires_at is None or expires_at > at]
+    ahead = [(expires_at, points) for expires_at, points in standing if expires_at is not None]
+    ahead += [
+        (lot.expires_at, lot.pending)
+        for lot in lots
+        if lot.expires_at is not None and not _is_released(lot, at)
+    ]
+    return Standing(
+        available=sum(points for _, points in standing),
+        pending=pending,
+        held=sum(lot.held - lot.freed for lot in lots),
+        debt=debt,
+        expiring=tuple((expires_at, points) for expires_at, points in ahead if points > 0),
+    )
+
+
+def _is_released(lot: LotThen, at: datetime) -> bool:
+    return lot.pending > 0 and lot.available_at is not None and lot.available_at <= at
 
 
 def rule_to_json(rule: EarningRule, *, eligible_minor: int) -> dict[str, object]:

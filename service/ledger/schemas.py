@@ -4,16 +4,50 @@ from __future__ import annotations
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from service.kit.fields import Day, QueryWhole, StrictSchema, Text, Whole
+from service.kit.fields import Day, MerchantId, QueryWhole, StrictSchema, Text, Whole
 from service.kit.pagination import DEFAULT_LIMIT, MAX_LIMIT
 
 MOST_POINTS = 10**9
 """Largest adjustment taken in one go."""
 
+LONGEST_HOLD_SECONDS = 7 * 24 * 3600
+"""A hold is for a checkout; it keeps points from expiring, so it may not last."""
+
 
 def _not_zero(points: int) -> None:
     if points == 0:
         raise ValidationError("an adjustment by 0 points adjusts nothing")
+
+
+class PointsQuery(StrictSchema):
+    """Of when."""
+
+    as_of = Text(
+        max_length=40,
+        metadata={
+            "description": "A day (as it ended, in the programme's zone) or a time with an offset, "
+            "not ahead; left out: now."
+        },
+    )
+
+
+# `from` is a word of Python's own, so no attribute can have that name.
+StatementQuery = StrictSchema.from_dict(
+    {
+        "from": Text(
+            max_length=40,
+            metadata={"format": "date", "description": "The first day, in the programme's zone."},
+        ),
+        "to": Text(
+            max_length=40,
+            metadata={"format": "date", "description": "The day after the last. Left out: up to now."},
+        ),
+        "limit": QueryWhole(least=1, most=MAX_LIMIT, load_default=DEFAULT_LIMIT),
+        "cursor": Text(max_length=500),
+    },
+    name="StatementQuery",
+)
+"""Which stretch of the ledger."""
 
 
 class TransactionsQuery(StrictSchema):
@@ -55,6 +89,77 @@ class AdjustmentBody(StrictSchema):
     )
 
 
+class HoldBody(StrictSchema):
+    """Points to set aside while a checkout runs."""
+
+    points = Whole(least=1, most=MOST_POINTS, required=True)
+    ttl_seconds = Whole(
+        least=1,
+        most=LONGEST_HOLD_SECONDS,
+        required=True,
+        metadata={"description": "When this time has passed the points are free again, of themselves."},
+    )
+    order_id = MerchantId(
+        allow_none=True, metadata={"description": "The order that the checkout is for, when it is known."}
+    )
+
+
+class CaptureBody(StrictSchema):
+    """What of a hold is spent, and on which order."""
+
+    points = Whole(
+        least=1,
+        most=MOST_POINTS,
+        allow_none=True,
+        metadata={"description": "Left out: all of them. What is not spent is free again."},
+    )
+    order_id = MerchantId(required=True)
+
+
+class ExtensionBody(StrictSchema):
+    """Until when a lot can be used, and why."""
+
+    expires_on = Day(
+        required=True,
+        allow_none=True,
+        metadata={
+            "format": "date",
+            "description": "It expires as this day begins, in the programme's zone; null for never.",
+        },
+    )
+    reason = Text(required=True, min_length=1, max_length=500)
+
+
+class ExtensionSchema(Schema):
+    """A lot that can be used for longer."""
+
+    transaction_id = fields.String(required=True)
+    lot_id = fields.String(required=True)
+    points = fields.Integer(required=True, metadata={"description": "What is left of it, held included."})
+    expired_on = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"format": "date", "description": "When it would have expired."},
+    )
+    expires_on = fields.String(required=True, allow_none=True, metadata={"format": "date"})
+    reason = fields.String(required=True)
+    actor = fields.String(required=True)
+
+
+class HoldSchema(Schema):
+    """Points set aside for a checkout, and what became of them."""
+
+    hold_id = fields.String(required=True)
+    member_id = fields.String(required=True)
+    points = fields.Integer(required=True)
+    captured = fields.Integer(required=True, metadata={"description": "What of them was spent."})
+    state = fields.String(required=True, validate=validate.OneOf(["open", "captured", "released", "expired"]))
+    order_id = fields.String(required=True, allow_none=True)
+    created_at = fields.String(required=True, metadata={"format": "date-time"})
+    expires_at = fields.String(required=True, metadata={"format": "date-time"})
+    ended_at = fields.String(required=True, allow_none=True, metadata={"format": "date-time"})
+
+
 class ExpiringSchema(Schema):
     """Points that expire as a day begins."""
 
@@ -85,7 +190,7 @@ class PointsSchema(Schema):
     expiring = fields.List(
         fields.Nested(ExpiringSchema),
         required=True,
-        metadata={"description": "Every coming expiry by day, points still pending included."},
+        metadata={"description": "Every coming expiry by day, pending points included, held ones not."},
     )
     value = fields.String(
         required=True,
@@ -107,7 +212,17 @@ class PostingSchema(Schema):
     account = fields.String(
         required=True,
         validate=validate.OneOf(
-            ["pending", "available", "held", "debt", "issued", "redeemed", "expired", "reversed"]
+            [
+                "pending",
+                "available",
+                "held",
+                "debt",
+                "issued",
+                "redeemed",
+                "expired",
+                "reversed",
+                "merged",
+            ]
         ),
     )
     points = fields.Integer(required=True)
@@ -138,6 +253,7 @@ class PointsTransactionSchema(Schema):
     recorded_at = fields.String(required=True, metadata={"format": "date-time"})
     order_id = fields.String(required=True, allow_none=True)
     refund_id = fields.String(required=True, allow_none=True)
+    hold_id = fields.String(required=True, allow_none=True)
     rule = fields.Nested(AppliedRuleSchema, required=True, allow_none=True)
     shortfall = fields.Integer(
         required=True, metadata={"description": "What a refund should have taken back and could not."}
@@ -151,6 +267,37 @@ class PointsTransactionsSchema(Schema):
     """A page of the ledger, newest first."""
 
     data = fields.List(fields.Nested(PointsTransactionSchema), required=True)
+    next_cursor = fields.String(required=True, allow_none=True)
+
+
+class FiguresSchema(Schema):
+    """Points by account."""
+
+    available = fields.Integer(required=True, metadata={"description": "Net of debt."})
+    pending = fields.Integer(required=True)
+    held = fields.Integer(required=True)
+
+
+class StatementLineSchema(Schema):
+    """One entry: what it changed, and what there was after it."""
+
+    transaction_id = fields.String(required=True)
+    kind = fields.String(required=True)
+    occurred_at = fields.String(required=True, metadata={"format": "date-time"})
+    order_id = fields.String(required=True, allow_none=True)
+    refund_id = fields.String(required=True, allow_none=True)
+    hold_id = fields.String(required=True, allow_none=True)
+    reason = fields.String(required=True, allow_none=True)
+    change = fields.Nested(FiguresSchema, required=True)
+    balance = fields.Nested(FiguresSchema, required=True)
+
+
+class StatementSchema(Schema):
+    """A page of a statement, oldest entry first; opening and closing are those of the whole stretch."""
+
+    opening = fields.Nested(FiguresSchema, required=True)
+    data = fields.List(fields.Nested(StatementLineSchema), required=True)
+    closing = fields.Nested(FiguresSchema, required=True)
     next_cursor = fields.String(required=True, allow_none=True)
 
 

@@ -7,10 +7,11 @@ changed by the same statement that writes the entry behind them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection, Row, bindparam, select, text
 
@@ -34,6 +35,7 @@ class Entry:
     reason: str | None = None
     actor: str | None = None
     import_key: int | None = None
+    hold_id: UUID | None = None
 
     def params(self) -> dict[str, Any]:
         """Return the statement's parameters."""
@@ -48,67 +50,108 @@ _OPEN = text(
 # What is due is read from the locked row itself: whoever waited for the lock sees it fresh, which a
 # subquery on the lots would not (it keeps the snapshot from before the wait).
 _LOCK = text(
-    "SELECT member_key, pending, available, held, debt, lifetime_earned, "
+    "SELECT member_key, pending, available, held, debt, lifetime_earned, merged_into, "
     "coalesce(next_due_at <= :now, false) AS is_due "
     "FROM balances WHERE member_key = :member_key FOR NO KEY UPDATE"
 )
 
-# One transaction per lot and event, dated when it was due. Points that become available pay the debt
-# first, in the order of becoming available. Works on any number of locked members.
+# One transaction per hold that ends, and per lot and event, dated when it was due. What was held does not
+# expire before its hold ends. Points that become available, or free, pay the debt first, in the order of
+# time. Works on any number of locked members.
 _POST_DUE = text("""
-WITH due AS (
-    SELECT l.lot_key, l.member_key, l.order_key, l.remaining, l.pending, l.available_at,
-           CASE WHEN l.expires_at <= :now THEN greatest(l.expires_at, l.available_at) END AS lapsed_at,
-           CASE WHEN NOT l.pending THEN 0 ELSE least(l.remaining, greatest(0, b.debt - coalesce(
-               sum(l.remaining) FILTER (WHERE l.pending) OVER earlier, 0))) END AS paid
-    FROM balances b JOIN lots l ON l.member_key = b.member_key
-    WHERE b.member_key = ANY (CAST(:member_keys AS bigint[])) AND l.remaining > 0
-      AND CASE WHEN l.pending THEN l.available_at ELSE l.expires_at END <= :now
-    WINDOW earlier AS (PARTITION BY l.member_key ORDER BY l.available_at, l.lot_key
+WITH ended AS (
+    SELECT hold_id, member_key, expires_at FROM point_holds
+    WHERE member_key = ANY (CAST(:member_keys AS bigint[])) AND state = 'open' AND expires_at <= :now
+), pieces AS (
+    SELECT lot_key, member_key, order_key, CAST(NULL AS uuid) AS hold_id, remaining - held AS points, pending,
+           available_at, expires_at, CASE WHEN pending THEN available_at END AS freed_at
+    FROM lots
+    WHERE member_key = ANY (CAST(:member_keys AS bigint[])) AND remaining > held
+      AND CASE WHEN pending THEN available_at ELSE expires_at END <= :now
+    UNION ALL
+    SELECT h.lot_key, e.member_key, l.order_key, e.hold_id, h.points, false, l.available_at, l.expires_at,
+           e.expires_at
+    FROM ended e JOIN point_hold_lots h USING (hold_id) JOIN lots l ON l.lot_key = h.lot_key
+), due AS (
+    SELECT p.*,
+           CASE WHEN p.expires_at <= :now
+                THEN greatest(p.expires_at, p.available_at, p.freed_at) END AS lapsed_at,
+           CASE WHEN p.freed_at IS NULL THEN 0 ELSE least(p.points, greatest(0, b.debt - coalesce(
+               sum(p.points) FILTER (WHERE p.freed_at IS NOT NULL) OVER earlier, 0))) END AS paid
+    FROM balances b JOIN pieces p ON p.member_key = b.member_key
+    WINDOW earlier AS (PARTITION BY p.member_key ORDER BY p.freed_at, p.lot_key, p.hold_id
                        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
 ), entries AS MATERIALIZED (
     SELECT nextval('ledger_transactions_transaction_key_seq') AS transaction_key, e.*
     FROM (
-        SELECT 'release' AS kind, available_at AS occurred_at, 0 AS turn, member_key, order_key, lot_key,
-               remaining AS points, paid FROM due WHERE pending
+        SELECT 'release' AS kind, freed_at AS occurred_at, 0 AS turn, member_key, order_key, lot_key, hold_id,
+               points, paid FROM due WHERE pending
         UNION ALL
-        SELECT 'expire', lapsed_at, 1, member_key, order_key, lot_key, remaining - paid, 0
-        FROM due WHERE lapsed_at IS NOT NULL AND remaining > paid
-        ORDER BY occurred_at, lot_key, turn
+        SELECT 'unhold', freed_at, 0, member_key, NULL, NULL, hold_id, 0, 0
+        FROM due WHERE hold_id IS NOT NULL GROUP BY freed_at, member_key, hold_id
+        UNION ALL
+        SELECT 'expire', lapsed_at, 1, member_key, order_key, lot_key, NULL, sum(points - paid), 0
+        FROM due WHERE lapsed_at IS NOT NULL AND points > paid
+        GROUP BY lapsed_at, member_key, order_key, lot_key
+        ORDER BY occurred_at, turn, lot_key, hold_id
     ) e
+), moves AS (
+    SELECT transaction_key, member_key, lot_key, points, 0 AS turn,
+           CASE kind WHEN 'release' THEN 'pending' ELSE 'available' END AS from_account,
+           CASE kind WHEN 'release' THEN 'available' ELSE 'expired' END AS to_account
+    FROM entries WHERE kind <> 'unhold'
+    UNION ALL
+    SELECT transaction_key, member_key, lot_key, paid, 1, 'available', 'debt' FROM entries WHERE paid > 0
+    UNION ALL
+    SELECT e.transaction_key, e.member_key, d.lot_key, d.points, 0, 'held', 'available'
+    FROM entries e JOIN due d ON d.hold_id = e.hold_id
+    UNION ALL
+    SELECT e.transaction_key, e.member_key, d.lot_key, d.paid, 1, 'available', 'debt'
+    FROM entries e JOIN due d ON d.hold_id = e.hold_id WHERE d.paid > 0
 ), entered AS (
-    INSERT INTO ledger_transactions (transaction_key, member_key, kind, occurred_at, recorded_at, order_key)
-    SELECT transaction_key, member_key, kind, occurred_at, :now, order_key FROM entries
+    INSERT INTO ledger_transactions
+        (transaction_key, member_key, kind, occurred_at, recorded_at, order_key, hold_id)
+    SELECT transaction_key, member_key, kind, occurred_at, :now, order_key, hold_id FROM entries
 ), posted AS (
     INSERT INTO postings (transaction_key, posting_no, member_key, from_account, to_account, points, lot_key)
-    SELECT transaction_key, 1, member_key, CASE kind WHEN 'release' THEN 'pending' ELSE 'available' END,
-           CASE kind WHEN 'release' THEN 'available' ELSE 'expired' END, points, lot_key FROM entries
-    UNION ALL
-    SELECT transaction_key, 2, member_key, 'available', 'debt', paid, lot_key FROM entries WHERE paid > 0
+    SELECT transaction_key, row_number() OVER (PARTITION BY transaction_key ORDER BY turn, lot_key),
+           member_key, from_account, to_account, points, lot_key FROM moves
+), freed AS (
+    UPDATE point_holds h SET state = 'expired', ended_at = h.expires_at FROM ended e
+    WHERE h.hold_id = e.hold_id
 ), lotted AS (
-    UPDATE lots l SET pending = false,
-        remaining = CASE WHEN d.lapsed_at IS NULL THEN d.remaining - d.paid ELSE 0 END
-    FROM due d WHERE l.lot_key = d.lot_key
+    UPDATE lots l SET pending = false, held = l.held - d.unheld, remaining = l.remaining - d.gone
+    FROM (
+        SELECT lot_key, coalesce(sum(points) FILTER (WHERE hold_id IS NOT NULL), 0) AS unheld,
+               sum(CASE WHEN lapsed_at IS NULL THEN paid ELSE points END) AS gone
+        FROM due GROUP BY lot_key
+    ) d WHERE l.lot_key = d.lot_key
 ), totals AS (
     SELECT m.member_key, count(d.lot_key) FILTER (WHERE d.pending) AS lots_released,
-           count(d.lot_key) FILTER (WHERE d.lapsed_at IS NOT NULL AND d.remaining > d.paid) AS lots_expired,
-           coalesce(sum(d.remaining) FILTER (WHERE d.pending), 0) AS released,
+           count(DISTINCT d.lot_key) FILTER (WHERE d.lapsed_at IS NOT NULL AND d.points > d.paid)
+               AS lots_expired,
+           count(DISTINCT d.hold_id) AS holds_freed,
+           coalesce(sum(d.points) FILTER (WHERE d.pending), 0) AS released,
+           coalesce(sum(d.points) FILTER (WHERE d.hold_id IS NOT NULL), 0) AS unheld,
            coalesce(sum(d.paid), 0) AS paid,
-           coalesce(sum(d.remaining - d.paid) FILTER (WHERE d.lapsed_at IS NOT NULL), 0) AS expired
+           coalesce(sum(d.points - d.paid) FILTER (WHERE d.lapsed_at IS NOT NULL), 0) AS expired
     FROM unnest(CAST(:member_keys AS bigint[])) AS m (member_key) LEFT JOIN due d USING (member_key)
     GROUP BY m.member_key
 )
 UPDATE balances b SET
     pending = b.pending - t.released,
-    available = b.available + t.released - t.paid - t.expired,
+    held = b.held - t.unheld,
+    available = b.available + t.released + t.unheld - t.paid - t.expired,
     debt = b.debt - t.paid,
-    next_due_at = (
-        SELECT min(CASE WHEN l.pending AND l.available_at > :now THEN l.available_at
-                        WHEN l.expires_at > :now THEN l.expires_at END)
-        FROM lots l WHERE l.member_key = b.member_key AND l.remaining > 0)
+    next_due_at = least(
+        (SELECT min(CASE WHEN l.pending AND l.available_at > :now THEN l.available_at
+                         WHEN l.expires_at > :now THEN l.expires_at END)
+         FROM lots l WHERE l.member_key = b.member_key AND l.remaining > 0),
+        (SELECT min(h.expires_at) FROM point_holds h
+         WHERE h.member_key = b.member_key AND h.state = 'open' AND h.expires_at > :now))
 FROM totals t WHERE b.member_key = t.member_key
 RETURNING b.member_key, b.pending, b.available, b.held, b.debt, b.lifetime_earned,
-          t.lots_released, t.lots_expired
+          t.lots_released, t.lots_expired, t.holds_freed
 """)
 
 # `direct` is what is available at once and so pays the debt first; the account is locked by the caller.
@@ -133,9 +176,9 @@ WITH entry AS (
     FROM paying WHERE member_key = :member_key
 ), lot AS (
     INSERT INTO lots
-        (member_key, order_key, earned_at, available_at, expires_at, earned, remaining, pending)
+        (member_key, order_key, earned_at, available_at, expires_at, earned, remaining, pending, rolls)
     SELECT :member_key, :order_key, :occurred_at, :available_at, :expires_at, :points, :points - paid,
-           CAST(:direct AS bigint) = 0
+           CAST(:direct AS bigint) = 0, :rolls
     FROM paying RETURNING lot_key
 ), posted AS (
     INSERT INTO postings (transaction_key, posting_no, member_key, from_account, to_account, points, lot_key)
@@ -162,18 +205,21 @@ WITH moves AS (
 ), entry AS (
     INSERT INTO ledger_transactions
         (member_key, kind, occurred_at, recorded_at, order_key, refund_key, rule, shortfall, reason, actor,
-         import_key)
+         import_key, hold_id)
     VALUES (:member_key, :kind, :occurred_at, :recorded_at, :order_key, :refund_key, CAST(:rule AS jsonb),
-            :shortfall, :reason, :actor, :import_key)
+            :shortfall, :reason, :actor, :import_key, :hold_id)
     RETURNING transaction_key
 ), lotted AS (
-    UPDATE lots l SET remaining = l.remaining + d.change, earned = l.earned + d.issued
+    UPDATE lots l SET remaining = l.remaining + d.change, held = l.held + d.held,
+        earned = l.earned + d.issued
     FROM (
         SELECT lot_key, sum(CASE from_account WHEN 'issued' THEN points ELSE 0 END
                             - CASE to_account WHEN 'issued' THEN points ELSE 0 END) AS issued,
                sum(CASE WHEN to_account IN ('pending', 'available', 'held') THEN points ELSE 0 END
                    - CASE WHEN from_account IN ('pending', 'available', 'held') THEN points ELSE 0 END)
-                   AS change
+                   AS change,
+               sum(CASE to_account WHEN 'held' THEN points ELSE 0 END
+                   - CASE from_account WHEN 'held' THEN points ELSE 0 END) AS held
         FROM moves WHERE lot_key IS NOT NULL GROUP BY lot_key
     ) d WHERE l.lot_key = d.lot_key
 ), posted AS (
@@ -184,18 +230,33 @@ WITH moves AS (
 SELECT transaction_key FROM entry
 """)
 
+# When lots expire changes by an entry alone; the account is locked by the caller.
+_CHANGE_EXPIRIES = text("""
+WITH changed AS (
+    SELECT l.lot_key, l.expires_at AS expires_before, c.expires_after
+    FROM unnest(CAST(:lot_keys AS bigint[]), CAST(:expiries AS timestamptz[])) AS c (lot_key, expires_after)
+    JOIN lots l ON l.lot_key = c.lot_key
+), entered AS (
+    INSERT INTO lot_expiries (transaction_key, lot_key, expires_before, expires_after)
+    SELECT :transaction_key, lot_key, expires_before, expires_after FROM changed
+)
+UPDATE lots l SET expires_at = c.expires_after FROM changed c WHERE l.lot_key = c.lot_key
+""")
+
 # Only the lots that the draw can reach, in the order of rules.allocate: a member of many years has hundreds.
 _LOTS = text("""
-SELECT lot_key, order_key, remaining, pending, earned_at, expires_at
+SELECT lot_key, order_key, free AS remaining, pending, earned_at, expires_at
 FROM (
-    SELECT *, sum(remaining) OVER (ORDER BY expires_at NULLS LAST, earned_at, lot_key) - remaining AS before
-    FROM lots WHERE member_key = :member_key AND remaining > 0 AND NOT pending
+    SELECT *, remaining - held AS free,
+           sum(remaining - held) OVER (ORDER BY expires_at NULLS LAST, earned_at, lot_key) - remaining + held
+               AS before
+    FROM lots WHERE member_key = :member_key AND remaining > held AND NOT pending
 ) l
 WHERE before < :points
 """)
 
 # The order's entries summed, a take-back for this refund (null: the cancellation) if there is one, and the
-# open lots that taking all of it back could reach.
+# open lots that taking all of it back could reach; what is held is out of reach.
 _ORDER = text("""
 WITH entries AS (
     SELECT t.transaction_key, t.kind, t.refund_key, t.rule, t.shortfall, p.issued, p.reversed, p.owed
@@ -224,11 +285,13 @@ WITH entries AS (
            CAST(coalesce(sum(issued) FILTER (WHERE kind = 'earn'), 0) AS bigint) AS first_earned
     FROM marked
 )
-SELECT r.*, l.lot_key, l.order_key, l.remaining, l.pending, l.earned_at, l.expires_at
+SELECT r.*, l.lot_key, l.order_key, l.free AS remaining, l.pending, l.earned_at, l.expires_at
 FROM record r LEFT JOIN (
-    SELECT *, sum(remaining) OVER (ORDER BY (order_key IS NOT DISTINCT FROM :order_key) DESC, pending DESC,
-                                   expires_at NULLS LAST, earned_at, lot_key) - remaining AS before
-    FROM lots WHERE member_key = :member_key AND remaining > 0
+    SELECT *, remaining - held AS free,
+           sum(remaining - held) OVER (
+               ORDER BY (order_key IS NOT DISTINCT FROM :order_key) DESC, pending DESC, expires_at NULLS LAST,
+                        earned_at, lot_key) - remaining + held AS before
+    FROM lots WHERE member_key = :member_key AND remaining > held
 ) l ON l.before < r.earned
 """)
 
@@ -247,8 +310,15 @@ WHERE t.member_key = :member_key AND t.kind = 'reverse' AND t.refund_key = :refu
 
 _EXPIRED_MEMBERS = text(
     "SELECT b.member_key FROM lots l JOIN balances b ON b.member_key = l.member_key "
-    "WHERE l.remaining > 0 AND l.expires_at <= :now AND (NOT l.pending OR l.available_at <= :now) "
+    "WHERE l.remaining > l.held AND l.remaining > 0 AND l.expires_at <= :now "
+    "AND (NOT l.pending OR l.available_at <= :now) "
     "ORDER BY l.expires_at LIMIT :limit FOR NO KEY UPDATE OF b SKIP LOCKED"
+)
+
+_FREED_MEMBERS = text(
+    "SELECT b.member_key FROM point_holds h JOIN balances b ON b.member_key = h.member_key "
+    "WHERE h.state = 'open' AND h.expires_at <= :now "
+    "ORDER BY h.expires_at LIMIT :limit FOR NO KEY UPDATE OF b SKIP LOCKED"
 )
 
 _RELEASED_MEMBERS = text(
@@ -261,19 +331,28 @@ _RELEASED_MEMBERS = text(
 _EFFECTIVE = text("""
 WITH account AS (
     SELECT pending, available, held, debt, lifetime_earned FROM balances WHERE member_key = :member_key
+), pieces AS (
+    SELECT lot_key, CAST(NULL AS uuid) AS hold_id, remaining - held AS points, expires_at,
+           pending AND available_at > :now AS waits,
+           CASE WHEN pending AND available_at <= :now THEN available_at END AS freed_at
+    FROM lots WHERE member_key = :member_key AND remaining > held
+    UNION ALL
+    SELECT l.lot_key, h.hold_id, p.points, l.expires_at, false, h.expires_at
+    FROM point_holds h JOIN point_hold_lots p USING (hold_id) JOIN lots l ON l.lot_key = p.lot_key
+    WHERE h.member_key = :member_key AND h.state = 'open' AND h.expires_at <= :now
 ), open AS (
-    SELECT l.expires_at, l.remaining, l.pending AND l.available_at > :now AS waits,
-           l.expires_at <= :now AND NOT (l.pending AND l.available_at > :now) AS lapsed,
-           CASE WHEN l.pending AND l.available_at <= :now
-                THEN least(l.remaining, greatest(0, a.debt - coalesce(
-                     sum(l.remaining) FILTER (WHERE l.pending AND l.available_at <= :now) OVER earlier, 0)))
-                ELSE 0 END AS paid
-    FROM account a, lots l WHERE l.member_key = :member_key AND l.remaining > 0
-    WINDOW earlier AS (ORDER BY l.available_at, l.lot_key ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+    SELECT p.points, p.expires_at, p.waits, p.expires_at <= :now AND NOT p.waits AS lapsed,
+           CASE WHEN p.hold_id IS NOT NULL THEN p.points ELSE 0 END AS unheld,
+           CASE WHEN p.freed_at IS NULL THEN 0 ELSE least(p.points, greatest(0, a.debt - coalesce(
+               sum(p.points) FILTER (WHERE p.freed_at IS NOT NULL) OVER earlier, 0))) END AS paid
+    FROM account a, pieces p
+    WINDOW earlier AS (ORDER BY p.freed_at, p.lot_key, p.hold_id
+                       ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
 )
 SELECT a.held, a.debt, a.lifetime_earned, o.waits, coalesce(o.lapsed, false) AS lapsed, o.expires_at,
-       CAST(coalesce(sum(o.remaining - o.paid), 0) AS bigint) AS points,
-       CAST(coalesce(sum(o.paid), 0) AS bigint) AS paid
+       CAST(coalesce(sum(o.points - o.paid), 0) AS bigint) AS points,
+       CAST(coalesce(sum(o.paid), 0) AS bigint) AS paid,
+       CAST(coalesce(sum(o.unheld), 0) AS bigint) AS unheld
 FROM account a LEFT JOIN open o ON true
 GROUP BY a.held, a.debt, a.lifetime_earned, o.waits, coalesce(o.lapsed, false), o.expires_at
 """)
@@ -287,7 +366,8 @@ WITH page AS (
     ORDER BY occurred_at DESC, transaction_key DESC LIMIT :limit
 )
 SELECT t.transaction_key, t.kind, t.occurred_at, t.recorded_at, t.order_key, t.refund_key, t.rule,
-       t.shortfall, t.reason, t.actor, p.posting_no, p.from_account, p.to_account, p.points, p.lot_key,
+       t.shortfall, t.reason, t.actor, t.hold_id, p.posting_no, p.from_account, p.to_account, p.points,
+       p.lot_key,
        l.available_at, l.expires_at
 FROM page t LEFT JOIN postings p USING (transaction_key) LEFT JOIN lots l ON l.lot_key = p.lot_key
 ORDER BY t.occurred_at DESC, t.transaction_key DESC, p.posting_no
@@ -310,13 +390,16 @@ def lock(conn: Connection, *, member_key: int, now: datetime) -> Row[Any] | None
 
 
 def post_due(conn: Connection, *, member_keys: Sequence[int], now: datetime) -> Sequence[Row[Any]]:
-    """Post releases and expiries due for locked members; one row of new balances and counts each."""
+    """Post what is due for locked members; one row of new balances and counts each."""
     return conn.execute(_POST_DUE, {"member_keys": list(member_keys), "now": now}).all()
 
 
 def lock_due(conn: Connection, *, kind: str, now: datetime, limit: int) -> list[int]:
-    """Lock members with up to `limit` lots due for `release` or `expire`, skipping who is locked."""
-    statement = {"release": _RELEASED_MEMBERS, "expire": _EXPIRED_MEMBERS}[kind]
+    """Lock members with up to `limit` lots or holds due for `kind`, skipping who is locked.
+
+    `release`: points become available; `expire`: they expire; `unhold`: a hold ends.
+    """
+    statement = {"release": _RELEASED_MEMBERS, "expire": _EXPIRED_MEMBERS, "unhold": _FREED_MEMBERS}[kind]
     return sorted(set(conn.scalars(statement, {"now": now, "limit": limit})))
 
 
@@ -327,6 +410,7 @@ def earn(
     points: int,
     available_at: datetime,
     expires_at: datetime | None,
+    rolls: bool = False,
 ) -> int | None:
     """Write an award with its lot; return its key, or None when the order has earned before."""
     at_once = available_at <= entry.occurred_at
@@ -336,6 +420,7 @@ def earn(
         "available_at": available_at,
         "expires_at": expires_at,
         "due_at": expires_at if at_once else available_at,
+        "rolls": rolls,
     }
     return run(conn, _EARN, values).scalar_one_or_none()
 
@@ -343,7 +428,7 @@ def earn(
 def post(conn: Connection, *, entry: Entry, moves: Sequence[Move], due_at: datetime | None = None) -> int:
     """Write a transaction with its postings and everything that follows from them; return its key.
 
-    `due_at` is when a lot that is added to becomes available or expires.
+    `due_at` is when something that comes with it becomes due: a lot that is added to, a hold that ends.
     """
     values = entry.params() | {
         "due_at": due_at,
@@ -361,6 +446,18 @@ def post(conn: Connection, *, entry: Entry, moves: Sequence[Move], due_at: datet
     return int(run(conn, _POST, values).scalar_one())
 
 
+def change_expiries(
+    conn: Connection, *, transaction_key: int, expiries: Mapping[int, datetime | None]
+) -> None:
+    """Move the expiry of lots (lot key → moment, None: never), as an entry says."""
+    values = {
+        "transaction_key": transaction_key,
+        "lot_keys": list(expiries),
+        "expiries": list(expiries.values()),
+    }
+    conn.execute(_CHANGE_EXPIRIES, values)
+
+
 def _change(moves: Sequence[Move], account: str) -> int:
     return sum(
         move.points * ((move.to_account == account) - (move.from_account == account)) for move in moves
@@ -369,7 +466,7 @@ def _change(moves: Sequence[Move], account: str) -> int:
 
 def list_available_lots(conn: Connection, *, member_key: int, points: int) -> list[Lot]:
     """Return the open lots that a draw of so many available points can reach."""
-    return [_lot(row) for row in conn.execute(_LOTS, {"member_key": member_key, "points": points})]
+    return [_lot(row) for row in run(conn, _LOTS, {"member_key": member_key, "points": points})]
 
 
 def get_order(

@@ -34,6 +34,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS ledger_history (
     available_at timestamptz,
     expires_at timestamptz,
     is_order boolean GENERATED ALWAYS AS (rule_points IS NOT NULL) STORED,
+    rolls boolean NOT NULL DEFAULT false,
     UNIQUE NULLS NOT DISTINCT (order_key, is_order, refund_key),
     CHECK (CASE WHEN rule_points IS NOT NULL
                 THEN rule_per_minor IS NOT NULL AND multiplier_bp IS NOT NULL AND available_at IS NOT NULL
@@ -55,7 +56,8 @@ CREATE TEMPORARY TABLE IF NOT EXISTS ledger_history_orders (
     is_new_lot boolean NOT NULL,
     is_new boolean NOT NULL,
     is_rule_new boolean NOT NULL,
-    is_entangled boolean NOT NULL
+    is_entangled boolean NOT NULL,
+    rolls boolean NOT NULL
 ) ON COMMIT DROP;
 CREATE TEMPORARY TABLE IF NOT EXISTS ledger_history_takes (
     order_key bigint NOT NULL,
@@ -126,7 +128,7 @@ SELECT h.member_key, h.order_key, h.occurred_at, h.rule_points, h.rule_per_minor
        r.points, coalesce(l.available_at, h.available_at),
        CASE WHEN l.lot_key IS NULL THEN h.expires_at ELSE l.expires_at END,
        coalesce(l.lot_key, CASE WHEN r.points > 0 THEN nextval('lots_lot_key_seq') END),
-       l.lot_key IS NULL, k.rule IS NULL, k.rule IS NOT NULL AND k.rule <> r.rule, false
+       l.lot_key IS NULL, k.rule IS NULL, k.rule IS NOT NULL AND k.rule <> r.rule, false, h.rolls
 FROM ledger_history h
 CROSS JOIN LATERAL (
     SELECT {points} AS points,
@@ -266,8 +268,9 @@ FROM ledger_history_entries WHERE points > 0 ORDER BY transaction_key
 
 _OPEN_LOTS = text("""
 INSERT INTO lots
-    (lot_key, member_key, order_key, earned_at, available_at, expires_at, earned, remaining, pending)
-SELECT lot_key, member_key, order_key, occurred_at, available_at, expires_at, 0, 0, available_at > occurred_at
+    (lot_key, member_key, order_key, earned_at, available_at, expires_at, earned, remaining, pending, rolls)
+SELECT lot_key, member_key, order_key, occurred_at, available_at, expires_at, 0, 0,
+       available_at > occurred_at, rolls
 FROM ledger_history_orders WHERE is_new_lot AND lot_key IS NOT NULL
 """)
 
@@ -299,8 +302,10 @@ WITH sides AS (
 UPDATE balances b SET
     pending = b.pending + c.pending, available = b.available + c.available,
     lifetime_earned = b.lifetime_earned - c.unearned,
-    next_due_at = (SELECT min(CASE WHEN l.pending THEN l.available_at ELSE l.expires_at END)
-                   FROM lots l WHERE l.member_key = b.member_key AND l.remaining > 0)
+    next_due_at = least(
+        (SELECT min(CASE WHEN l.pending THEN l.available_at ELSE l.expires_at END)
+         FROM lots l WHERE l.member_key = b.member_key AND l.remaining > 0),
+        (SELECT min(h.expires_at) FROM point_holds h WHERE h.member_key = b.member_key AND h.state = 'open'))
 FROM changes c WHERE b.member_key = c.member_key
 """)
 

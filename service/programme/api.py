@@ -16,7 +16,7 @@ from service.kit.pagination import decode_cursor, encode_cursor, page
 from service.programme import operations
 from service.programme.errors import EffectiveInPast, StoreZoneFixed, UnknownStore
 from service.programme.operations import Programme, SettingsVersion, Store
-from service.programme.rules import MAX_MINOR, complete
+from service.programme.rules import DEFAULT_NOTICE_DAYS, MAX_MINOR, complete
 from service.programme.schemas import (
     ProgrammePageQuery,
     SettingsBody,
@@ -177,7 +177,11 @@ def _read_values(given: Mapping[str, Any], *, currency: str) -> dict[str, Any]:
     }
     if "points_expiry" in given:
         expiry = given["points_expiry"]
-        values["points_expiry"] = {name: value for name, value in expiry.items() if value is not None}
+        # Kept without what says nothing, so that the same expiry is always kept alike.
+        silent = {"notice_days": DEFAULT_NOTICE_DAYS}
+        values["points_expiry"] = {
+            name: value for name, value in expiry.items() if value is not None and silent.get(name) != value
+        }
     if "earning" in given:
         values["earn_points"] = given["earning"]["points"]
         values["earn_per_minor"] = _minor(given["earning"]["per"], currency, "/values/earning/per")
@@ -217,7 +221,13 @@ def _values_to_json(values: Mapping[str, Any], programme: Programme) -> dict[str
 
 
 def _expiry_to_json(expiry: Mapping[str, Any]) -> dict[str, Any]:
-    return {"model": expiry["model"], "months": expiry.get("months")}
+    return {
+        "model": expiry["model"],
+        "months": expiry.get("months"),
+        "period": expiry.get("period"),
+        "periods": expiry.get("periods"),
+        "notice_days": expiry.get("notice_days", DEFAULT_NOTICE_DAYS),
+    }
 
 
 def _version_to_json(version: SettingsVersion, programme: Programme) -> dict[str, Any]:

@@ -19,12 +19,37 @@ MAX_EARN_POINTS = 10_000
 MAX_MINOR = 10**9
 
 
+MAX_EXPIRY_PERIODS = 10
+MAX_NOTICE_DAYS = 365
+DEFAULT_NOTICE_DAYS = 30
+
+ExpiryModel = Literal["none", "rolling_months", "end_of_period", "after_inactivity"]
+ExpiryPeriod = Literal["month", "quarter", "half_year", "year"]
+# What goes with each model, and nothing else does.
+_EXPIRY_FIELDS: Mapping[str, tuple[str, ...]] = {
+    "none": (),
+    "rolling_months": ("months",),
+    "end_of_period": ("period", "periods"),
+    "after_inactivity": ("months",),
+}
+EXPIRY_MODELS = tuple(_EXPIRY_FIELDS)
+EXPIRY_PERIODS: tuple[ExpiryPeriod, ...] = ("month", "quarter", "half_year", "year")
+
+
 @dataclass(frozen=True, slots=True)
 class PointsExpiry:
-    """When points expire: `none`, or `rolling_months` after the earn day."""
+    """When points expire, and how many days before that is told (0: not at all).
 
-    model: Literal["none", "rolling_months"]
+    `none`; `rolling_months`: so many `months` after the earn day; `end_of_period`: as the calendar period
+    ends that comes `periods` after the one of the earn day; `after_inactivity`: so many `months` after the
+    member last bought or spent.
+    """
+
+    model: ExpiryModel
     months: int | None = None
+    period: ExpiryPeriod | None = None
+    periods: int | None = None
+    notice_days: int = DEFAULT_NOTICE_DAYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +182,41 @@ def plan_change(
     return planned
 
 
+def list_misplaced(expiry: Mapping[str, Any]) -> list[str]:
+    """Return the fields that an expiry's model lacks, or has and should not; none of an unknown model."""
+    needed = _EXPIRY_FIELDS.get(expiry.get("model", ""))
+    if needed is None:
+        return []
+    names = ("months", "period", "periods")
+    return [name for name in names if (expiry.get(name) is not None) != (name in needed)]
+
+
+def read_expiry(expiry: Mapping[str, Any]) -> PointsExpiry:
+    """Return the expiry that a stored version holds.
+
+    Raises:
+        ValueError: a field is missing, unknown or out of range.
+    """
+    names = {"model", "months", "period", "periods", "notice_days"}
+    if expiry.get("model") not in _EXPIRY_FIELDS or set(expiry) - names:
+        raise ValueError(f"points_expiry.model is one of {', '.join(_EXPIRY_FIELDS)}")
+    misplaced = list_misplaced(expiry)
+    if misplaced:
+        raise ValueError(f"points_expiry.{misplaced[0]} does not go with {expiry['model']}, or is missing")
+    found = PointsExpiry(**expiry)
+    for name, value, most in (
+        ("months", found.months, MAX_EXPIRY_MONTHS),
+        ("periods", found.periods, MAX_EXPIRY_PERIODS),
+    ):
+        if value is not None and (not isinstance(value, int) or not 1 <= value <= most):
+            raise ValueError(f"points_expiry.{name} is a whole number from 1 to {most}")
+    if found.period is not None and found.period not in EXPIRY_PERIODS:
+        raise ValueError(f"points_expiry.period is one of {', '.join(EXPIRY_PERIODS)}")
+    if not isinstance(found.notice_days, int) or not 0 <= found.notice_days <= MAX_NOTICE_DAYS:
+        raise ValueError(f"points_expiry.notice_days is a whole number from 0 to {MAX_NOTICE_DAYS}")
+    return found
+
+
 def read_settings(version: int, values: Mapping[str, Any]) -> ProgrammeSettings:
     """Return the settings that a stored version holds.
 
@@ -166,12 +226,7 @@ def read_settings(version: int, values: Mapping[str, Any]) -> ProgrammeSettings:
     values = complete(values)
     if set(values) != set(NAMES):
         raise ValueError(f"settings must be exactly {', '.join(sorted(NAMES))}")
-    expiry = values["points_expiry"]
-    model, months = expiry.get("model"), expiry.get("months")
-    if model not in {"none", "rolling_months"} or set(expiry) - {"model", "months"}:
-        raise ValueError("points_expiry.model is none or rolling_months")
-    if (model == "rolling_months") != (isinstance(months, int) and 1 <= months <= MAX_EXPIRY_MONTHS):
-        raise ValueError("points_expiry.months (1 to 120) goes with rolling_months")
+    expiry = read_expiry(values["points_expiry"])
     if values["shortfall_policy"] not in {"clamp", "allow_negative"}:
         raise ValueError("shortfall_policy is clamp or allow_negative")
     if not isinstance(values["tax_counts"], bool):
@@ -187,7 +242,7 @@ def read_settings(version: int, values: Mapping[str, Any]) -> ProgrammeSettings:
     return ProgrammeSettings(
         version=version,
         return_period_days=values["return_period_days"],
-        points_expiry=PointsExpiry(model=model, months=months),
+        points_expiry=expiry,
         earn_points=values["earn_points"],
         earn_per_minor=values["earn_per_minor"],
         shortfall_policy=values["shortfall_policy"],

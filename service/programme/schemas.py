@@ -9,21 +9,45 @@ from marshmallow import Schema, ValidationError, fields, pre_load, validate, val
 
 from service.kit.fields import Moment, Money, QueryWhole, StrictBoolean, StrictSchema, Text, Whole
 from service.kit.pagination import DEFAULT_LIMIT, MAX_LIMIT
-from service.programme.rules import MAX_EARN_POINTS, MAX_EXPIRY_MONTHS, MAX_RETURN_PERIOD_DAYS
+from service.programme.rules import (
+    DEFAULT_NOTICE_DAYS,
+    EXPIRY_MODELS,
+    EXPIRY_PERIODS,
+    MAX_EARN_POINTS,
+    MAX_EXPIRY_MONTHS,
+    MAX_EXPIRY_PERIODS,
+    MAX_NOTICE_DAYS,
+    MAX_RETURN_PERIOD_DAYS,
+    list_misplaced,
+)
 
 _ZONES = available_timezones() - {"Factory", "localtime"}
 
 
 class ExpiryBody(StrictSchema):
-    """When points expire: never, or so many months after the day they were earned."""
+    """When points expire, and how long before that is told.
 
-    model = fields.String(required=True, validate=validate.OneOf(["none", "rolling_months"]))
+    `none`: never. `rolling_months`: `months` after the day they were earned. `end_of_period`: as the calendar
+    `period` ends that comes `periods` after the one they were earned in. `after_inactivity`: `months` after
+    the member last bought or spent points.
+    """
+
+    model = fields.String(required=True, validate=validate.OneOf(EXPIRY_MODELS))
     months = Whole(least=1, most=MAX_EXPIRY_MONTHS, allow_none=True)
+    period = fields.String(validate=validate.OneOf(EXPIRY_PERIODS), allow_none=True)
+    periods = Whole(least=1, most=MAX_EXPIRY_PERIODS, allow_none=True)
+    notice_days = Whole(
+        least=0,
+        most=MAX_NOTICE_DAYS,
+        load_default=DEFAULT_NOTICE_DAYS,
+        metadata={"description": "How many days before points expire that is told; 0: not at all."},
+    )
 
     @validates_schema
-    def _months_go_with_the_model(self, data: dict[str, Any], **_: Any) -> None:
-        if (data.get("model") == "rolling_months") != (data.get("months") is not None):
-            raise ValidationError("goes with rolling_months, and only with it", "months")
+    def _each_goes_with_its_model(self, data: dict[str, Any], **_: Any) -> None:
+        for name in list_misplaced(data):
+            wanted = "needed with" if data.get(name) is None else "does not go with"
+            raise ValidationError(f"{wanted} {data['model']}", name)
 
 
 class EarningBody(StrictSchema):
@@ -73,10 +97,13 @@ class SettingsBody(StrictSchema):
 
 
 class ExpirySchema(Schema):
-    """When points expire."""
+    """When points expire, and how long before that is told."""
 
-    model = fields.String(required=True, validate=validate.OneOf(["none", "rolling_months"]))
+    model = fields.String(required=True, validate=validate.OneOf(EXPIRY_MODELS))
     months = fields.Integer(required=True, allow_none=True)
+    period = fields.String(required=True, allow_none=True, validate=validate.OneOf([*EXPIRY_PERIODS, None]))
+    periods = fields.Integer(required=True, allow_none=True)
+    notice_days = fields.Integer(required=True)
 
 
 class EarningSchema(Schema):

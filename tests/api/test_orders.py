@@ -83,7 +83,12 @@ def test_a_refund_takes_back_exactly_what_the_order_earned(client: Client) -> No
     refund = {"refund_id": "r1", "order_id": "o1", "refunded_at": ago(seconds=0), "amount": "1000"}
     response = client.post("/v1/refunds", json=refund)
     assert response.status_code == 201
-    assert (response.json or {})["points"] == {"reversed": earned, "shortfall": 0, "unallotted": "0.00"}
+    assert (response.json or {})["points"] == {
+        "reversed": earned,
+        "returned": 0,
+        "shortfall": 0,
+        "unallotted": "0.00",
+    }
     assert points(client)["pending"] == 0
     again = client.post("/v1/refunds", json=refund)
     assert again.status_code == 200
@@ -144,7 +149,12 @@ def test_an_unlinked_refund_larger_than_every_order_reports_what_is_left_over(cl
     client.post("/v1/orders", json=an_order(amount="300", placed_at=ago(days=1)))
     body = {"refund_id": "r1", "member_id": "m1", "refunded_at": ago(seconds=0), "amount": "500"}
     answer = client.post("/v1/refunds", json=body).json or {}
-    assert answer["points"] == {"reversed": 10, "shortfall": 0, "unallotted": "200.00"}
+    assert answer["points"] == {
+        "reversed": 10,
+        "returned": 0,
+        "shortfall": 0,
+        "unallotted": "200.00",
+    }
     again = client.post("/v1/refunds", json=body)
     assert again.status_code == 200
     assert (again.json or {})["points"] == answer["points"]

@@ -41,7 +41,13 @@ def test_the_first_start_sets_the_defaults_of_the_currency(client: Client) -> No
     assert (settings["currency"], settings["timezone"]) == ("TWD", "Asia/Taipei")
     assert settings["values"] == {
         "return_period_days": 7,
-        "points_expiry": {"model": "none", "months": None},
+        "points_expiry": {
+            "model": "none",
+            "months": None,
+            "period": None,
+            "periods": None,
+            "notice_days": 30,
+        },
         "earning": {"points": 1, "per": "30.00"},
         "point_value": "0.30",
         "shortfall_policy": "clamp",
@@ -118,6 +124,18 @@ def test_versions_come_in_pages_the_newest_first(client: Client) -> None:
         ({"points_expiry": {"model": "none", "months": 12}}, "/values/points_expiry/months"),
         ({"points_expiry": {"model": "rolling_months", "months": 121}}, "/values/points_expiry/months"),
         ({"points_expiry": {"model": "calendar"}}, "/values/points_expiry/model"),
+        ({"points_expiry": {"model": "end_of_period", "period": "year"}}, "/values/points_expiry/periods"),
+        ({"points_expiry": {"model": "end_of_period", "periods": 1}}, "/values/points_expiry/period"),
+        (
+            {"points_expiry": {"model": "end_of_period", "period": "year", "periods": 0}},
+            "/values/points_expiry/periods",
+        ),
+        (
+            {"points_expiry": {"model": "end_of_period", "period": "week", "periods": 1}},
+            "/values/points_expiry/period",
+        ),
+        ({"points_expiry": {"model": "after_inactivity"}}, "/values/points_expiry/months"),
+        ({"points_expiry": {"model": "none", "notice_days": 400}}, "/values/points_expiry/notice_days"),
         ({"earning": {"points": 1}}, "/values/earning/per"),
         ({"earning": {"points": 1, "per": 0}}, "/values/earning/per"),
         ({"earning": {"points": 1, "per": "1.005"}}, "/values/earning/per"),
@@ -168,7 +186,13 @@ def test_an_order_earns_by_the_settings_of_when_it_was_placed_and_says_which(cli
     assert (late.json or {})["points"]["earned"] == 10
     assert (late.json or {})["points"]["pending_until"] is not None
     new = client.post("/v1/orders", json=an_order("new", amount="300"))
-    assert (new.json or {})["points"] == {"earned": 60, "reversed": 0, "pending_until": None}
+    assert (new.json or {})["points"] == {
+        "earned": 60,
+        "reversed": 0,
+        "spent": 0,
+        "returned": 0,
+        "pending_until": None,
+    }
     assert points_rule(client, "late")["settings_version"] == before
     assert points_rule(client, "new")["settings_version"] == after
 

@@ -34,6 +34,7 @@ def tell_story(recorder: Recorder) -> None:
     sell(recorder)
     take_back(recorder)
     look(recorder)
+    set_aside(recorder)
     train(recorder)
     recommend(recorder)
     run_programme(recorder)
@@ -167,6 +168,46 @@ def look(recorder: Recorder) -> None:
         headers={"Idempotency-Key": "review-of-today"},
         role="operations",
     )
+
+
+def set_aside(recorder: Recorder) -> None:
+    """Points for a checkout: one is paid, one is called off; and a lot that may be used for longer."""
+    holds = f"{MEI_LIN}/points/holds"
+    body = {"points": 20, "ttl_seconds": 900, "order_id": "A-1005"}
+    paid, given_up, left = (
+        recorder.call("POST", holds, json=body, headers={"Idempotency-Key": f"checkout-A-1005-{turn}"})
+        for turn in range(1, 4)
+    )
+    recorder.call("GET", f"/v1/points/holds/{paid['hold_id']}")
+    capture = {"order_id": "A-1005", "points": 15}
+    recorder.call("POST", f"/v1/points/holds/{paid['hold_id']}/capture", json=capture)
+    recorder.call("POST", f"/v1/points/holds/{given_up['hold_id']}/release")
+    recorder.call("GET", f"{MEI_LIN}/points/statement", query_string={"limit": 3})
+    given = {"points": 5, "reason": "a birthday", "expires_on": "2998-01-01"}
+    recorder.call(
+        "POST", f"{MEI_LIN}/points/adjustments", json=given, headers={"Idempotency-Key": "birthday"}
+    )
+    entries = recorder.call("GET", f"{MEI_LIN}/points/transactions", query_string={"limit": 1})["data"]
+    lot = f"{MEI_LIN}/points/lots/{entries[0]['postings'][1]['lot']['lot_id']}/extend"
+    longer = {"expires_on": "2999-01-01", "reason": "the shop was closed for a month"}
+    recorder.call("POST", lot, json=longer, headers={"Idempotency-Key": "closed-for-a-month"})
+    refuse_holds(recorder, paid["hold_id"], left["hold_id"])
+    # Takes from what expires first, so that nothing is left of that lot.
+    taken = {"points": -5, "reason": "not the right birthday"}
+    recorder.call("POST", f"{MEI_LIN}/points/adjustments", json=taken, headers={"Idempotency-Key": "no-day"})
+    recorder.call("POST", lot, json=longer, headers={"Idempotency-Key": "closed-for-two"})
+
+
+def refuse_holds(recorder: Recorder, paid: str, left: str) -> None:
+    """What cannot be set aside, spent or extended."""
+    recorder.call("GET", "/v1/points/holds/nothing")
+    recorder.call("POST", f"/v1/points/holds/{paid}/release")
+    more = {"order_id": "A-1005", "points": 21}
+    recorder.call("POST", f"/v1/points/holds/{left}/capture", json=more)
+    recorder.call("POST", "/v1/orders", json=an_order("A-1005", 1, points_hold_id="nothing"))
+    body = {"expires_on": None, "reason": "late"}
+    extend = f"{MEI_LIN}/points/lots"
+    recorder.call("POST", f"{extend}/nothing/extend", json=body, headers={"Idempotency-Key": "no-lot"})
 
 
 def train(recorder: Recorder) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +19,7 @@ from service.intake.bulk.rules import (
     allot_unlinked,
     convert_refunds,
     keep_track,
+    left_of,
 )
 from service.ledger import operations as ledger
 from service.programme.operations import Programme, ProgrammeSettings, list_settings
@@ -137,6 +138,7 @@ def _history(
             elif one.refund_key is not None:
                 for order_key, amount in allotted.get(one.refund_key, {}).items():
                     parts.setdefault(order_key, []).append((one, amount))
+        alive = _stay_alive(member.purchases, settings, timezone)
         for purchase in member.purchases:
             order_key = purchase.order_key
             steps = keep_track(purchase, linked.get(order_key, ()), parts.get(order_key, ()))
@@ -145,16 +147,22 @@ def _history(
                 continue
             tier = held[order_key]
             rule = _in_force(settings, purchase.placed_at)
-            available_at, expires_at = _points_dates(purchase, rule, timezone)
+            available_at = ledger.available_from(
+                purchase.placed_at,
+                day=purchase.day,
+                return_period_days=rule.return_period_days,
+                timezone=timezone,
+            )
+            expiry = alive[order_key]
             yield (
                 member_key, order_key, None, min(purchase.placed_at, now), purchase.spend_minor,
                 rule.earn_points, rule.earn_per_minor, tier.multiplier_bp, tier.tier, available_at,
-                expires_at,
+                expiry.at, expiry.rolls,
             )  # fmt: skip
             for kept in steps:
                 yield (
                     member_key, order_key, kept.refund_key, min(kept.at, now), kept.left_minor,
-                    None, None, None, None, None, None,
+                    None, None, None, None, None, None, False,
                 )  # fmt: skip
 
 
@@ -164,22 +172,21 @@ def _in_force(settings: SettingsOverTime, at: datetime) -> ProgrammeSettings:
     return settings[max(0, after - 1)][1]
 
 
-def _points_dates(
-    purchase: Purchase, settings: ProgrammeSettings, timezone: str
-) -> tuple[datetime, datetime | None]:
-    available_at = ledger.available_from(
-        purchase.placed_at,
-        day=purchase.day,
-        return_period_days=settings.return_period_days,
-        timezone=timezone,
-    )
-    expires_at = ledger.expires_from(
-        purchase.day,
-        model=settings.points_expiry.model,
-        months=settings.points_expiry.months,
-        timezone=timezone,
-    )
-    return available_at, expires_at
+def _stay_alive(
+    purchases: Sequence[Purchase], settings: SettingsOverTime, timezone: str
+) -> dict[int, ledger.Expiry]:
+    """Return when the points of each order expire: after inactivity, what was bought in time moves it on."""
+    found: dict[int, ledger.Expiry] = {}
+    following: tuple[datetime, datetime] | None = None
+    for purchase in sorted(purchases, key=lambda one: one.placed_at, reverse=True):
+        rule = _in_force(settings, purchase.placed_at)
+        expiry = ledger.expiry_of(purchase.day, expiry=rule.points_expiry, timezone=timezone)
+        if expiry.rolls and expiry.at is not None:
+            if following is not None and following[0] < expiry.at:
+                expiry = ledger.Expiry(max(expiry.at, following[1]), rolls=True)
+            following = (purchase.placed_at, expiry.at or purchase.placed_at)
+        found[purchase.order_key] = expiry
+    return found
 
 
 def _take_from_live(
@@ -190,16 +197,46 @@ def _take_from_live(
     Each takes at once what all refunds known so far leave: the ledger takes once per refund and no more than
     is still there.
     """
-    final = {purchase.order_key: one.left_minor for _, purchase, one in live}
+    final = {purchase.order_key: one for _, purchase, one in live}
     for member_key, purchase, one in live:
         if one.is_imported:
+            _return_spent(conn, member_key, purchase, one, final[purchase.order_key], programme, now)
             ledger.take_back_points(
                 conn,
                 member_key=member_key,
                 order_key=purchase.order_key,
                 refund_key=one.refund_key,
-                eligible_left_minor=final[purchase.order_key],
+                eligible_left_minor=final[purchase.order_key].left_minor,
                 occurred_at=min(one.at, now),
                 policy=programme.settings.shortfall_policy,
                 now=now,
             )
+
+
+def _return_spent(
+    conn: Connection,
+    member_key: int,
+    purchase: Purchase,
+    one: Kept,
+    final: Kept,
+    programme: Programme,
+    now: datetime,
+) -> None:
+    """Give back what points paid of the part of an order that all refunds known so far took."""
+    spending = ledger.get_spending(conn, member_key=member_key, order_key=purchase.order_key)
+    if spending.points:
+        points_left = left_of(
+            replace(purchase, spend_minor=spending.points),
+            refunded_minor=final.refunded_minor,
+            allotted_minor=final.allotted_minor,
+        )
+        ledger.return_spent_points(
+            conn,
+            member_key=member_key,
+            order_key=purchase.order_key,
+            refund_key=one.refund_key,
+            points_left=points_left,
+            occurred_at=min(one.at, now),
+            timezone=programme.timezone,
+            now=now,
+        )

@@ -48,12 +48,14 @@ class GiveBack:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What of an order's spend is left after one refund and all before it."""
+    """What of an order's spend is left after one refund and all before it, and what those came to."""
 
     refund_key: int
     at: datetime
     left_minor: int
     is_imported: bool
+    refunded_minor: int = 0
+    allotted_minor: int = 0
 
 
 Allotments = Mapping[int, Mapping[int, int]]
@@ -134,7 +136,7 @@ def keep_track(
         gone += part
         if one.refund_key is not None:
             left = left_of(purchase, refunded_minor=refunded, allotted_minor=gone)
-            kept.append(Kept(one.refund_key, one.at, left, one.is_imported))
+            kept.append(Kept(one.refund_key, one.at, left, one.is_imported, refunded, gone))
     return kept
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from service.activity.rules import NewLine, NewOrder, NewRefund
 from service.intake import operations as stories
 from service.kit.db import transaction
-from service.ledger.operations import get_points
+from service.ledger.operations import adjust_points, get_points, hold_points
 from service.members.operations import get_member
 from service.programme.operations import Programme
 from tests.integration.intake.business import NOW, assert_lawful, bring_in, count, dump, write_ndjson
@@ -148,3 +148,25 @@ def test_the_order_of_a_refunds_lines_changes_no_points(shop: Shop) -> None:
             [row.split("'")[3][0] + row.split(",")[-1] for row in dump(shop.engine)["allotments"][-2:]]
         )
     assert found[0] == found[1] == ["A 5000)", "B 10000)"]
+
+
+def test_an_imported_refund_gives_back_what_points_paid_for_a_live_order(shop: Shop) -> None:
+    with transaction(shop.engine) as conn:
+        key = get_member(conn, member_id="M1").member_key
+        adjust_points(
+            conn, member_key=key, points=1000, reason="start", actor="ada", expires_at=None, now=NOW
+        )
+        hold = hold_points(conn, member_key=key, points=1000, ttl=timedelta(hours=1), now=NOW)
+        order = NewOrder(
+            "L1", PLACED, "TWD", (NewLine("TEA", 1, 300_000, None),), points_hold_id=hold.hold_id
+        )
+        stories.place_order(conn, member_id="M1", order=order, programme=shop.programme, locale="en", now=NOW)
+    assert shop.points() == 90
+    refund = shop.bring_refund("R1", "1500", order_id="L1")
+    assert shop.points() == 45 + 500
+    rows = count(shop.engine)
+    shop.bring("refunds", refund)
+    assert count(shop.engine) == rows
+    shop.bring_refund("R2", "1500", order_id="L1")
+    assert shop.points() == 1000
+    assert_lawful(shop.engine)

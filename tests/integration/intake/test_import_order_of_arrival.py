@@ -103,6 +103,7 @@ def test_any_order_of_arrival_ends_in_the_same_state(
 OTHER_SETTINGS = [
     {"points_expiry": {"model": "rolling_months", "months": 3}, "return_period_days": 0},
     {"shortfall_policy": "allow_negative", "points_expiry": {"model": "rolling_months", "months": 6}},
+    {"points_expiry": {"model": "end_of_period", "period": "quarter", "periods": 1}},
 ]
 
 

@@ -94,6 +94,38 @@ class Books:
             now=self.when(at),
         )
 
+    def hold(self, points: int, *, at: float = 0, ttl: float = 1, order_id: str | None = None) -> str:
+        """Set points aside for `ttl` days and return the hold's id."""
+        return ledger.hold_points(
+            self.conn,
+            member_key=self.member_key,
+            points=points,
+            ttl=ttl * DAY,
+            order_id=order_id,
+            now=self.when(at),
+        ).hold_id
+
+    def capture(
+        self,
+        hold_id: str,
+        points: int | None = None,
+        *,
+        at: float = 0,
+        order_id: str = "o1",
+        order: int | None = None,
+    ) -> ledger.Hold:
+        return ledger.capture_hold(
+            self.conn,
+            hold_id=hold_id,
+            points=points,
+            order_id=order_id,
+            order_key=order,
+            now=self.when(at),
+        )
+
+    def release(self, hold_id: str, *, at: float = 0) -> ledger.Hold:
+        return ledger.release_hold(self.conn, hold_id=hold_id, now=self.when(at))
+
     def lock(self, *, at: float = 0) -> ledger.Balance:
         return ledger.lock_account(self.conn, member_key=self.member_key, now=self.when(at))
 
@@ -106,6 +138,10 @@ class Books:
     def kinds(self) -> list[str]:
         """What happened, oldest first."""
         return [entry.kind for entry in reversed(self.entries())]
+
+    def moves(self, number: int = 0) -> list[tuple[str, int, datetime | None]]:
+        """What an entry (0: the last) changed: account, points, and when the lot expires."""
+        return [(p.account, p.points, p.expires_at) for p in self.entries()[number].postings]
 
     def figures(self, *, at: float = 0) -> tuple[int, int, int]:
         """Available, pending and debt, once the laws have been found to hold."""

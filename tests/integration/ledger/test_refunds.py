@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+import pytest
 from sqlalchemy import Connection
 
 from service.ledger import operations as ledger
@@ -201,3 +204,29 @@ def test_an_order_tells_what_its_points_came_to_and_by_which_rule(conn: Connecti
     assert nothing is not None
     assert (nothing.earned, nothing.available_at) == (0, None)
     assert ledger.get_order_points(conn, member_key=1, order_key=3) is None
+
+
+@pytest.mark.parametrize("policy", ["clamp", "allow_negative"])
+def test_a_refund_takes_its_own_lots_then_the_soonest_and_passes_over_what_is_held(
+    conn: Connection, policy: Literal["clamp", "allow_negative"]
+) -> None:
+    books = Books(conn)
+    books.adjust(10, expires=5)
+    held = books.hold(10, ttl=2)
+    books.earn(1, 10_000, pending_days=0, expires=30)
+    own = books.hold(40, ttl=2)
+    books.adjust(15, expires=20)
+    books.adjust(5)
+    books.adjust(7, expires=10)
+    taken = books.take_back(1, 1, 0, at=1, policy=policy)
+    assert [(at, -points) for account, points, at in books.moves() if account == "available"] == [
+        (books.when(30), 60),
+        (books.when(10), 7),
+        (books.when(20), 15),
+        (None, 5),
+    ]
+    assert taken == (ledger.TakenBack(87, 13) if policy == "clamp" else ledger.TakenBack(100, 0, 13))
+    assert books.figures(at=1) == ((0, 0, 0) if policy == "clamp" else (-13, 0, 13))
+    assert {ledger.get_hold(conn, hold_id=one, now=books.when(1)).state for one in (held, own)} == {"open"}
+    books.release(own, at=1.5)
+    assert books.figures(at=1.5) == ((40, 0, 0) if policy == "clamp" else (27, 0, 0))

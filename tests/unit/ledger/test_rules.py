@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from math import floor
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -12,20 +13,25 @@ from hypothesis import strategies as st
 
 from service.kit.clock import local_day
 from service.ledger.rules import (
+    MONTHS_OF,
     Draw,
     EarningRule,
     Lot,
+    LotThen,
     Move,
     OrderRecord,
     add_months,
     allocate,
     available_from,
     expires_from,
+    give_back,
     points_for,
     points_to_take_back,
     reversals,
     rule_from_json,
     rule_to_json,
+    share_back,
+    stand_at,
 )
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -222,3 +228,89 @@ def test_months_later_is_the_same_day_or_the_last_of_a_shorter_month(day: date, 
     later = add_months(day, months=months)
     assert (later.year * 12 + later.month) - (day.year * 12 + day.month) == months
     assert later.day == day.day or (later.day < day.day and (later + timedelta(days=1)).day == 1)
+
+
+@pytest.mark.parametrize(
+    ("day", "period", "periods", "first_day_without"),
+    [
+        (date(2026, 1, 1), "year", 1, date(2028, 1, 1)),
+        (date(2026, 12, 31), "year", 1, date(2028, 1, 1)),
+        (date(2026, 12, 31), "year", 2, date(2029, 1, 1)),
+        (date(2026, 8, 31), "half_year", 1, date(2027, 7, 1)),
+        (date(2026, 8, 31), "quarter", 1, date(2027, 1, 1)),
+        (date(2028, 1, 31), "month", 1, date(2028, 3, 1)),
+        (date(2026, 12, 31), "month", 12, date(2028, 1, 1)),
+    ],
+)
+@pytest.mark.parametrize("timezone", ["Asia/Taipei", "America/Sao_Paulo", "Europe/London"])
+def test_points_expire_as_a_later_calendar_period_ends_at_midnight_of_the_store(
+    day: date, period: Literal["month", "quarter", "half_year", "year"], periods: int,
+    first_day_without: date, timezone: str,
+) -> None:  # fmt: skip
+    at = expires_from(
+        day, model="end_of_period", months=None, period=period, periods=periods, timezone=timezone
+    )
+    assert at is not None
+    assert local_day(at, timezone=timezone) == first_day_without
+    assert local_day(at - timedelta(microseconds=1), timezone=timezone) == first_day_without - timedelta(1)
+
+
+@given(
+    st.dates(date(2000, 1, 1), date(2900, 1, 1)),
+    st.sampled_from(["month", "quarter", "half_year", "year"]),
+    st.integers(1, 10),
+)
+def test_a_calendar_period_never_ends_before_one_full_period_has_passed(
+    day: date, period: Literal["month", "quarter", "half_year", "year"], periods: int
+) -> None:
+    at = expires_from(day, model="end_of_period", months=None, period=period, periods=periods, timezone="UTC")
+    assert at is not None
+    assert at.date() > add_months(day, months=MONTHS_OF[period] * periods) - timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        ("after_inactivity", {"months": None}),
+        ("end_of_period", {"months": 12}),
+        ("end_of_period", {"months": None, "period": "year", "periods": 0}),
+    ],
+)
+def test_an_expiry_without_what_its_model_needs_is_refused(
+    model: Literal["end_of_period", "after_inactivity"], options: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match="needs a"):
+        expires_from(NOON.date(), model=model, timezone="Asia/Taipei", **options)
+
+
+def a_lot(key: int, *, remaining: int = 10, expires: int | None = None) -> Lot:
+    return Lot(key, None, remaining, False, NOON, None if expires is None else NOON + timedelta(days=expires))
+
+
+def test_what_is_given_back_pays_the_debt_first_and_tells_what_has_expired() -> None:
+    freed = [(a_lot(1), 10), (a_lot(2, expires=-1), 10), (a_lot(3, expires=5), 0)]
+    moves, lapsed = give_back(freed, account_from="held", debt=4, now=NOON)
+    assert moves == [
+        Move("held", "available", 10, 2),
+        Move("held", "available", 10, 1),
+        Move("available", "debt", 4, 2),
+    ]
+    assert [(lot.lot_key, points) for lot, points in lapsed] == [(2, 6)]
+
+
+def test_what_was_drawn_last_comes_back_first() -> None:
+    lots = [a_lot(1, expires=1), a_lot(2), a_lot(3, expires=9, remaining=0)]
+    assert [(lot.lot_key, points) for lot, points in share_back(15, lots)] == [(2, 10), (1, 5)]
+
+
+def test_a_standing_counts_what_is_due_and_not_posted() -> None:
+    lots = [
+        LotThen(1, 10, 0, 0, NOON, None),
+        LotThen(2, 0, 5, 0, NOON, NOON),
+        LotThen(3, 0, 2, 9, NOON, NOON + timedelta(days=1), freed=4, freed_at=NOON),
+        LotThen(4, 7, 0, 0, NOON + timedelta(days=1), NOON + timedelta(days=2)),
+        LotThen(None, 0, 0, 0, None, None),
+    ]
+    standing = stand_at(lots, debt=3, at=NOON)
+    assert (standing.available, standing.pending, standing.held, standing.debt) == (7 + 2 + 4, 7, 5, 0)
+    assert [points for _, points in standing.expiring] == [2, 4, 7]
