@@ -16,7 +16,6 @@ from datetime import date, datetime
 
 from service.activity.rules import DayTotals, TierFact
 from service.kit.clock import zone
-from service.tiers.carrying import carry_span
 from service.tiers.judge import Judge
 from service.tiers.spans import Carrier, Merge, Moment, Pin, Span, TierState
 from service.tiers.timeline import RuleTimeline, carry_rank
@@ -266,18 +265,6 @@ class MemberFold(Judge):
             last, first = self.changes.pop(), self.changes.pop()
             self.changes.append(replace(last, from_rank=first.from_rank, from_tier=first.from_tier))
 
-    def _carry(self, span: Span, place: int) -> Span:
-        """Return a stay under the rule set of a place as it stands under the one that comes next."""
-        here, following = self._timeline.entries[place : place + 2]
-        return carry_span(
-            span,
-            old=here.rules,
-            new=following.rules,
-            at=following.starts_at,
-            day=self.day_of(following.starts_at),
-            joined=self._joined,
-        )
-
     def _change_pin(self, at: datetime, day: int) -> None:
         """End a pin, start one, or both at once, as one movement of the tier held."""
         left, since = (self.rank, self._rules), self.state().since
@@ -295,55 +282,6 @@ class MemberFold(Judge):
         # Out from under a pin, whoever is at risk has not been told.
         self._told = self._told if self._pin is not None else 0
         self._rate(moment)
-
-    def _carried_by(self, order_key: int | None) -> bool:
-        carrier = self._span.carrier
-        return order_key is not None and carrier is not None and carrier.order_key == order_key
-
-    def _reconsider_rise(self, moment: Moment) -> None:
-        """Undo the rise that a refunded order carried, and those below it that were undone while it stood.
-
-        The outcome is one movement at the refund's moment, without hold or grace for what is undone.
-        """
-        current, told, changes, notices = self._span, self._told, len(self.changes), len(self.notices)
-        restored = current
-        while restored.carrier is not None and not self._still_earned(restored.carrier):
-            restored = self._bring_back(restored.carrier)
-        if restored is current:
-            return
-        self._span, self._told = restored, 0
-        self._rate(moment)
-        del self.changes[changes:]
-        if self._span.rank == current.rank:
-            del self.notices[notices:]
-            self._span, self._told = current, told
-        elif self._pin is None:
-            self._record((current.rank, self._rules), self._span.rank, moment, self._measure(moment.day))
-
-    def _bring_back(self, carrier: Carrier) -> Span:
-        """Return the stay before a rise as it would stand under the rules of today."""
-        span = carrier.before
-        for place in range(carrier.place, self._place):
-            span = self._carry(span, place)
-        return span
-
-    def _still_earned(self, carrier: Carrier) -> bool:
-        """Say whether a rise would have happened with its order net of every refund of it so far."""
-        if carrier.fact_no is None:
-            raise RuntimeError("a rise can be reconsidered only with the facts that led to it")
-        later = [
-            fact
-            for fact in self._history[carrier.fact_no + 1 :]
-            if fact.cause == "refund" and fact.order_key == carrier.order_key
-        ]
-        if not later:
-            return True
-        rules, window = self._timeline.entries[carrier.place].rules, RunningWindow()
-        for fact in self._history[: carrier.fact_no + 1] + later:
-            window.take(fact)
-        window.move(carrier.first)
-        joined = self._joined if rules.asks_for_tenure else None
-        return rules.enters(carrier.rank, window.measure(carrier.day, joined=joined))
 
     def _become(self, before: MemberFold, at: datetime) -> None:
         """Take over from the fold before a merge, with one movement if the tier differs."""

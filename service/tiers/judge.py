@@ -1,4 +1,4 @@
-"""One member judged on one day under the rule set in force: rise, stand, be at risk, fall. Pure.
+"""One member judged on one day under the rule set in force: rise, undo a rise, stand, be at risk, fall. Pure.
 
 `MemberFold` (fold.py) brings it forward in time; here is what a rating does on the day it has come to.
 """
@@ -10,7 +10,7 @@ from datetime import date, datetime
 
 from service.activity.rules import TierFact
 from service.kit.clock import local_midnight, zone
-from service.tiers.carrying import end_of_next_period, end_of_period
+from service.tiers.carrying import carry_span, end_of_next_period, end_of_period
 from service.tiers.conditions import Metrics
 from service.tiers.periods import MembershipYear, RollingWindow, period_of
 from service.tiers.rules import RuleSet, Tier
@@ -203,6 +203,67 @@ class Judge:
         until = end_of_period(self._rules, day, joined=self._joined, since=day) if target else None
         self._span = Span(target, at, day, None, None, until)
         self._told = 0
+
+    def _carried_by(self, order_key: int | None) -> bool:
+        carrier = self._span.carrier
+        return order_key is not None and carrier is not None and carrier.order_key == order_key
+
+    def _reconsider_rise(self, moment: Moment) -> None:
+        """Undo the rise that a refunded order carried, and those below it that were undone while it stood.
+
+        The outcome is one movement at the refund's moment, without hold or grace for what is undone.
+        """
+        current, told, changes, notices = self._span, self._told, len(self.changes), len(self.notices)
+        restored = current
+        while restored.carrier is not None and not self._still_earned(restored.carrier):
+            restored = self._bring_back(restored.carrier)
+        if restored is current:
+            return
+        self._span, self._told = restored, 0
+        self._rate(moment)
+        del self.changes[changes:]
+        if self._span.rank == current.rank:
+            del self.notices[notices:]
+            self._span, self._told = current, told
+        elif self._pin is None:
+            self._record((current.rank, self._rules), self._span.rank, moment, self._measure(moment.day))
+
+    def _bring_back(self, carrier: Carrier) -> Span:
+        """Return the stay before a rise as it would stand under the rules of today."""
+        span = carrier.before
+        for place in range(carrier.place, self._place):
+            span = self._carry(span, place)
+        return span
+
+    def _still_earned(self, carrier: Carrier) -> bool:
+        """Say whether a rise would have happened with its order net of every refund of it so far."""
+        if carrier.fact_no is None:
+            raise RuntimeError("a rise can be reconsidered only with the facts that led to it")
+        later = [
+            fact
+            for fact in self._history[carrier.fact_no + 1 :]
+            if fact.cause == "refund" and fact.order_key == carrier.order_key
+        ]
+        if not later:
+            return True
+        rules, window = self._timeline.entries[carrier.place].rules, RunningWindow()
+        for fact in self._history[: carrier.fact_no + 1] + later:
+            window.take(fact)
+        window.move(carrier.first)
+        joined = self._joined if rules.asks_for_tenure else None
+        return rules.enters(carrier.rank, window.measure(carrier.day, joined=joined))
+
+    def _carry(self, span: Span, place: int) -> Span:
+        """Return a stay under the rule set of a place as it stands under the one that comes next."""
+        here, following = self._timeline.entries[place : place + 2]
+        return carry_span(
+            span,
+            old=here.rules,
+            new=following.rules,
+            at=following.starts_at,
+            day=self.day_of(following.starts_at),
+            joined=self._joined,
+        )
 
     def _watch(self, day: int, metrics: Metrics) -> None:
         """Tell of the risk on its first day, and again shortly before the fall; not while a pin holds."""
