@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from service.tiers import store
 from service.tiers.defaults import default_ruleset
-from service.tiers.errors import NoActiveRuleset
+from service.tiers.errors import NoActiveRuleset, UnknownRuleset
 from service.tiers.rules import RuleSet, parse_ruleset
 from service.tiers.timeline import RuleTimeline
 
@@ -73,3 +73,14 @@ def _read_timeline(conn: Connection) -> RuleTimeline:
 def _make_room(known: dict[Any, Any]) -> None:
     while len(known) >= _KEPT:
         del known[next(iter(known))]
+
+
+def read_version(text: str) -> int:
+    """Return the version that a path names.
+
+    Raises:
+        UnknownRuleset: it is not even a number.
+    """
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise UnknownRuleset(f"there is no rule set of version {text}")
+    return int(text)

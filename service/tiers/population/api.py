@@ -23,6 +23,7 @@ from service.tiers.population.schemas import (
     SimulationsQuery,
     SimulationsSchema,
 )
+from service.tiers.rulesets import read_version
 
 blueprint = Blueprint(
     "tier_simulations", __name__, url_prefix="/v1", description="Rule sets tried on the whole membership."
@@ -46,7 +47,7 @@ def simulate_ruleset(door: Door, version: str, body: dict[str, Any]) -> object:
     """
     return operations.request_simulation(
         door.conn,
-        version=_version(version),
+        version=read_version(version),
         as_of=body.get("as_of"),
         against=body.get("against"),
         requested_by=actor_of(door.caller),
@@ -66,7 +67,7 @@ def simulate_ruleset(door: Door, version: str, body: dict[str, Any]) -> object:
 def list_ruleset_simulations(door: Door, version: str, query: dict[str, Any]) -> object:
     """List the simulations of a rule set, the latest first, without their results."""
     return operations.list_simulations(
-        door.conn, version=_version(version), limit=query["limit"], cursor=query.get("cursor")
+        door.conn, version=read_version(version), limit=query["limit"], cursor=query.get("cursor")
     )
 
 
@@ -79,7 +80,7 @@ def list_ruleset_simulations(door: Door, version: str, query: dict[str, Any]) ->
 )
 def get_ruleset_simulation(door: Door, version: str, simulation_id: str) -> object:
     """Tell how far a simulation is and, once it is done, its result."""
-    return operations.get_simulation(door.conn, simulation_id=simulation_id, version=_version(version))
+    return operations.get_simulation(door.conn, simulation_id=simulation_id, version=read_version(version))
 
 
 @blueprint.door(
@@ -93,16 +94,5 @@ def get_ruleset_simulation(door: Door, version: str, simulation_id: str) -> obje
 def cancel_ruleset_simulation(door: Door, version: str, simulation_id: str) -> object:
     """Call a simulation off; one that runs stops within a second or so."""
     return operations.cancel_simulation(
-        door.conn, simulation_id=simulation_id, version=_version(version), now=door.now
+        door.conn, simulation_id=simulation_id, version=read_version(version), now=door.now
     )
-
-
-def _version(text: str) -> int:
-    """Return the version that a path names.
-
-    Raises:
-        UnknownRuleset: it is not even a number.
-    """
-    if not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise UnknownRuleset(f"there is no rule set of version {text}")
-    return int(text)

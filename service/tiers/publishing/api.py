@@ -38,6 +38,7 @@ from service.tiers.publishing.schemas import (
     WithdrawBody,
 )
 from service.tiers.publishing.views import diff_json, ruleset_json, summary_json
+from service.tiers.rulesets import read_version
 
 blueprint = Blueprint(
     "tier_rulesets", __name__, url_prefix="/v1", description="Rule sets: drafts, publishing, differences."
@@ -97,7 +98,7 @@ def list_rulesets(door: Door, query: dict[str, Any]) -> object:
 )
 def get_ruleset(door: Door, version: str) -> object:
     """Return a version with what it says, what was found in it, who published it, when, why and on what."""
-    return _show(door, operations.get_ruleset(door.conn, version=_version(version), now=door.now))
+    return _show(door, operations.get_ruleset(door.conn, version=read_version(version), now=door.now))
 
 
 @blueprint.door(
@@ -112,7 +113,7 @@ def put_ruleset(door: Door, version: str, body: dict[str, Any]) -> object:
     """Give a draft another title and definition. Published versions never change."""
     found = operations.change_draft(
         door.conn,
-        version=_version(version),
+        version=read_version(version),
         draft=_read_draft(door, body["title"], body["definition"]),
         actor=_actor(door),
         now=door.now,
@@ -129,7 +130,9 @@ def put_ruleset(door: Door, version: str, body: dict[str, Any]) -> object:
 )
 def delete_ruleset(door: Door, version: str) -> object:
     """Put a draft away for good. Its number is never given again; published versions stay."""
-    found = operations.discard_draft(door.conn, version=_version(version), actor=_actor(door), now=door.now)
+    found = operations.discard_draft(
+        door.conn, version=read_version(version), actor=_actor(door), now=door.now
+    )
     return _show(door, found)
 
 
@@ -144,7 +147,7 @@ def delete_ruleset(door: Door, version: str) -> object:
 def diff_ruleset(door: Door, version: str, query: dict[str, Any]) -> object:
     """Tell what differs from another version (the one in force unless named) to this one."""
     old, new, changes = operations.compare(
-        door.conn, version=_version(version), against=query.get("against"), now=door.now
+        door.conn, version=read_version(version), against=query.get("against"), now=door.now
     )
     return diff_json(old, new, changes=changes)
 
@@ -158,7 +161,7 @@ def diff_ruleset(door: Door, version: str, query: dict[str, Any]) -> object:
 )
 def export_ruleset(door: Door, version: str) -> object:
     """Return the definition alone, to be kept in a file; as `definition` of a new draft it says the same."""
-    return operations.get_ruleset(door.conn, version=_version(version), now=door.now).definition
+    return operations.get_ruleset(door.conn, version=read_version(version), now=door.now).definition
 
 
 @blueprint.door(
@@ -192,7 +195,7 @@ def publish_ruleset(door: Door, version: str, body: dict[str, Any]) -> object:
     """
     found = operations.publish_ruleset(
         door.conn,
-        version=_version(version),
+        version=read_version(version),
         asked=Publishing(**body),
         programme=get_programme(door.conn),
         actor=_actor(door),
@@ -214,7 +217,7 @@ def publish_ruleset(door: Door, version: str, body: dict[str, Any]) -> object:
 def withdraw_ruleset(door: Door, version: str, body: dict[str, Any]) -> object:
     """Make a set that waits for its day a draft again; its day is free for another."""
     found = operations.withdraw_ruleset(
-        door.conn, version=_version(version), reason=body["reason"], actor=_actor(door), now=door.now
+        door.conn, version=read_version(version), reason=body["reason"], actor=_actor(door), now=door.now
     )
     return _show(door, found)
 
@@ -237,14 +240,3 @@ def _show(door: Door, ruleset: Ruleset) -> dict[str, Any]:
 
 def _actor(door: Door) -> Actor:
     return Actor(actor_of(door.caller), door.request_id)
-
-
-def _version(text: str) -> int:
-    """Return the version that a path names.
-
-    Raises:
-        UnknownRuleset: it is not even a number.
-    """
-    if not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise UnknownRuleset(f"there is no rule set of version {text}")
-    return int(text)
