@@ -78,7 +78,7 @@ def document_route(
         }
     }
     if upload:
-        text = {"schema": {"type": "string"}}
+        text = {"schema": {"type": "string", "format": "binary", "minLength": 1}}
         doc["manual_doc"]["requestBody"] = {"required": True, "content": dict.fromkeys(upload, text)}
     parameters = _list_headers(route)
     if query is not None:

@@ -59,6 +59,7 @@ def test_what_a_storefront_may_do_is_a_short_list(client: Client) -> None:
     assert open_to_storefronts == {
         "activity.record_events",
         "catalogue.get_item",
+        "grounds.explain_member_tier",
         "ledger.get_points",
         "profiles.get_card",
         "recommendations.get_recommendations",

@@ -347,6 +347,16 @@ def test_a_database_that_does_not_answer_is_said_in_the_one_shape(
     check_shape(broken.get(path), 503, "unavailable")
 
 
+ELSEWHERE = {
+    "no-forecast": "test_tier_movements.py",
+    "schedule-taken": "test_tier_rulesets.py",
+    "simulation-not-done": "test_tier_rulesets.py",
+    "simulation-stale": "test_tier_rulesets.py",
+    "too-many-demotions": "test_tier_rulesets.py",
+}
+"""Codes that need more than one request to be provoked, and the tests of this folder that do."""
+
+
 def test_the_contracts_list_of_refusals_is_provoked_whole() -> None:
     """Nothing is promised that nobody has seen: neither a number of the contract nor a code of any route.
 
@@ -357,5 +367,8 @@ def test_the_contracts_list_of_refusals_is_provoked_whole() -> None:
     assert numbers >= {400, 401, 403, 404, 409, 413, 415, 422, 429, 503}
     told = json.loads(FILE.read_text())["problems"]
     seen = {code for _, _, code in PROVOKED} | set(told) | {"too-many-requests", "unavailable"}
+    for code, where in ELSEWHERE.items():
+        assert f'"{code}"' in Path(__file__).with_name(where).read_text(), code
+        seen.add(code)
     promised = {kind.code for route in ROUTES.values() for kind in route.problems}
     assert promised - seen == set()

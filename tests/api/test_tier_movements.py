@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from service.kit.auth import new_secret, register_key
 from service.kit.db import transaction
+from service.tiers.movement import forecast
 from tests.api.conftest import Client, an_order, enrol
 
 NOW = datetime.now(UTC)
@@ -287,3 +288,11 @@ def test_reading_movement_writes_nothing(shop: Client) -> None:
     for path in READS:
         told(shop, path)
     assert state() == before
+
+
+def test_a_forecast_too_large_to_make_at_once_and_never_asked_for_is_not_there(
+    shop: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forecast, "FOLDED_AT_ONCE", 0)
+    refused: Any = shop.get("/v1/tier-forecast?days=30", role="marketing")
+    assert (refused.status_code, refused.json["code"]) == (404, "no-forecast")

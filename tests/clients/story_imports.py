@@ -33,7 +33,7 @@ def _upload(recorder: Recorder, key: str) -> str:
         "POST",
         IMPORTS,
         role="operations",
-        query_string={"kind": "members"},
+        query_string={"kind": "members", "source": "members-2025.ndjson"},
         headers=headers,
         input_stream=io.BytesIO(MEMBERS),
         content_length=len(MEMBERS),

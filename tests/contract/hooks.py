@@ -39,6 +39,17 @@ UNSAYABLE = (
     "not an IANA zone",  # there are six hundred, and more every year
     "already over",
     "only a storefront key is used by pages",  # origins go with a role
+    "either this, or `from` and `to`",
+    "`from` and `to` go together",
+    "not after `from`",
+    "does not go with",  # a model of expiry and its numbers
+    "the body is empty",  # what this tool makes of a text that it cannot write as CSV
+    "steps; take longer ones",
+    "give either definition or copy_of",
+    "only the kind worth looks at months",
+    "must not lie before 1900",
+    "larger than 200 kB",
+    "a number out of all range",
 )
 SAYABLE_CODES = {"invalid", "malformed-request"}
 

@@ -49,6 +49,7 @@ def start_import(door: Door, query: dict[str, Any], upload: Upload) -> object:
     started = staging.stage_import(
         door.conn,
         kind=query["kind"],
+        source_name=query["source"],
         fmt=_FORMATS[upload.media_type],
         file=upload.file,
         sha256=upload.sha256,

@@ -24,7 +24,7 @@ _REGISTER = text(
 )
 _REGISTER_UPLOAD = text(
     "INSERT INTO imports (import_id, kind, source_name, source_hash, status, started_at, format, "
-    "requested_by) VALUES (:import_id, :kind, 'upload', :source_hash, 'staging', :now, :format, "
+    "requested_by) VALUES (:import_id, :kind, :source_name, :source_hash, 'staging', :now, :format, "
     ":requested_by) "
     "RETURNING import_key"
 )
@@ -99,13 +99,21 @@ def register(conn: Connection, *, kind: str, source_name: str, now: datetime) ->
 
 
 def register_upload(
-    conn: Connection, *, kind: str, fmt: str, source_hash: str, requested_by: str, now: datetime
+    conn: Connection,
+    *,
+    kind: str,
+    source_name: str,
+    fmt: str,
+    source_hash: str,
+    requested_by: str,
+    now: datetime,
 ) -> tuple[int, str]:
     """Enter an import whose file follows in parts, and return its key and id."""
     import_id = new_id("imp", now)
     parameters = {
         "import_id": import_id,
         "kind": kind,
+        "source_name": source_name,
         "format": fmt,
         "source_hash": source_hash,
         "requested_by": requested_by,

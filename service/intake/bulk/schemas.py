@@ -13,6 +13,12 @@ class ImportQuery(StrictSchema):
     """What an uploaded file holds."""
 
     kind = fields.String(required=True, validate=validate.OneOf(OWN_KINDS))
+    source = Text(
+        min_length=1,
+        max_length=200,
+        load_default="upload",
+        metadata={"description": "What to call it in lists, such as the file's name."},
+    )
 
 
 class ImportPageQuery(StrictSchema):

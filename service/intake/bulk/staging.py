@@ -32,6 +32,7 @@ def stage_import(
     conn: Connection,
     *,
     kind: Kind,
+    source_name: str,
     fmt: Format,
     file: BinaryIO,
     sha256: bytes,
@@ -41,7 +42,13 @@ def stage_import(
 ) -> dict[str, Any]:
     """Keep a file, leave it to the worker, and return the import as the API shows it."""
     import_key, import_id = log.register_upload(
-        conn, kind=kind, fmt=fmt, source_hash=sha256.hex(), requested_by=requested_by, now=now
+        conn,
+        kind=kind,
+        source_name=source_name,
+        fmt=fmt,
+        source_hash=sha256.hex(),
+        requested_by=requested_by,
+        now=now,
     )
     part_no = 0
     while part := file.read(PART_BYTES):

@@ -97,7 +97,9 @@ def _check_series(query: dict[str, Any]) -> None:
         raise Invalid("one moment or several", errors=[wrong])
     for name in ("from", "to"):
         if "from_" not in query if name == "from" else "to" not in query:
-            raise Invalid("both ends are needed", errors=[FieldError("needed", parameter=name)])
+            raise Invalid(
+                "both ends are needed", errors=[FieldError("`from` and `to` go together", parameter=name)]
+            )
 
 
 @blueprint.door(

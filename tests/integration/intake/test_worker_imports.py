@@ -30,6 +30,7 @@ def upload(engine: Engine, settings: Settings, *, members: int) -> str:
         started = staging.stage_import(
             conn,
             kind="members",
+            source_name="members.ndjson",
             fmt="ndjson",
             file=io.BytesIO(body),
             sha256=b"\x00" * 32,
