@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import membership
+from benchmarks import membership, write_back
 from benchmarks.baselines import duckdb_metrics
 from benchmarks.results import Row, ratio_of
 from benchmarks.world import Database, World, tell
@@ -66,6 +66,7 @@ def compare(database: Database, made: membership.Membership, *, now: datetime, r
         _row(made, "full simulation of a draft", turns["simulation"], turns["duckdb"]),
         *(_memory(name, turns[name]) for name in ("review-all", "simulation")),
         _due_only(made, due, turns["review-all"]),
+        write_back.measure(database, made, rounds=max(3, rounds)),
     ]
 
 
