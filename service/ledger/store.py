@@ -58,6 +58,7 @@ _LOCK = text(
 # One transaction per hold that ends, and per lot and event, dated when it was due. What was held does not
 # expire before its hold ends. Points that become available, or free, pay the debt first, in the order of
 # time. Works on any number of locked members.
+# That something is left is said besides `remaining > held`: the index of open lots holds no others.
 _POST_DUE = text("""
 WITH ended AS (
     SELECT hold_id, member_key, expires_at FROM point_holds
@@ -66,7 +67,7 @@ WITH ended AS (
     SELECT lot_key, member_key, order_key, CAST(NULL AS uuid) AS hold_id, remaining - held AS points, pending,
            available_at, expires_at, CASE WHEN pending THEN available_at END AS freed_at
     FROM lots
-    WHERE member_key = ANY (CAST(:member_keys AS bigint[])) AND remaining > held
+    WHERE member_key = ANY (CAST(:member_keys AS bigint[])) AND remaining > 0 AND remaining > held
       AND CASE WHEN pending THEN available_at ELSE expires_at END <= :now
     UNION ALL
     SELECT h.lot_key, e.member_key, l.order_key, e.hold_id, h.points, false, l.available_at, l.expires_at,
@@ -250,7 +251,7 @@ FROM (
     SELECT *, remaining - held AS free,
            sum(remaining - held) OVER (ORDER BY expires_at NULLS LAST, earned_at, lot_key) - remaining + held
                AS before
-    FROM lots WHERE member_key = :member_key AND remaining > held AND NOT pending
+    FROM lots WHERE member_key = :member_key AND remaining > 0 AND remaining > held AND NOT pending
 ) l
 WHERE before < :points
 """)
@@ -291,7 +292,7 @@ FROM record r LEFT JOIN (
            sum(remaining - held) OVER (
                ORDER BY (order_key IS NOT DISTINCT FROM :order_key) DESC, pending DESC, expires_at NULLS LAST,
                         earned_at, lot_key) - remaining + held AS before
-    FROM lots WHERE member_key = :member_key AND remaining > held
+    FROM lots WHERE member_key = :member_key AND remaining > 0 AND remaining > held
 ) l ON l.before < r.earned
 """)
 
@@ -335,10 +336,11 @@ WITH account AS (
     SELECT lot_key, CAST(NULL AS uuid) AS hold_id, remaining - held AS points, expires_at,
            pending AND available_at > :now AS waits,
            CASE WHEN pending AND available_at <= :now THEN available_at END AS freed_at
-    FROM lots WHERE member_key = :member_key AND remaining > held
+    FROM lots WHERE member_key = :member_key AND remaining > 0 AND remaining > held
     UNION ALL
     SELECT l.lot_key, h.hold_id, p.points, l.expires_at, false, h.expires_at
-    FROM point_holds h JOIN point_hold_lots p USING (hold_id) JOIN lots l ON l.lot_key = p.lot_key
+    FROM point_holds h JOIN point_hold_lots p USING (hold_id)
+    JOIN lots l ON l.lot_key = p.lot_key AND l.member_key = h.member_key AND l.remaining > 0
     WHERE h.member_key = :member_key AND h.state = 'open' AND h.expires_at <= :now
 ), open AS (
     SELECT p.points, p.expires_at, p.waits, p.expires_at <= :now AND NOT p.waits AS lapsed,

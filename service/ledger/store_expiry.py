@@ -27,13 +27,13 @@ _LOT = text(
 _UNANNOUNCED = text(
     "SELECT b.member_key FROM lots l JOIN balances b ON b.member_key = l.member_key "
     "WHERE l.remaining > 0 AND l.expires_at IS NOT NULL AND l.announced_for IS DISTINCT FROM l.expires_at "
-    "AND l.remaining > l.held AND l.expires_at > :now AND l.expires_at <= :until "
+    "AND l.remaining > 0 AND l.remaining > l.held AND l.expires_at > :now AND l.expires_at <= :until "
     "ORDER BY l.expires_at LIMIT :limit FOR NO KEY UPDATE OF b SKIP LOCKED"
 )
 
 _MARK = text(
     "UPDATE lots SET announced_for = expires_at "
-    "WHERE member_key = ANY (CAST(:member_keys AS bigint[])) AND remaining > held "
+    "WHERE member_key = ANY (CAST(:member_keys AS bigint[])) AND remaining > 0 AND remaining > held "
     "AND announced_for IS DISTINCT FROM expires_at AND expires_at > :now AND expires_at <= :until "
     "RETURNING member_key, expires_at, remaining - held AS points"
 )
