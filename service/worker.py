@@ -18,6 +18,7 @@ from service.intake.errors import ImportRunning
 from service.kit import idempotency, outbox
 from service.kit.clock import local_day, read_clock
 from service.kit.db import transaction
+from service.kit.jobs import rescue_stalled
 from service.kit.partitions import keep_ahead
 from service.kit.rate_limits import forget_ended_windows
 from service.kit.sealing import Sealer
@@ -48,11 +49,15 @@ def build(settings: Settings, engine: Engine, database_url: str) -> procrastinat
     """Return the job app with every task declared; it connects when it is run."""
     conninfo = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
     app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=conninfo))
-    _declare_imports(app, settings, engine)
-
     programme = partial(_programme, engine)
-
+    _declare_imports(app, settings, engine)
     _declare_tier_tasks(app, engine, programme)
+
+    @app.periodic(cron="*/5 * * * *")
+    @app.task(name="jobs.rescue", queueing_lock="jobs.rescue")
+    async def rescue(timestamp: int) -> None:
+        """Run jobs again whose worker died in the middle of them."""
+        await rescue_stalled(app.job_manager)
 
     @app.periodic(cron="17 * * * *")
     @app.task(name="points.sweep", queueing_lock="points.sweep")
@@ -127,14 +132,6 @@ def _declare_imports(app: procrastinate.App, settings: Settings, engine: Engine)
             now=read_clock(),
         )
 
-    @app.periodic(cron="*/5 * * * *")
-    @app.task(name="jobs.rescue", queueing_lock="jobs.rescue")
-    async def rescue(timestamp: int) -> None:
-        """Run jobs again whose worker died in the middle of them."""
-        for job in await app.job_manager.get_stalled_jobs():
-            await app.job_manager.retry_job(job)
-            log.warning("job rescued", extra={"task": job.task_name, "job": job.id})
-
 
 def _programme(engine: Engine) -> Programme:
     with engine.connect() as conn:
@@ -183,13 +180,6 @@ def _declare_tier_tasks(app: procrastinate.App, engine: Engine, programme: Calla
         population.run_simulation(
             engine, simulation_id=simulation_id, programme=programme(), now=read_clock()
         )
-
-    @app.periodic(cron="*/5 * * * *")
-    @app.task(name="tiers.simulate.resume", queueing_lock="tiers.simulate.resume")
-    def resume_simulations(timestamp: int) -> None:
-        """Run simulations again whose worker was killed."""
-        with transaction(engine) as conn:
-            population.resume_simulations(conn)
 
 
 def _sweep_chunk(engine: Engine, verb: Callable[..., Swept], now: datetime) -> Swept:

@@ -5,12 +5,20 @@ Tasks are declared in `service.worker`, which knows every room; a room only know
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 import procrastinate
-from procrastinate.exceptions import AlreadyEnqueued
+from procrastinate.exceptions import AlreadyEnqueued, UniqueViolation
+from procrastinate.jobs import Status
+from procrastinate.manager import JobManager
 from sqlalchemy import Connection
+
+log = logging.getLogger(__name__)
+
+MOST_ATTEMPTS = 5
+"""A job that was cut off so often is given up: it may be what kills its workers."""
 
 # Never opened: it only writes the statement that runs on the caller's own connection.
 _app = procrastinate.App(connector=procrastinate.SyncPsycopgConnector())
@@ -33,3 +41,23 @@ def defer(
     except AlreadyEnqueued:
         return False
     return True
+
+
+async def rescue_stalled(manager: JobManager) -> None:
+    """Have jobs run again whose worker died in the middle of them.
+
+    One whose like is waiting already is ended instead, and so is one that was cut off `MOST_ATTEMPTS` times.
+    """
+    for job in await manager.get_stalled_jobs():
+        told = {"task": job.task_name, "job": job.id, "attempts": job.attempts}
+        if job.attempts >= MOST_ATTEMPTS:
+            await manager.finish_job(job, status=Status.FAILED, delete_job=False)
+            log.error("job given up: every worker that took it died", extra=told)
+            continue
+        try:
+            await manager.retry_job(job)
+        except UniqueViolation:
+            await manager.finish_job(job, status=Status.ABORTED, delete_job=False)
+            log.warning("job ended: its like is waiting already", extra=told)
+        else:
+            log.warning("job rescued", extra=told)

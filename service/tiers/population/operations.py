@@ -147,11 +147,6 @@ def run_simulation(
             holder.rollback()
 
 
-def resume_simulations(conn: Connection) -> int:
-    """Have simulations that wait or were cut off run again; return how many. One that runs is left alone."""
-    return sum(_enqueue(conn, simulation_id) for simulation_id in store.list_unfinished(conn))
-
-
 def simulate_definition(
     engine: Engine,
     *,

@@ -31,9 +31,6 @@ _LIST = text(
     f"SELECT {_COLUMNS} FROM tier_simulations WHERE version = :version "  # noqa: S608
     'AND simulation_id COLLATE "C" < :before ORDER BY simulation_id COLLATE "C" DESC LIMIT :limit'
 )
-_LIST_UNFINISHED = text(
-    "SELECT simulation_id FROM tier_simulations WHERE state IN ('queued', 'running') ORDER BY requested_at"
-)
 # Whoever works on a simulation holds this, for as long as its connection lives.
 _TRY_LOCK = text("SELECT pg_try_advisory_lock(hashtextextended(:simulation_id, 4))")
 _UNLOCK = text("SELECT pg_advisory_unlock(hashtextextended(:simulation_id, 4))")
@@ -94,11 +91,6 @@ def find_simulation(conn: Connection, *, simulation_id: str, version: int | None
 def list_simulations(conn: Connection, *, version: int, before: str, limit: int) -> Sequence[Row[Any]]:
     """Return the simulations of a version with ids below one, the latest first."""
     return conn.execute(_LIST, {"version": version, "before": before, "limit": limit}).all()
-
-
-def list_unfinished(conn: Connection) -> Sequence[str]:
-    """Return the ids of simulations that wait or run, the oldest first."""
-    return conn.execute(_LIST_UNFINISHED).scalars().all()
 
 
 def try_lock(conn: Connection, *, simulation_id: str) -> bool:
