@@ -72,7 +72,7 @@ openapi: $(VENV)/.dev  ## write openapi.yaml anew from the routes
 	mv openapi.yaml.new openapi.yaml
 
 # Both locks are solved for every platform at once; the runtime lock is held to the versions of the
-# larger one, so that one environment serves for both.
+# larger one, so that one environment serves for both. It leaves out Spark, which serving never needs.
 LOCKER := $(VENV)/lock-tools
 LOCK := $(LOCKER)/bin/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11
 
@@ -85,8 +85,8 @@ lock: $(BIN)/python  ## solve the dependencies of pyproject.toml anew (needs net
 	$(BIN)/python -m venv $(LOCKER)
 	$(LOCKER)/bin/python -m pip --disable-pip-version-check install --quiet uv
 	$(LOCK) --all-extras --group dev pyproject.toml --output-file requirements-dev.lock
-	$(LOCK) --all-extras --group build --constraint requirements-dev.lock --no-annotate \
-		pyproject.toml --output-file requirements.lock
+	$(LOCK) --extra embedded --extra train --extra redis --extra files --group build \
+		--constraint requirements-dev.lock --no-annotate pyproject.toml --output-file requirements.lock
 	rm -rf $(LOCKER)
 
 .PHONY: clean
