@@ -20,9 +20,11 @@ from service.activity.api import blueprint as activity
 from service.catalogue.api import blueprint as catalogue
 from service.chronicle.api import blueprint as chronicle
 from service.documents import api as documents
+from service.earning.api import blueprint as earning
 from service.experiments.api import blueprint as experiments
 from service.intake.api import blueprint as intake
 from service.intake.bulk.api import blueprint as imports
+from service.intake.quotes.api import blueprint as quotes
 from service.kit import member_tokens, migrate
 from service.kit.auth import Authenticator
 from service.kit.errors import Unavailable
@@ -53,6 +55,7 @@ ROOMS: tuple[Blueprint, ...] = (
     activity,
     catalogue,
     chronicle,
+    earning,
     experiments,
     intake,
     imports,
@@ -60,6 +63,7 @@ ROOMS: tuple[Blueprint, ...] = (
     movement,
     profiles,
     programme,
+    quotes,
     recommendations,
     simulations,
     tiers,

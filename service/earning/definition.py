@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any
 
 from service.earning.rules import ONE_BP, EarningRules, EventRule, LineRate, Match
 from service.kit.money import MAX_MINOR, to_minor
@@ -24,7 +24,6 @@ MOST_POINTS = 1_000_000
 MOST_BP = 1_000_000
 EVENT_TYPE = re.compile(r"custom:[a-z0-9_.-]{1,64}\Z")
 _TIER = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
-_T = TypeVar("_T")
 
 _TOP = (
     "currency", "base", "tiers", "counts", "include", "exclude", "rates", "minimum_order", "caps", "events",
@@ -54,7 +53,7 @@ class _Reader:
     def unreadable(self, pointer: str, en: str, zh: str) -> None:
         self.fault("not-readable", pointer, f"This cannot be read: {en}.", f"無法讀取這個部分：{zh}。")
 
-    def object(self, data: object, pointer: str, names: Sequence[str]) -> Mapping[str, Any]:
+    def mapping(self, data: object, pointer: str, names: Sequence[str]) -> Mapping[str, Any]:
         if not isinstance(data, Mapping):
             self.unreadable(pointer, "it must be an object", "必須是物件")
             return {}
@@ -122,7 +121,7 @@ class _Reader:
                 )
         return frozenset(found)
 
-    def given(self, data: Mapping[str, Any], name: str, read: Callable[[Any], _T], otherwise: _T) -> _T:
+    def given(self, data: Mapping[str, Any], name: str, read: Callable[[Any], Any], otherwise: Any) -> Any:
         """Return what is read of a name that may be left out."""
         return otherwise if data.get(name) is None else read(data[name])
 
@@ -135,7 +134,7 @@ def read_rules(
     `currency` is the programme's: amounts are in no other.
     """
     reader = _Reader(currency)
-    data = reader.object(definition, "", _TOP)
+    data = reader.mapping(definition, "", _TOP)
     if data.get("currency") != currency:
         reader.fault(
             "another-currency",
@@ -169,7 +168,7 @@ def read_rules(
 
 
 def _read_base(reader: _Reader, given: object, pointer: str) -> tuple[int, int]:
-    data = reader.object(given, pointer, ("points", "per"))
+    data = reader.mapping(given, pointer, ("points", "per"))
     return (
         reader.whole(data.get("points"), f"{pointer}/points", 0, MOST_POINTS),
         reader.money(data.get("per"), f"{pointer}/per", least=1),
@@ -177,7 +176,7 @@ def _read_base(reader: _Reader, given: object, pointer: str) -> tuple[int, int]:
 
 
 def _read_tiers(reader: _Reader, given: object) -> tuple[bool, dict[str, int]]:
-    data = reader.object(given, "/tiers", ("multiplier", "bonus_bp"))
+    data = reader.mapping(given, "/tiers", ("multiplier", "bonus_bp"))
     bonus = {}
     if data.get("bonus_bp") is not None:
         for tier, value in dict(data["bonus_bp"] if isinstance(data["bonus_bp"], Mapping) else {}).items():
@@ -193,14 +192,14 @@ def _read_tiers(reader: _Reader, given: object) -> tuple[bool, dict[str, int]]:
 
 
 def _read_counts(reader: _Reader, given: object) -> dict[str, bool]:
-    data = reader.object(given, "/counts", _COUNTS)
+    data = reader.mapping(given, "/counts", _COUNTS)
     return {
         name: reader.flag(data[name], f"/counts/{name}") for name in _COUNTS if data.get(name) is not None
     }
 
 
 def _read_caps(reader: _Reader, given: object) -> dict[str, int]:
-    data = reader.object(given, "/caps", ("per_order", "per_member_day"))
+    data = reader.mapping(given, "/caps", ("per_order", "per_member_day"))
     return {
         name: reader.whole(data[name], f"/caps/{name}", 1, 10**12)
         for name in ("per_order", "per_member_day")
@@ -209,7 +208,7 @@ def _read_caps(reader: _Reader, given: object) -> dict[str, int]:
 
 
 def _read_match(reader: _Reader, given: object, pointer: str) -> Match:
-    data = reader.object(given, pointer, ("skus", "categories"))
+    data = reader.mapping(given, pointer, ("skus", "categories"))
     return _match_in(reader, data, pointer)
 
 
@@ -229,7 +228,7 @@ def _read_rates(reader: _Reader, given: object) -> tuple[LineRate, ...]:
     rates = []
     for index, one in enumerate(reader.array(given, "/rates", MOST_RATES)):
         pointer = f"/rates/{index}"
-        data = reader.object(one, pointer, ("skus", "categories", "points", "per", "multiplier_bp"))
+        data = reader.mapping(one, pointer, ("skus", "categories", "points", "per", "multiplier_bp"))
         base = None
         if "points" in data or "per" in data:
             own = {name: data[name] for name in ("points", "per") if name in data}
@@ -238,12 +237,9 @@ def _read_rates(reader: _Reader, given: object) -> tuple[LineRate, ...]:
             reader.unreadable(
                 pointer, "give points and per, or multiplier_bp", "請填寫 points 與 per，或 multiplier_bp"
             )
-        times = reader.given(
-            data,
-            "multiplier_bp",
-            lambda value, at=pointer: reader.whole(value, f"{at}/multiplier_bp", 0, MOST_BP),
-            ONE_BP,
-        )
+        times = ONE_BP
+        if data.get("multiplier_bp") is not None:
+            times = reader.whole(data["multiplier_bp"], f"{pointer}/multiplier_bp", 0, MOST_BP)
         points, per = base if base is not None else (None, None)
         rates.append(LineRate(_match_in(reader, data, pointer), points, per, times))
     return tuple(rates)
@@ -254,7 +250,7 @@ def _read_events(reader: _Reader, given: object) -> dict[str, EventRule]:
     found: dict[str, EventRule] = {}
     for index, one in enumerate(reader.array(given, "/events", MOST_EVENTS)):
         pointer = f"/events/{index}"
-        data = reader.object(one, pointer, names)
+        data = reader.mapping(one, pointer, names)
         kind = data.get("type")
         if not isinstance(kind, str) or not EVENT_TYPE.match(kind):
             reader.unreadable(f"{pointer}/type", "it must be custom:name", "必須是 custom:名稱")

@@ -75,7 +75,7 @@ def _find_in_rates(rules: EarningRules) -> Iterator[Finding]:
             yield _error(
                 "rate-never-reached",
                 (f"/rates/{index}",),
-                "All it names is excluded or has an earlier rate: this one never applies. Reorder, or delete it.",
+                "All it names is excluded or has an earlier rate: it never applies. Reorder, or delete it.",
                 "這項列出的商品都已被排除或套用前面的費率，因此永遠不會生效。請調整順序或刪除。",
             )
         if (rate.points == 0 or rate.multiplier_bp == 0) and rate.match.skus | rate.match.categories:
@@ -107,7 +107,7 @@ def _find_in_event(event: EventRule, pointer: str) -> Iterator[Finding]:
                 (pointer,),
                 f"Browsers may send {event.type} and nothing limits it: anybody could make points. "
                 "Set a limit, or take it from your server alone.",
-                f"瀏覽器可以送出 {event.type} 且沒有上限，任何人都能製造點數。請設定上限，或只接受伺服器送出。",
+                f"瀏覽器可以送出 {event.type} 且沒有上限，任何人都能製造點數。請設上限，或只收伺服器的。",
             )
         else:
             yield _warn(

@@ -36,7 +36,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class LineRate:
-    """What lines of some kind earn: `points` per `per_minor` of their own, or the base rate (None), times bp."""
+    """What lines of a kind earn: `points` per `per_minor`, or the base rate (None), times `multiplier_bp`."""
 
     match: Match
     points: int | None
@@ -99,7 +99,7 @@ class EarningRules:
         return own + (self.tier_bonus_bp.get(tier, 0) if tier is not None else 0)
 
     def rate_of(self, sku: str, category: str | None, *, base: tuple[int, int]) -> Rate:
-        """Return what a line earns by: exclusions first, then the first rate that fits, then the base rate."""
+        """Return what a line earns by: exclusions, then the first rate that fits, then the base rate."""
         left_out = self.excluded.finds(sku, category)
         if left_out is not None:
             return Rate(0, 1, ONE_BP, "excluded", left_out)
@@ -213,11 +213,11 @@ class Terms:
     def _share_by(self, value: Callable[[Rate], Fraction], left: Sequence[Fraction] | None) -> Fraction:
         """Return the sum of every line's share of what is left, times the value of its rate."""
         sums: dict[int, int | Fraction] = {}
-        if left is None and sum(self.weights):
+        whole = sum(self.weights)
+        if left is None and whole:
             # The common case, without a fraction for each of a thousand lines.
             for weight, index in zip(self.weights, self.chosen, strict=True):
                 sums[index] = sums.get(index, 0) + weight
-            whole = sum(self.weights)
         else:
             parts = left or (Fraction(1),) * len(self.weights)
             for share, part, index in zip(self.shares(), parts, self.chosen, strict=True):

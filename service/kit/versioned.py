@@ -107,7 +107,7 @@ class VersionShelf:
         """Return a version that was not discarded, in its state of `now`."""
         return conn.execute(self._find, {"version": version, "now": now}).one_or_none()
 
-    def list(
+    def list_versions(
         self, conn: Connection, *, state: str | None, before: int | None, limit: int, now: datetime
     ) -> Sequence[Row[Any]]:
         """Return up to `limit` versions below `before` (None: from the newest), the newest first."""

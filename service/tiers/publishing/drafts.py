@@ -99,7 +99,7 @@ def list_rulesets(
     conn: Connection, *, state: str | None, before: int | None, limit: int, now: datetime
 ) -> list[Ruleset]:
     """Return up to `limit` versions below one (None: from the newest), the newest first."""
-    rows = SHELF.list(conn, state=state, before=before, limit=limit, now=now)
+    rows = SHELF.list_versions(conn, state=state, before=before, limit=limit, now=now)
     return [_read(row) for row in rows]
 
 
