@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row
 from service.activity import store
 from service.activity.checks import refuse_future, store_of
 from service.activity.errors import OrderConflict, UnknownOrder
-from service.activity.events import record_events
+from service.activity.events import EventVerdict, record_events
 from service.activity.lines import OrderInLines, list_orders_of_day, read_in_lines
 from service.activity.refunds import (
     RecordedRefund,
@@ -41,6 +41,7 @@ from service.programme.operations import Programme, StoreRef
 
 __all__ = [
     "DayTotals",
+    "EventVerdict",
     "NewOrder",
     "NewRefund",
     "OrderInLines",

@@ -11,6 +11,7 @@ TOPICS = {
     "order.cancelled": "An order was called off.",
     "refund.taken": "A refund was recorded.",
     "points.earned": "An order earned points.",
+    "points.rewarded": "A custom event earned points.",
     "points.reversed": "A refund or cancellation took points back.",
     "points.adjusted": "Points were given or taken by hand.",
     "points.expiring": "Points are going to expire on a day, told once ahead of it.",

@@ -41,6 +41,7 @@ from service.earning.rules import (
     terms_from_json,
     terms_to_json,
 )
+from service.earning.store import SHELF
 from service.earning.timeline import (
     compile_rules,
     default_definition,
@@ -53,6 +54,7 @@ from service.ledger.operations import Balance, Expiry
 
 __all__ = [
     "FIRST_VERSION",
+    "SHELF",
     "Actor",
     "BasketLine",
     "Boost",
