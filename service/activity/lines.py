@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 
@@ -82,8 +81,3 @@ def _add_given_back(
         found[row.order_key].back[row.refund_key] = GivenBack(
             row.amount * ratio, lines, is_cancellation=row.refund_key is None
         )
-
-
-def list_orders_of_day(conn: Connection, *, member_key: int, day: date) -> list[int]:
-    """Return the keys of a member's orders of a store-local day."""
-    return store.list_order_keys_of_day(conn, member_key=member_key, day=day)

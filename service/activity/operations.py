@@ -13,7 +13,7 @@ from service.activity import store
 from service.activity.checks import refuse_future, store_of
 from service.activity.errors import OrderConflict, UnknownOrder
 from service.activity.events import EventVerdict, record_events
-from service.activity.lines import OrderInLines, list_orders_of_day, read_in_lines
+from service.activity.lines import OrderInLines, read_in_lines
 from service.activity.refunds import (
     RecordedRefund,
     Reduced,
@@ -53,7 +53,6 @@ __all__ = [
     "find_order",
     "get_order",
     "list_member_days",
-    "list_orders_of_day",
     "list_tier_facts",
     "order_view",
     "read_in_lines",

@@ -41,14 +41,6 @@ _LINES_BACK = text(
     WHERE k.refund_key = ANY(:refund_keys)
     """
 )
-# The month of the order bounds what is looked at: a store's day lies within two of the moment.
-_OF_DAY = text(
-    """
-    SELECT order_key FROM orders
-    WHERE member_key = :member_key AND day = :day
-      AND placed_at BETWEEN CAST(:day AS date) - interval '2 days' AND CAST(:day AS date) + interval '3 days'
-    """
-)
 
 
 def list_lines(conn: Connection, *, order_keys: Sequence[int]) -> Sequence[Row[Any]]:
@@ -69,8 +61,3 @@ def list_given_back(conn: Connection, *, order_keys: Sequence[int]) -> Sequence[
 def list_lines_back(conn: Connection, *, refund_keys: Sequence[int]) -> Sequence[Row[Any]]:
     """Return what refunds name."""
     return conn.execute(_LINES_BACK, {"refund_keys": list(refund_keys)}).all()
-
-
-def list_order_keys_of_day(conn: Connection, *, member_key: int, day: object) -> list[int]:
-    """Return the orders of a member's store-local day."""
-    return list(conn.scalars(_OF_DAY, {"member_key": member_key, "day": day}))

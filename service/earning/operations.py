@@ -81,6 +81,7 @@ __all__ = [
     "list_findings",
     "list_rules",
     "make_terms",
+    "points_of_day",
     "publish_rules",
     "read_or_refuse",
     "recall_rules",
@@ -155,6 +156,13 @@ def award_event(
         },
     )
     return points
+
+
+def points_of_day(conn: Connection, *, rules: EarningRules, member_key: int, day: date) -> int:
+    """Return what a member's orders of a store-local day have earned; not looked up where no limit asks."""
+    if rules.cap_member_day is None:
+        return 0
+    return store.sum_earned_on(conn, member_key=member_key, day=day)
 
 
 def find_awards(conn: Connection, *, event_keys: Sequence[int]) -> Mapping[int, int]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, Row, bindparam, func, select, text
 
+from service.activity.readable import order_day_rows
 from service.kit.db import dumps, run
 from service.kit.versioned import VersionShelf
+from service.ledger.readable import lot_rows
 
 SHELF = VersionShelf("earning_rules")
 """Drafts, published versions and their states."""
@@ -43,6 +45,17 @@ _ADD_AWARD = text(
     VALUES (:event_key, :member_key, :type, :day, :item_key, :points, :rules_version, :transaction_key)
     """
 )
+_day = order_day_rows.c
+_EARNED_ON = (
+    select(func.coalesce(func.sum(lot_rows.c.earned), 0))
+    .select_from(order_day_rows.join(lot_rows, lot_rows.c.order_key == _day.order_key))
+    .where(
+        _day.member_key == bindparam("its_member"),
+        _day.day == bindparam("its_day"),
+        # Of the months around it alone: a zone is never further than 14 hours from UTC.
+        _day.placed_at.between(bindparam("earliest"), bindparam("latest")),
+    )
+)
 _AWARDS = text("SELECT event_key, points FROM event_awards WHERE event_key = ANY(:event_keys)")
 
 
@@ -67,6 +80,18 @@ def count_awards(
 def add_award(conn: Connection, *, values: Mapping[str, object]) -> None:
     """Write what an event earned."""
     run(conn, _ADD_AWARD, values)
+
+
+def sum_earned_on(conn: Connection, *, member_key: int, day: date) -> int:
+    """Return what a member's orders of a store-local day have earned; refunds take nothing from it."""
+    middle = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
+    parameters = {
+        "its_member": member_key,
+        "its_day": day,
+        "earliest": middle - timedelta(days=2),
+        "latest": middle + timedelta(days=2),
+    }
+    return int(conn.execute(_EARNED_ON, parameters).scalar_one())
 
 
 def find_awards(conn: Connection, *, event_keys: Sequence[int]) -> dict[int, int]:

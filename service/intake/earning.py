@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection
@@ -136,14 +136,6 @@ def work_out(
     return Award(terms.points(), rule, terms.eligible_minor, terms)
 
 
-def day_used(conn: Connection, *, rules: EarningRules, member_key: int, day: date) -> int:
-    """Return what a member's orders of a day have earned; not looked up where no rule asks."""
-    if rules.cap_member_day is None:
-        return 0
-    order_keys = activity.list_orders_of_day(conn, member_key=member_key, day=day)
-    return sum(ledger.sum_earned(conn, order_keys=order_keys).values())
-
-
 def earn(
     conn: Connection,
     *,
@@ -165,7 +157,9 @@ def earn(
         settings=programme.settings_at(order.placed_at),
         tier=tier.code,
         tier_bp=tier.multiplier_bp,
-        day_used=day_used(conn, rules=rules, member_key=account.member_key, day=recorded.fact.day),
+        day_used=earning.points_of_day(
+            conn, rules=rules, member_key=account.member_key, day=recorded.fact.day
+        ),
     )
     available_at, expiry = dates
     earned = ledger.earn_points(

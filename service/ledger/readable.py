@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from sqlalchemy import Numeric, case, column, func, select, true
 
-from service.ledger.models import ledger_transactions, postings
+from service.ledger.models import ledger_transactions, lots, postings
 from service.ledger.rules import ONE_BP
+
+lot_rows = select(lots.c.order_key, lots.c.earned).subquery("lot_rows")
+"""What each order earned; refunds take nothing from it. Orders that earned nothing have none."""
 
 reversal_rows = (
     select(ledger_transactions.c.member_key, ledger_transactions.c.order_key, postings.c.points)

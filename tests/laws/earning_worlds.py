@@ -43,7 +43,7 @@ _rates = st.builds(
 _parts: dict[str, st.SearchStrategy[Any]] = {
     "base": _base,
     "tiers": st.fixed_dictionaries(
-        {}, optional={"multiplier": st.booleans(), "bonus_bp": st.just({"base": 777})}
+        {}, optional={"multiplier": st.booleans(), "bonus_bp": st.just({"member": 777})}
     ),
     "counts": st.fixed_dictionaries(
         {}, optional={name: st.booleans() for name in ("tax", "shipping", "points_paid", "vouchers_paid")}

@@ -77,7 +77,7 @@ def refunded_orders(
     """An order in parts of refunds, some naming goods, in all at most its goods."""
     order = draw(orders())
     goods = sum(line.amount_minor for line in order.lines) - order.discount_minor
-    parts = []
+    parts: list[tuple[int, tuple[tuple[str, int, int | None], ...]]] = []
     while goods > 0 and len(parts) < draw(st.integers(1, 4)):
         amount = draw(st.integers(1, goods))
         goods -= amount
@@ -179,7 +179,7 @@ def test_less_that_is_left_never_earns_more(
         multiplier_bp=12_500,
     )
     part = lefts[: len(order.lines)]
-    some = [max(0, one - Fraction(1, 3)) for one in part]
+    some = [max(Fraction(0), one - Fraction(1, 3)) for one in part]
     assert terms.points(some) <= terms.points(part) <= terms.points()
     assert terms.points([Fraction(0)] * len(part)) == 0
 

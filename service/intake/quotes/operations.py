@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from service.activity import operations as activity
 from service.activity.rules import NewOrder
+from service.earning import operations as rules_room
 from service.intake import earning
 from service.intake.earning import Award
 from service.intake.operations import enrolled, paid_by, points_dates, tier_view
@@ -48,7 +49,7 @@ def quote_order(
     settings = programme.settings_at(now)
     used = 0
     if member_key is not None:
-        used = earning.day_used(conn, rules=rules, member_key=member_key, day=day)
+        used = rules_room.points_of_day(conn, rules=rules, member_key=member_key, day=day)
     basket = earning.basket_of(
         order,
         line_minors=[line.order_amount_minor for line in amounts.lines],
