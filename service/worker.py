@@ -12,6 +12,7 @@ import procrastinate
 from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
 
+from service.earning import operations as earning
 from service.experiments import operations as experiments
 from service.intake.bulk import staging
 from service.intake.errors import ImportRunning
@@ -159,6 +160,7 @@ def _declare_tier_tasks(app: procrastinate.App, engine: Engine, programme: Calla
         """Mark rule sets whose day has come; every quarter, as some zones' midnights are not on the hour."""
         with transaction(engine) as conn:
             publishing.settle_states(conn, now=read_clock())
+            earning.settle_states(conn, now=read_clock())
 
     @app.task(name=reports.REPORT_TASK)
     def report(report_id: str) -> None:

@@ -427,6 +427,27 @@ def _rule_to_json(rule: Any, programme: Programme) -> dict[str, Any]:
         "tier": rule["tier"],
         "eligible": to_text(rule["eligible_minor"], currency=programme.currency),
         "settings_version": rule.get("settings_version"),
+        "rules_version": rule.get("rules_version"),
+        "terms": None if rule.get("terms") is None else _terms_to_json(rule["terms"], programme),
+    }
+
+
+def _terms_to_json(terms: Any, programme: Programme) -> dict[str, Any]:
+    return {
+        "counted": to_text(terms["counted_minor"], currency=programme.currency),
+        "minimum": to_text(terms["minimum_minor"], currency=programme.currency),
+        "cap_per_order": terms["cap_order"],
+        "left_of_day_cap": terms["day_left"],
+        "rates": [
+            {
+                "points": points,
+                "per": to_text(per_minor, currency=programme.currency),
+                "multiplier_bp": multiplier_bp,
+                "why": why,
+                "by": by,
+            }
+            for points, per_minor, multiplier_bp, why, by in terms["rates"]
+        ],
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from service.kit.clock import read_clock
 from service.programme.operations import get_programme
 from tests.clients.recording import Recorder
+from tests.clients.story_earning import write_earning_rules
 from tests.clients.story_imports import bring_files
 from tests.clients.story_movement import watch_movement
 from tests.clients.story_overrides import hold_at_a_tier
@@ -39,6 +40,7 @@ def tell_story(recorder: Recorder) -> None:
     recommend(recorder)
     run_programme(recorder)
     write_rules(recorder)
+    write_earning_rules(recorder, member_id="mei-lin")
     try_rules(recorder)
     watch_movement(recorder)
     hold_at_a_tier(recorder)
