@@ -98,7 +98,12 @@ def compare_metric(sides: Sides, metric: Metric, plan: Plan) -> MetricReport:
             else relate_means(mean_of(tried), mean_of(baseline), level=level)
         ),
         stratified=combine(pairs, level=level) if len(pairs) > 1 else None,
-        always_valid=bound(mean(tried), mean(baseline), level=level, planned_members=plan.planned_members),
+        # Asymptotic: it holds from the looks on at which both arms have the plan's minimum.
+        always_valid=(
+            bound(mean(tried), mean(baseline), level=level, planned_members=plan.planned_members)
+            if min(tried.members, baseline.members) >= plan.minimum_members
+            else None
+        ),
     )
     adjusted = adjust(tried, baseline)
     if adjusted is None:
