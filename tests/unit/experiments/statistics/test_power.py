@@ -31,7 +31,7 @@ def test_statsmodels_finds_the_same_power(share: float, lift: float, members: in
     found = power_of_shares(lift, share=share, tried=tried, baseline=baseline, level=0.05)
     # The oracle counts the far side too, which is never more than half the level.
     assert found == pytest.approx(oracle.power, abs=0.025)
-    if oracle.power > 0.3:
+    if oracle.power > 0.6:
         assert found == pytest.approx(oracle.power, abs=1e-4)
 
 
