@@ -23,6 +23,7 @@ from service.experiments.statistics.report import (
     AttributedFigure,
     AttributedSection,
     Estimate,
+    GuardrailReport,
     MetricReport,
     Omitted,
     Report,
@@ -100,14 +101,18 @@ def _find_results(sides: Sides, evidence: Evidence, plan: Plan, *, enough: bool)
         primary=primary,
         secondaries=compare_secondaries(sides, plan),
         ratios=tuple(compare_metric(sides, metric, plan) for metric in plan.ratios),
-        guardrails=tuple(
-            judge([(one, *sides.whole(one.metric)) for one in plan.guardrails], level=plan.level)
-        ),
+        guardrails=_judge_guardrails(sides, plan),
         smallest_detectable=_find_smallest(sides, plan),
         worth_a_year=_find_worth(value, plan) if enough else None,
         pull_forward=list_windows(sides, evidence.windows, plan),
         decided_on=_pick(primary, plan).method if enough else None,
     )
+
+
+def _judge_guardrails(sides: Sides, plan: Plan) -> tuple[GuardrailReport, ...]:
+    watched = [(one, *sides.whole(one.metric)) for one in plan.guardrails]
+    planned = plan.planned_members if plan.looks is Looks.ANY_TIME else None
+    return tuple(judge(watched, level=plan.level, planned_members=planned))
 
 
 def _pick(metric: MetricReport, plan: Plan) -> Estimate:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -245,6 +247,26 @@ def test_over_two_hundred_seeds_nothing_is_found_more_often_than_promised() -> N
     assert missed["always_valid"] / read <= 0.05
 
 
+def test_looking_twenty_times_decides_wrongly_in_at_most_a_twentieth_of_experiments() -> None:
+    """A/A with a guardrail and secondaries: 300 members more at each look, whoever looks may stop."""
+    runs, looks = 30 * SCALE, 20
+    plan = make_plan(looks=Looks.ANY_TIME, guardrails=(Guardrail(UNSUBSCRIBED, margin=0.000_1),))
+    wrong = dict.fromkeys((Verdict.POSITIVE, Verdict.NEGATIVE, Verdict.GUARDRAIL_BREACH), 0)
+    for seed in range(runs):
+        shop = open_shop(50_000 + seed, members=300 * looks, lift=0.0)
+        come = np.arange(len(shop.treated)) // 300
+        # Sums merge: each look adds those who came since the last one.
+        arms: list[ArmSums] = []
+        seen = set()
+        for look in range(looks):
+            arms += add_up(shop, among=come == look)
+            seen.add(analyse(Evidence(tuple(arms)), plan).verdict)
+        for verdict in wrong:
+            wrong[verdict] += verdict in seen
+    assert (wrong[Verdict.POSITIVE] + wrong[Verdict.NEGATIVE]) / runs <= 0.05, wrong
+    assert wrong[Verdict.GUARDRAIL_BREACH] / runs <= 0.05, wrong
+
+
 # --- what stands beside the verdict ----------------------------------------------------------------------
 
 
@@ -411,3 +433,12 @@ def test_sums_that_do_not_fit_the_plan_are_refused() -> None:
 def test_plans_that_could_not_be_carried_out_are_refused(changes: dict[str, object], fault: str) -> None:
     with pytest.raises(ValueError, match=fault):
         make_plan(**changes)
+
+
+def test_importing_the_statistics_does_not_load_scipy() -> None:
+    script = (
+        "import service.experiments.statistics.verdict, service.insights.lifetime_value, sys; "
+        "print(*({'scipy', 'statsmodels', 'pandas'} & set(sys.modules)))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert loaded.stdout.split() == []
