@@ -43,8 +43,7 @@ def take_sides(arms: Iterable[ArmSums], plan: Plan, metrics: Iterable[Metric]) -
 
     Raises:
         ValueError: an arm the plan does not know, a metric without sums, metrics that count different
-        members, or
-            a yes-or-no metric with other values.
+            members, or a yes-or-no metric with other values.
     """
     sides: dict[str, dict[str, dict[str, Moments]]] = {plan.tried: {}, plan.baseline: {}}
     wanted = tuple(metrics)

@@ -25,6 +25,8 @@ EXACT_BELOW = 100
 CONCENTRATION = 1_000
 """Weight of the Dirichlet prior around the shares, in members; it looks for shares off by about 3 %."""
 
+Shares = tuple[tuple[str, int], ...]
+
 OK, WARNING, INVALID = "ok", "warning", "invalid"
 
 
@@ -71,10 +73,8 @@ def compare_counts(draws: Sequence[Draw], *, stratum: str | None) -> RatioTest:
     if len(drawing) < 2:
         return RatioTest(stratum, counted, expected, 0.0, 1.0, "chi_square")
     chi_square = _chi_square(draws, drawing, counted, expected)
-    shares = {tuple(sorted(draw.shares_bp.items())) for draw in draws}
-    if min(expected[arm] for arm in drawing) < EXACT_BELOW and len(shares) == 1:
-        p_value = _exact_p(counted, dict(shares.pop()), drawing)
-        return RatioTest(stratum, counted, expected, chi_square, p_value, "exact_binomial")
+    if min(expected[arm] for arm in drawing) < EXACT_BELOW:
+        return RatioTest(stratum, counted, expected, chi_square, _exact_p(draws), "exact_binomial")
     p_value = chi_square_p(chi_square, len(drawing) - 1)
     return RatioTest(stratum, counted, expected, chi_square, p_value, "chi_square")
 
@@ -94,11 +94,25 @@ def _chi_square(
     return float(off @ np.linalg.pinv(spread) @ off)
 
 
-def _exact_p(counted: Mapping[str, int], shares_bp: Mapping[str, int], arms: Sequence[str]) -> float:
-    drawn = sum(counted.values())
-    tails = [binomial_p(counted[arm], drawn, shares_bp[arm] / BASIS_POINTS) for arm in arms]
-    # Of two arms one says what the other says.
-    return min(tails) if len(arms) == 2 else min(1.0, len(arms) * min(tails))
+def _exact_p(draws: Sequence[Draw]) -> float:
+    """Return the smallest exact p-value of any arm under any shares, times how many were looked at."""
+    groups: dict[Shares, dict[str, int]] = {}
+    for draw in draws:
+        into = groups.setdefault(_shares_of(draw), {})
+        for arm, members in draw.members.items():
+            into[arm] = into.get(arm, 0) + members
+    found = []
+    for shares, members_by_arm in groups.items():
+        drawn = sum(members_by_arm.values())
+        # Of two arms one says what the other says.
+        looked_at = shares[:1] if len(shares) == 2 else shares
+        found += [binomial_p(members_by_arm.get(arm, 0), drawn, bp / BASIS_POINTS) for arm, bp in looked_at]
+    return min(1.0, len(found) * min(found))
+
+
+def _shares_of(draw: Draw) -> Shares:
+    """Return the shares of the arms that draw anybody, to group draws by."""
+    return tuple(sorted((arm, share) for arm, share in draw.shares_bp.items() if share))
 
 
 def sequential(draws: Iterable[Draw]) -> float:
@@ -107,12 +121,12 @@ def sequential(draws: Iterable[Draw]) -> float:
     Draws under the same shares belong to one mixture; mixtures under different shares are independent and
     multiply. Strata are added up; draws without a day come first.
     """
-    logs: dict[tuple[tuple[str, int], ...], float] = {}
-    counts: dict[tuple[tuple[str, int], ...], dict[str, int]] = {}
+    logs: dict[Shares, float] = {}
+    counts: dict[Shares, dict[str, int]] = {}
     largest = 0.0
     for day in _by_day(draws):
         for draw in day:
-            shares = tuple(sorted((arm, share) for arm, share in draw.shares_bp.items() if share))
+            shares = _shares_of(draw)
             if any(members and not draw.shares_bp.get(arm) for arm, members in draw.members.items()):
                 return 0.0
             so_far = counts.setdefault(shares, {arm: 0 for arm, _ in shares})

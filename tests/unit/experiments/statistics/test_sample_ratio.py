@@ -88,6 +88,34 @@ def test_a_small_tier_is_tested_exactly() -> None:
     assert found.chi_square == pytest.approx(16.842, rel=1e-3)
 
 
+def test_a_small_tier_under_two_versions_is_tested_exactly_in_each() -> None:
+    early = Draw({"holdout": 5, "treatment": 15}, {"holdout": 500, "treatment": 9_500})
+    late = Draw({"holdout": 2, "treatment": 18}, NINE_TO_ONE)
+    found = compare_counts([early, late], stratum="")
+    assert (found.method, found.expected) == ("exact_binomial", {"holdout": 3, "treatment": 37})
+    assert found.p_value == pytest.approx(2 * 2 * 0.002574, rel=1e-3)
+
+
+def test_a_small_tier_of_three_arms_is_tested_exactly() -> None:
+    found = compare_counts([Draw({"a": 9, "b": 0, "c": 0}, {"a": 3_400, "b": 3_300, "c": 3_300})], stratum="")
+    assert found.method == "exact_binomial"
+    assert found.p_value == pytest.approx(3 * 2 * 0.34**9, rel=1e-6)
+
+
+def test_small_tiers_are_refused_as_rarely_as_promised() -> None:
+    """A tier of 40 at a hold-out of 5 %: χ² says below 0.01 more often than it may; the exact test does not."""
+    chance = np.random.default_rng(12)
+    runs = 4_000
+    shares = {"holdout": 500, "treatment": 9_500}
+    below = coarse = 0
+    for held in chance.binomial(40, 0.05, runs).tolist():
+        found = compare_counts([Draw({"holdout": held, "treatment": 40 - held}, shares)], stratum="")
+        below += found.p_value < 0.01
+        coarse += (found.chi_square or 0) > 6.635
+    assert below / runs <= 0.01
+    assert coarse / runs > 0.01
+
+
 def test_between_a_hundredth_and_a_thousandth_is_a_warning() -> None:
     assert judge_ratio([Draw({"a": 5_140, "b": 4_860}, HALVES)]).status == "warning"
     assert judge_ratio([Draw({"a": 5_100, "b": 4_900}, HALVES)]).status == "ok"
