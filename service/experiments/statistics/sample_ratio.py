@@ -4,8 +4,9 @@
   a version changed the shares, counts and variances of all draws add up before they are compared.
 - Where few are expected in an arm the exact binomial (C. J. Clopper and E. S. Pearson (1934), Biometrika 26,
   404–413) takes its place, each arm against the rest.
-- M. Lindon and A. Malek (2020), Anytime-valid inference for multinomial count data, arXiv 2011.03567, eq.
-  8–10: the Dirichlet-multinomial mixture whose inverse is a p-value that holds at every look together.
+- M. Lindon and A. Malek (2020), Anytime-valid inference for multinomial count data, arXiv 2011.03567: the
+  Dirichlet-multinomial mixture whose inverse is a p-value that holds at every look together,
+  BF = Γ(κ) ÷ Γ(κ + n) · Π Γ(κθ + nᵢ) ÷ (Γ(κθ) θ^nᵢ) with shares θ and κ members' weight of the prior.
 """
 
 from __future__ import annotations
@@ -146,7 +147,7 @@ def _by_day(draws: Iterable[Draw]) -> list[list[Draw]]:
 
 
 def log_bayes_factor(counted: Mapping[str, int], shares_bp: Mapping[str, int]) -> float:
-    """Return the logarithm of the evidence against the shares (Lindon & Malek 2020, eq. 8).
+    """Return the logarithm of the evidence against the shares (Lindon & Malek 2020).
 
     The prior is a Dirichlet about the shares, with `CONCENTRATION` members' weight.
     """

@@ -103,7 +103,7 @@ def test_a_small_tier_of_three_arms_is_tested_exactly() -> None:
 
 
 def test_small_tiers_are_refused_as_rarely_as_promised() -> None:
-    """A tier of 40 at a hold-out of 5 %: χ² says below 0.01 more often than it may; the exact test does not."""
+    """A tier of 40 at a hold-out of 5 %: χ² is below 0.01 more often than it may be; this is not."""
     chance = np.random.default_rng(12)
     runs = 4_000
     shares = {"holdout": 500, "treatment": 9_500}
