@@ -143,6 +143,40 @@ def test_nobody_at_all_is_insufficient_and_has_no_results() -> None:
     assert one_member.results is None
 
 
+@pytest.mark.parametrize(
+    ("treated", "control", "shares_bp", "told"),
+    [
+        (
+            (11_882_655, 576_824),
+            (2_096_937, 80_105),
+            {TRIED: 8_500, BASELINE: 1_500},
+            "+1.03 percentage points (95% interval +1.01 to +1.06)",
+        ),
+        (
+            (99_979, 63_638),
+            (100_060, 60_364),
+            {TRIED: 5_000, BASELINE: 5_000},
+            "+3.32 percentage points (95% interval +2.90 to +3.75)",
+        ),
+    ],
+)
+def test_published_experiments_are_told_from_their_counts_alone(
+    treated: tuple[int, int], control: tuple[int, int], shares_bp: dict[str, int], told: str
+) -> None:
+    """Criteo's visits and X5's purchases, of which the counts are published."""
+    arms = tuple(
+        ArmSums(arm, "", {"repurchase": Moments.of_share(*counts)})
+        for arm, counts in ((TRIED, treated), (BASELINE, control))
+    )
+    plan = make_plan(
+        shares_bp=shares_bp, secondaries=(), ratios=(), guardrails=(), value_metric=make_plan().primary
+    )
+    report = analyse(Evidence(arms), plan)
+    assert (report.verdict, report.sample_ratio.status) == (Verdict.POSITIVE, "ok")
+    assert told in report.sentence["en"]
+    assert "a year" not in report.sentence["en"]
+
+
 # --- the wrong sizes ------------------------------------------------------------------------------------
 
 
