@@ -24,6 +24,7 @@ from service.ledger.errors import (
 )
 from tests.conftest import SCALE
 from tests.integration.ledger.books import START, TAIPEI, Books
+from tests.laws.ledger_liability import check_liability
 from tests.laws.ledger_machine import NEVER, ModelAccount, ModelHold, ModelLot, ModelOrder
 
 HOUR = timedelta(hours=1)
@@ -53,6 +54,8 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             assert ledger.check_laws(self.conn) == []
+            for hours in {0, self.now // 3, self.now // 2, self.now}:
+                check_liability(self.conn, at=START + hours * HOUR)
         finally:
             self.savepoint.rollback()
 
@@ -327,6 +330,7 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
             assert at_once == points
         if self.steps % 10 == 9:
             assert ledger.check_laws(self.conn) == []
+            check_liability(self.conn, at=START + self.now * HOUR)
 
 
 def test_the_ledger_agrees_with_books_kept_by_hand_whatever_is_done_and_when(conn: Connection) -> None:
