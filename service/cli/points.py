@@ -5,14 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 
 import click
-from sqlalchemy import Connection
+from sqlalchemy import Engine
 
 from service.cli.output import tell, tell_rows
 from service.cli.progress import show_progress
 from service.kit.clock import read_clock
-from service.kit.db import transaction
+from service.kit.db import transaction, try_again
 from service.kit.settings import Settings
 from service.ledger import operations as ledger
 from service.ledger.operations import Swept
@@ -98,8 +99,7 @@ def _sweep(settings: Settings, stage: str, sweep: Callable[..., Swept]) -> dict[
     members = released = expired = freed = 0
     with ready_engine(settings) as (engine, _), show_progress() as progress:
         while True:
-            with transaction(engine) as conn:
-                swept = _one(sweep, conn, now)
+            swept = try_again(partial(_one, sweep, engine, now))
             if swept.members == 0:
                 break
             members += swept.members
@@ -110,5 +110,6 @@ def _sweep(settings: Settings, stage: str, sweep: Callable[..., Swept]) -> dict[
     return {"members": members, "lots_released": released, "lots_expired": expired, "holds_freed": freed}
 
 
-def _one(sweep: Callable[..., Swept], conn: Connection, now: datetime) -> Swept:
-    return sweep(conn, now=now, limit=CHUNK)
+def _one(sweep: Callable[..., Swept], engine: Engine, now: datetime) -> Swept:
+    with transaction(engine) as conn:
+        return sweep(conn, now=now, limit=CHUNK)
