@@ -99,17 +99,24 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
         self.wait(wait)
         order, at = len(self.orders) + 1, self.now - late
         expires_at = NEVER if lasts is None else at + lasts
-        points = self.books(member).earn(
-            order,
-            minor,
-            at=at / 24,
-            pending_days=pending / 24,
-            expires=None if lasts is None else expires_at / 24,
-            now=self.day,
-        )
+
+        def earn() -> int:
+            return self.books(member).earn(
+                order,
+                minor,
+                at=at / 24,
+                pending_days=pending / 24,
+                expires=None if lasts is None else expires_at / 24,
+                now=self.day,
+            )
+
+        points = earn()
         assert points == minor // 100
+        lot_key = self.newest_lot()
+        assert earn() == points
+        assert self.newest_lot() == lot_key
         account = self.accounts[self.root(member)]
-        lot = ModelLot(self.newest_lot(), order, at, at + pending, expires_at)
+        lot = ModelLot(lot_key, order, at, at + pending, expires_at)
         account.earn(lot, points, at_once=pending == 0)
         account.catch_up(self.now)
         self.orders[order] = (member, ModelOrder(minor, points))
@@ -181,7 +188,8 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
         if hold.state in {"captured", "expired"}:
             self.refused(HoldEnded, lambda: self.books(1).release(hold_id, at=self.day))
             return
-        self.books(1).release(hold_id, at=self.day)
+        first = self.books(1).release(hold_id, at=self.day)
+        assert self.books(1).release(hold_id, at=self.day) == first
         if hold.state == "open":
             account.end(hold, capture=0, now=self.now)
 
