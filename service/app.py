@@ -43,6 +43,7 @@ from service.recommendations.attribution import AttributionKeys
 from service.recommendations.serving import Serving
 from service.tiers.api import blueprint as tiers
 from service.tiers.grounds.api import blueprint as tier_explanations
+from service.tiers.liability.api import blueprint as liability
 from service.tiers.movement.api import blueprint as movement
 from service.tiers.population.api import blueprint as simulations
 from service.tiers.publishing.api import blueprint as tier_rulesets
@@ -60,6 +61,7 @@ ROOMS: tuple[Blueprint, ...] = (
     intake,
     imports,
     ledger,
+    liability,
     movement,
     profiles,
     programme,

@@ -185,6 +185,8 @@ def set_aside(recorder: Recorder) -> None:
     recorder.call("POST", f"/v1/points/holds/{paid['hold_id']}/capture", json=capture)
     recorder.call("POST", f"/v1/points/holds/{given_up['hold_id']}/release")
     recorder.call("GET", f"{MEI_LIN}/points/statement", query_string={"limit": 3})
+    recorder.call("GET", "/v1/points/liability", query_string={"allocated_bp": 9000})
+    recorder.call("GET", "/v1/points/liability", query_string={"as_of": "2999-01-01"})
     given = {"points": 5, "reason": "a birthday", "expires_on": "2998-01-01"}
     recorder.call(
         "POST", f"{MEI_LIN}/points/adjustments", json=given, headers={"Idempotency-Key": "birthday"}
