@@ -62,7 +62,7 @@ def draft_earning_rules(door: Door, body: dict[str, Any]) -> object:
     given = body.get("definition")
     if given is None:
         given = operations.copy_of(door.conn, version=body["copy_of"], now=door.now)
-    draft = _read_draft(door, body["title"], given)
+    draft = _read_draft(door, body["title"], given, locale=door.locale)
     return _show(door, operations.draft_rules(door.conn, draft=draft, actor=_actor(door), now=door.now)), 201
 
 
@@ -116,7 +116,7 @@ def put_earning_rules(door: Door, version: str, body: dict[str, Any]) -> object:
     found = operations.change_draft(
         door.conn,
         version=_version(version),
-        draft=_read_draft(door, body["title"], body["definition"]),
+        draft=_read_draft(door, body["title"], body["definition"], locale=door.locale),
         actor=_actor(door),
         now=door.now,
     )
@@ -237,11 +237,9 @@ def _version(text: str) -> int:
     return int(text)
 
 
-def _read_draft(door: Door, title: str, definition: Mapping[str, Any]) -> RulesDraft:
+def _read_draft(door: Door, title: str, definition: Mapping[str, Any], *, locale: str) -> RulesDraft:
     programme = get_programme(door.conn)
-    operations.read_or_refuse(
-        definition, version=0, programme=programme, locale=door.locale, at="/definition"
-    )
+    operations.read_or_refuse(definition, version=0, programme=programme, locale=locale, at="/definition")
     return RulesDraft(title, definition)
 
 

@@ -182,7 +182,7 @@ class Terms:
 
     def uncapped(self, left: Sequence[Fraction] | None = None) -> int:
         """Return the points before caps, of which `left` says what part of each line is left (None: all)."""
-        return int(self._exact(left))
+        return int(self.exact(left))
 
     def points(self, left: Sequence[Fraction] | None = None) -> int:
         """Return the points on what is left of each line: exact, rounded down once, then capped."""
@@ -204,11 +204,30 @@ class Terms:
             factor *= Fraction(boost.multiplier_bp, ONE_BP)
         return factor
 
-    def _exact(self, left: Sequence[Fraction] | None) -> Fraction:
-        counted = self.counted_minor * self._share_by(lambda rate: Fraction(1), left)
+    def exact(self, left: Sequence[Fraction] | None = None) -> Fraction:
+        """Return the points before they are rounded down and capped."""
+        counted = self.counted_minor
+        if left is not None:
+            kept = self._share_by(lambda rate: Fraction(1), left)
+            if counted * kept < self.minimum_minor:
+                return Fraction(0)
+            return counted * self._factor * self._share_by(lambda rate: rate.exact, left)
         if counted < self.minimum_minor:
             return Fraction(0)
-        return self.counted_minor * self._factor * self._share_by(lambda rate: rate.exact, left)
+        # The common case in whole numbers: a fraction at every step would be most of an order's arithmetic.
+        whole = sum(self.weights)
+        sums: dict[int, int] = {}
+        for weight, index in zip(self.weights, self.chosen, strict=True):
+            sums[index] = sums.get(index, 0) + (weight if whole else 1)
+        top, bottom = 0, 1
+        for index, part in sums.items():
+            rate = self.rates[index]
+            per = rate.per_minor * ONE_BP
+            top = top * per + part * rate.points * rate.multiplier_bp * bottom
+            bottom *= per
+        for times in (self.multiplier_bp, *(boost.multiplier_bp for boost in self.boosts)):
+            top, bottom = top * times, bottom * ONE_BP
+        return Fraction(counted * top, bottom * (whole or len(self.weights)))
 
     def _share_by(self, value: Callable[[Rate], Fraction], left: Sequence[Fraction] | None) -> Fraction:
         """Return the sum of every line's share of what is left, times the value of its rate."""

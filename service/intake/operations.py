@@ -130,7 +130,7 @@ def place_order(
         MemberNotEnrolled: nobody has this id. OrderConflict: the id is recorded with other content.
         FutureTime, Invalid: see `activity.record_order`. HoldNotKnown, HoldEnded: the points cannot pay.
     """
-    member = enrolled(conn, member_id)
+    member = get_enrolled(conn, member_id=member_id)
     account = ledger.lock_account(conn, member_key=member.member_key, now=now)
     days = activity.list_member_days(
         conn, member_key=member.member_key, after=_window_start(programme, order.placed_at, now)
@@ -322,7 +322,7 @@ def take_refund(
         MemberNotEnrolled: nobody has this id.
         OrderNotKnown, RefundAboveLeft, OrderConflict, …: see `activity.record_refund`.
     """
-    member = enrolled(conn, member_id)
+    member = get_enrolled(conn, member_id=member_id)
     account = ledger.lock_account(conn, member_key=member.member_key, now=now)
     days = activity.list_member_days(
         conn, member_key=member.member_key, after=_window_start(programme, refund.refunded_at, now)
@@ -479,7 +479,7 @@ def points_dates(placed_at: datetime, day: date, programme: Programme) -> tuple[
     return available_at, ledger.expiry_of(day, expiry=settings.points_expiry, timezone=programme.timezone)
 
 
-def enrolled(conn: Connection, member_id: str) -> Member:
+def get_enrolled(conn: Connection, *, member_id: str) -> Member:
     """Return the member that a story is about.
 
     Raises:

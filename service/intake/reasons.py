@@ -30,15 +30,13 @@ def explain_terms(terms: Terms, *, points: int, tier: str, currency: str, locale
     sentences = [f"可累積金額為 {counted}。" if chinese else f"{counted} of the order counts."]
     sentences += _explain_rates(terms, currency=currency, chinese=chinese)
     sentences += _explain_multipliers(terms.multiplier_bp, terms.boosts, tier=tier, chinese=chinese)
-    whole = terms.uncapped()
+    exact = terms.exact()
+    whole = int(exact)
     if chinese:
-        sentences.append(
-            f"合計 {_decimal(sum(terms.line_points(), Fraction(0)))} 點，最後捨去小數為 {whole} 點。"
-        )
+        sentences.append(f"合計 {_decimal(exact)} 點，最後捨去小數為 {whole} 點。")
     else:
-        exact = _decimal(sum(terms.line_points(), Fraction(0)))
-        sentences.append(f"Together {exact} points, rounded down once to {whole}.")
-    return [*sentences, *_explain_caps(terms, points=points, chinese=chinese)]
+        sentences.append(f"Together {_decimal(exact)} points, rounded down once to {whole}.")
+    return [*sentences, *_explain_caps(terms, whole=whole, points=points, chinese=chinese)]
 
 
 def _explain_rates(terms: Terms, *, currency: str, chinese: bool) -> Iterator[str]:
@@ -83,8 +81,7 @@ def _explain_multipliers(
         yield from (f"Times {_times(boost.multiplier_bp)} for {boost.name}." for boost in boosts)
 
 
-def _explain_caps(terms: Terms, *, points: int, chinese: bool) -> Iterator[str]:
-    whole = terms.uncapped()
+def _explain_caps(terms: Terms, *, whole: int, points: int, chinese: bool) -> Iterator[str]:
     if terms.cap_order is not None and whole > terms.cap_order:
         yield (
             f"單筆訂單上限為 {terms.cap_order} 點。"

@@ -13,7 +13,8 @@ from sqlalchemy import Connection
 
 from service.activity.rules import NewLine, NewOrder, NewRefund, NewRefundLine
 from service.earning import operations as earning
-from service.earning.operations import Actor, RulesDraft
+from service.earning.definition import read_rules
+from service.earning.operations import Actor, EarningRules, RulesDraft
 from service.intake import operations as intake
 from service.intake.quotes.operations import quote_order
 from service.kit.sealing import Sealer
@@ -60,6 +61,13 @@ definitions: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {"currency": st.just("TWD")}, optional=_parts
 )
 """Rules that can be read, doubtful ones too."""
+
+
+def read(definition: Mapping[str, Any]) -> EarningRules:
+    """Return the rules of a definition that can be read."""
+    rules, faults = read_rules(definition, version=2, currency="TWD")
+    assert rules is not None, faults
+    return rules
 
 
 @st.composite

@@ -13,7 +13,7 @@ from service.activity.rules import NewOrder
 from service.earning import operations as rules_room
 from service.intake import earning
 from service.intake.earning import Award
-from service.intake.operations import enrolled, paid_by, points_dates, tier_view
+from service.intake.operations import get_enrolled, paid_by, points_dates, tier_view
 from service.intake.reasons import describe_caps, exact_text, explain_terms, spread_over_lines
 from service.kit.clock import format_time, local_day
 from service.kit.money import to_text
@@ -39,7 +39,7 @@ def quote_order(
         MemberNotEnrolled: nobody has this id. HoldNotKnown, HoldEnded: the points cannot pay.
         Invalid: the amounts do not fit together.
     """
-    member_key = None if member_id is None else enrolled(conn, member_id).member_key
+    member_key = None if member_id is None else get_enrolled(conn, member_id=member_id).member_key
     if order.points_hold_id is not None:
         order = _paid(conn, order, member_key=member_key, programme=programme, now=now)
     amounts = activity.value_new_order(order, programme=programme)
