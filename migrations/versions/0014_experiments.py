@@ -25,6 +25,9 @@ ALTER TABLE experiments
     ADD COLUMN eligibility JSONB DEFAULT '{}'::jsonb NOT NULL,
     ADD COLUMN frozen_at TIMESTAMP WITH TIME ZONE,
     ADD COLUMN created_by TEXT,
+    ADD COLUMN guardrails JSONB DEFAULT '[]'::jsonb NOT NULL,
+    ADD COLUMN planned_members INTEGER,
+    ADD COLUMN outlook JSONB,
     DROP CONSTRAINT ck_experiments_known_status,
     ADD CONSTRAINT ck_experiments_known_status CHECK (status IN ('draft', 'running', 'replaced', 'analysis', 'stopped')),
     ADD CONSTRAINT ck_experiments_known_surface CHECK (surface IN ('recommendations', 'storefront', 'campaigns')),
@@ -84,12 +87,15 @@ CREATE TABLE experiment_results (
     anchor TEXT NOT NULL,
     window_days INTEGER NOT NULL,
     watermark TIMESTAMP WITH TIME ZONE NOT NULL,
-    frozen_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    computed_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    is_final BOOLEAN NOT NULL,
     sums JSONB NOT NULL,
     CONSTRAINT pk_experiment_results PRIMARY KEY (experiment, version, anchor, window_days),
     CONSTRAINT fk_experiment_results_experiment_version_experiments FOREIGN KEY (experiment, version) REFERENCES experiments (experiment, version)
 );
-CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON experiment_results
+CREATE TRIGGER frozen BEFORE UPDATE OR DELETE ON experiment_results
+    FOR EACH ROW WHEN (OLD.is_final) EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER append_only BEFORE TRUNCATE ON experiment_results
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 """
 
@@ -115,6 +121,9 @@ ALTER TABLE experiments
     DROP CONSTRAINT ck_experiments_known_surface,
     DROP CONSTRAINT ck_experiments_known_status,
     ADD CONSTRAINT ck_experiments_known_status CHECK (status IN ('draft', 'running', 'stopped')),
+    DROP COLUMN outlook,
+    DROP COLUMN planned_members,
+    DROP COLUMN guardrails,
     DROP COLUMN created_by,
     DROP COLUMN frozen_at,
     DROP COLUMN eligibility,

@@ -48,6 +48,11 @@ experiments = Table(
     Column("nested", Boolean, nullable=False, server_default=text("false")),
     Column("eligibility", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("created_by", Text),
+    # [{"metric": "returned_value", "margin_minor": 5000}, …]: what must not get worse by more than that.
+    Column("guardrails", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
+    # Fixed at the start, from what was known then: how many members, and the smallest effect they can show.
+    Column("planned_members", Integer),
+    Column("outlook", JSONB),
     UniqueConstraint("experiment", "version"),
     Index(
         "ux_experiments_one_running_version",
@@ -166,7 +171,7 @@ holdout_baselines = Table(
     CheckConstraint("numerator BETWEEN 0 AND denominator", name="a_share"),
 )
 
-# Sums of an experiment whose last member is mature: computed once, read back ever after.
+# Sums as they were last computed; final once the last member is mature, and then never changed.
 experiment_results = Table(
     "experiment_results",
     metadata,
@@ -175,7 +180,8 @@ experiment_results = Table(
     Column("anchor", Text, nullable=False),
     Column("window_days", Integer, nullable=False),
     Column("watermark", DateTime(timezone=True), nullable=False),
-    Column("frozen_at", DateTime(timezone=True), nullable=False),
+    Column("computed_at", DateTime(timezone=True), nullable=False),
+    Column("is_final", Boolean, nullable=False),
     Column("sums", JSONB, nullable=False),
     PrimaryKeyConstraint("experiment", "version", "anchor", "window_days"),
     ForeignKeyConstraint(["experiment", "version"], ["experiments.experiment", "experiments.version"]),

@@ -104,7 +104,17 @@ class AssignmentSchema(Schema):
     reason = fields.String(
         required=True,
         validate=validate.OneOf(
-            ("split", "not_a_member", "not_assigned", "no_experiment", "assignment_unavailable")
+            (
+                "split",
+                "override",
+                "not_a_member",
+                "not_assigned",
+                "not_eligible",
+                "held_out",
+                "enrolment_ended",
+                "no_experiment",
+                "assignment_unavailable",
+            )
         ),
     )
 
