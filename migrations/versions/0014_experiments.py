@@ -81,6 +81,8 @@ ALTER TABLE exposures
     ADD COLUMN nested INTEGER[],
     ADD COLUMN anonymous_id TEXT COLLATE "C";
 
+CREATE INDEX ix_exposures_anonymous_id ON exposures (anonymous_id) WHERE anonymous_id IS NOT NULL;
+
 CREATE TABLE experiment_results (
     experiment TEXT NOT NULL,
     version INTEGER NOT NULL,
@@ -101,6 +103,7 @@ CREATE TRIGGER append_only BEFORE TRUNCATE ON experiment_results
 
 DOWN = """
 DROP TABLE experiment_results;
+DROP INDEX ix_exposures_anonymous_id;
 ALTER TABLE exposures DROP COLUMN anonymous_id, DROP COLUMN nested;
 DROP TABLE anonymous_assignments;
 DROP TABLE assignment_merges;

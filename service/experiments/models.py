@@ -156,6 +156,7 @@ exposures = Table(
     Column("anonymous_id", Text(collation="C")),
     PrimaryKeyConstraint("exposure_id", "issued_at"),
     Index(None, "member_key", "issued_at"),
+    Index(None, "anonymous_id", postgresql_where=text("anonymous_id IS NOT NULL")),
     postgresql_partition_by="RANGE (issued_at)",
 )
 

@@ -10,8 +10,19 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row
 
-from service.experiments import store
+from service.experiments import definitions, store
+from service.experiments.definitions import Actor, Definition, get_experiment
+from service.experiments.enrolling import (
+    Enrolled,
+    Visitor,
+    enrol_visitor,
+    merge_assignments,
+    override_arm,
+    stitch,
+    undo_merge_assignments,
+)
 from service.experiments.errors import ExposureNotFound
+from service.experiments.outlook import look_ahead
 from service.experiments.rules import (
     HOLDOUT,
     HOLDOUT_WEIGHT_BP,
@@ -32,11 +43,16 @@ from service.experiments.rules import (
     read_arms,
     window_of,
 )
+from service.experiments.uplift import Asked, keep_results, report_uplift
 from service.kit.db import dumps
 
 __all__ = [
+    "Actor",
+    "Asked",
     "Assignment",
     "Baseline",
+    "Definition",
+    "Enrolled",
     "Experiment",
     "Exposure",
     "ExposureNotFound",
@@ -44,18 +60,29 @@ __all__ = [
     "Place",
     "SavedExposure",
     "Subject",
+    "Visitor",
     "assign_member",
     "enrol_subject",
+    "enrol_visitor",
     "ensure_global_holdout",
     "find_assignment",
     "find_subject",
+    "get_experiment",
     "get_exposure",
     "get_running_holdout",
+    "keep_results",
     "list_assignments",
+    "look_ahead",
+    "merge_assignments",
+    "override_arm",
     "probability_of",
     "read_subject",
     "record_exposure",
     "refresh_holdout_baselines",
+    "report_uplift",
+    "start_experiment",
+    "stitch",
+    "undo_merge_assignments",
     "window_of",
 ]
 
@@ -302,6 +329,25 @@ def get_exposure(conn: Connection, *, exposure_id: UUID, issued_about: datetime)
         anonymous_id=row.anonymous_id,
     )
     return SavedExposure(exposure, row.member_id, row.experiment, row.version)
+
+
+def start_experiment(conn: Connection, *, experiment: str, actor: Actor, now: datetime) -> Definition:
+    """Start the draft of an experiment, and fix what it is expected to be able to show.
+
+    Raises:
+        UnknownExperiment. ExperimentNotADraft: there is nothing to start.
+    """
+    versions = definitions.list_versions(conn, experiment=experiment)
+    plan = versions[0].plan if versions else get_experiment(conn, experiment=experiment).plan
+    outlook = look_ahead(conn, plan=plan, now=now)
+    return definitions.start_version(
+        conn,
+        experiment=experiment,
+        planned_members=max(2, outlook["members"]),
+        outlook=outlook,
+        actor=actor,
+        now=now,
+    )
 
 
 def refresh_holdout_baselines(conn: Connection, *, now: datetime, today: date) -> int:
