@@ -99,6 +99,37 @@ class Plan:
     planned_members: int = 20_000
     looks: Looks = Looks.ONCE
 
+    def __post_init__(self) -> None:
+        """Refuse a plan that could not be carried out, with a ValueError that says why."""
+        fault = self._find_fault()
+        if fault is not None:
+            raise ValueError(fault)
+
+    def _find_fault(self) -> str | None:
+        decided = (
+            self.primary,
+            *self.secondaries,
+            self.value_metric,
+            *(one.metric for one in self.guardrails),
+        )
+        faults = {
+            "the arms' shares sum to 10,000 basis points": sum(self.shares_bp.values()) != 10_000,
+            "the arms compared are two of the arms that are drawn": (
+                self.baseline == self.tried or not {self.baseline, self.tried} <= self.shares_bp.keys()
+            ),
+            "a ratio is shown, never decided on": any(metric.kind is Kind.RATIO for metric in decided),
+            "only a ratio is shown as one": any(metric.kind is not Kind.RATIO for metric in self.ratios),
+            "a guardrail's margin is above 0 and its worse side +1 or -1": any(
+                one.margin <= 0 or one.worse not in {1, -1} for one in self.guardrails
+            ),
+            "alpha and power lie between 0 and 1": not (0 < self.alpha < 1 and 0 < self.power < 1),
+            "at least two members are needed, one day, and one arm that is tried": (
+                min(self.minimum_members, self.planned_members) < 2
+                or min(self.window_days, self.tried_arms) < 1
+            ),
+        }
+        return next((fault for fault, found in faults.items() if found), None)
+
     @property
     def level(self) -> float:
         """Return the error allowed for this comparison (C. E. Bonferroni over the tried arms)."""

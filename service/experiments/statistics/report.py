@@ -39,12 +39,12 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class ArmFigure:
-    """One arm as it was counted: `mean` is Σv ÷ n, of a ratio Σv ÷ Σx."""
+    """One arm as it was counted: `mean` is Σv ÷ n, of a ratio Σv ÷ Σx, None where Σx is 0."""
 
     arm: str
     members: int
     total: int
-    mean: float
+    mean: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class MetricReport:
     unit: str
     baseline: ArmFigure
     tried: ArmFigure
-    difference: Estimate
+    difference: Estimate | None
     relative: Estimate | None = None
     adjusted: Estimate | None = None
     adjusted_relative: Estimate | None = None
@@ -88,13 +88,18 @@ class GuardrailReport:
 
 @dataclass(frozen=True, slots=True)
 class RatioTest:
-    """A sample-ratio test of one group: counted against expected, by arm."""
+    """A sample-ratio test of one stratum, None for everybody: counted against expected, by arm.
+
+    `method` is `chi_square`, `exact_binomial` where few are expected, or `impossible` where somebody is in an
+    arm that draws nobody (there is no χ² then).
+    """
 
     stratum: str | None
     counted: Mapping[str, int]
     expected: Mapping[str, float]
-    chi_square: float
+    chi_square: float | None
     p_value: float
+    method: str
 
 
 @dataclass(frozen=True, slots=True)
