@@ -19,19 +19,19 @@ from service.experiments.errors import (
     UnknownExperiment,
 )
 from service.experiments.schemas import (
+    ArmOverrideBody,
     ExperimentBody,
     ExperimentChangeBody,
     ExperimentQuery,
     ExperimentSchema,
     ExperimentsQuery,
     ExperimentsSchema,
+    ExperimentStopBody,
+    ExperimentVersionBody,
     MemberAssignmentSchema,
     MemberAssignmentsSchema,
-    OverrideBody,
-    StopBody,
     UpliftQuery,
     UpliftSchema,
-    VersionBody,
 )
 from service.experiments.uplift import Asked, report_uplift
 from service.kit.audit import actor_of
@@ -125,9 +125,7 @@ def get_experiment(door: Door, key: str, query: dict[str, Any]) -> object:
 def put_experiment(door: Door, key: str, body: dict[str, Any]) -> object:
     """Give a draft another plan. What runs is never changed: other arms are a new version."""
     plan = views.read_plan(body, currency=get_programme(door.conn).currency)
-    changed = definitions.change_draft(
-        door.conn, experiment=key, plan=plan, actor=_actor(door), now=door.now
-    )
+    changed = definitions.change_draft(door.conn, experiment=key, plan=plan, actor=_actor(door), now=door.now)
     return views.experiment_json(door.conn, changed, locale=door.locale, now=door.now)
 
 
@@ -135,13 +133,13 @@ def put_experiment(door: Door, key: str, body: dict[str, Any]) -> object:
     "POST",
     "/experiments/<id:key>/versions",
     roles=_DECIDERS,
-    body=VersionBody(),
+    body=ExperimentVersionBody(),
     answers={201: ExperimentSchema()},
     refusals=(UnknownExperiment, ExperimentExists, ArmsUnsound),
     idempotency_key="required",
     localised=True,
 )
-def draft_version(door: Door, key: str, body: dict[str, Any]) -> object:
+def draft_experiment_version(door: Door, key: str, body: dict[str, Any]) -> object:
     """Draft the next version with other arms: once started it draws those who have no arm yet."""
     drafted = definitions.draft_version(
         door.conn, experiment=key, arms=views.read_split(body["arms"]), actor=_actor(door), now=door.now
@@ -171,7 +169,7 @@ def start_experiment(door: Door, key: str) -> object:
     "POST",
     "/experiments/<id:key>/stop",
     roles=_DECIDERS,
-    body=StopBody(),
+    body=ExperimentStopBody(),
     answers={200: ExperimentSchema()},
     refusals=(UnknownExperiment, ExperimentNotRunning),
     idempotency_key="required",
@@ -197,7 +195,7 @@ def stop_experiment(door: Door, key: str, body: dict[str, Any]) -> object:
     "PUT",
     "/experiments/<id:key>/overrides/<id:member_id>",
     roles=(*_DECIDERS, "operations"),
-    body=OverrideBody(),
+    body=ArmOverrideBody(),
     answers={200: MemberAssignmentSchema()},
     refusals=(UnknownExperiment, UnknownMember, UnknownArm, ExperimentNotRunning),
 )

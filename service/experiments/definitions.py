@@ -83,9 +83,7 @@ def get_experiment(conn: Connection, *, experiment: str, version: int | None = N
     return _read(row)
 
 
-def list_experiments(
-    conn: Connection, *, status: str | None, after: str, limit: int
-) -> list[Definition]:
+def list_experiments(conn: Connection, *, status: str | None, after: str, limit: int) -> list[Definition]:
     """Return up to `limit` experiments by key after one: of each the version that runs, or the newest."""
     return [_read(row) for row in store.list_current(conn, status=status, after=after, limit=limit)]
 
@@ -140,9 +138,7 @@ def draft_version(
     return drafted
 
 
-def change_draft(
-    conn: Connection, *, experiment: str, plan: Plan, actor: Actor, now: datetime
-) -> Definition:
+def change_draft(conn: Connection, *, experiment: str, plan: Plan, actor: Actor, now: datetime) -> Definition:
     """Give a draft another plan.
 
     Raises:

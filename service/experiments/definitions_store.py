@@ -14,7 +14,7 @@ _JSON = ("arms", "eligibility", "guardrails")
 # The version that runs goes before one that waits, and that before one that ended.
 _CURRENT = "ORDER BY experiment, status = 'running' DESC, version DESC"
 _FIND = text(
-    "SELECT DISTINCT ON (experiment) * FROM experiments WHERE experiment = :experiment "
+    "SELECT DISTINCT ON (experiment) * FROM experiments WHERE experiment = :experiment "  # noqa: S608
     f"AND (CAST(:version AS integer) IS NULL OR version = :version) {_CURRENT}"
 )
 _LIST = text(

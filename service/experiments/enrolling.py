@@ -76,9 +76,7 @@ def enrol_visitor(
         anonymous_id=visitor.anonymous_id,
     )
     if row.member_key is not None and visitor.anonymous_id is not None:
-        stitch(
-            conn, member_key=row.member_key, anonymous_id=visitor.anonymous_id, tier=row.tier, now=now
-        )
+        stitch(conn, member_key=row.member_key, anonymous_id=visitor.anonymous_id, tier=row.tier, now=now)
     return _enrol(conn, row, visitor, now)
 
 
@@ -90,22 +88,28 @@ def _enrol(conn: Connection, row: Row[Any], visitor: Visitor, now: datetime) -> 
     stored = _find(conn, version.experiment, member_key, visitor)
     if stored is not None:
         return replace(found, assignment=stored, reason=stored.reason)
-    if visitor.member_id is not None and member_key is None:
-        return replace(found, reason=NOT_A_MEMBER)
-    if row.status != RUNNING:
-        return replace(found, reason=ENROLMENT_ENDED)
+    refusal = _refuse(conn, row, member_key, visitor, now)
+    if refusal is not None:
+        return replace(found, reason=refusal)
     if member_key is None:
-        # Nothing is known of a stranger: neither on which side of the hold-out, nor whether the rules are met.
-        if row.nested:
-            return replace(found, reason=NOT_A_MEMBER)
-        if row.eligibility:
-            return replace(found, reason=NOT_ELIGIBLE)
         return _draw_anonymous(conn, found, str(visitor.anonymous_id), now)
-    if not row.eligible:
-        return replace(found, reason=NOT_ELIGIBLE)
-    if row.nested and _is_held_out(conn, row, visitor, now):
-        return replace(found, reason=HELD_OUT)
     return _draw(conn, found, row.member_id, now)
+
+
+def _refuse(
+    conn: Connection, row: Row[Any], member_key: int | None, visitor: Visitor, now: datetime
+) -> str | None:
+    """Return why somebody is not drawn, or None; nothing here depends on which arm it would be."""
+    if visitor.member_id is not None and member_key is None:
+        return NOT_A_MEMBER
+    if row.status != RUNNING:
+        return ENROLMENT_ENDED
+    if member_key is None:
+        # Of a stranger nobody knows the side of the hold-out, nor whether the rules are met.
+        return NOT_A_MEMBER if row.nested else NOT_ELIGIBLE if row.eligibility else None
+    if not row.eligible:
+        return NOT_ELIGIBLE
+    return HELD_OUT if row.nested and _is_held_out(conn, row, visitor, now) else None
 
 
 def _draw(conn: Connection, found: Enrolled, member_id: str, now: datetime) -> Enrolled:
@@ -155,9 +159,7 @@ def _is_held_out(conn: Connection, row: Row[Any], visitor: Visitor, now: datetim
     return subject.assignment is not None and subject.assignment.arm == HOLDOUT
 
 
-def stitch(
-    conn: Connection, *, member_key: int, anonymous_id: str, tier: str | None, now: datetime
-) -> int:
+def stitch(conn: Connection, *, member_key: int, anonymous_id: str, tier: str | None, now: datetime) -> int:
     """Give a member what was drawn for the same person before logging in; the earlier assignment stands.
 
     Exposures of that visitor become the member's. An id that was stitched to somebody before stays theirs.
@@ -169,7 +171,14 @@ def stitch(
 
 
 def override_arm(
-    conn: Connection, *, experiment: str, member_key: int, member_id: str, arm: str, actor: Actor, now: datetime
+    conn: Connection,
+    *,
+    experiment: str,
+    member_key: int,
+    member_id: str,
+    arm: str,
+    actor: Actor,
+    now: datetime,
 ) -> Assignment:
     """Put a tester into an arm; from then on the tester is left out of every result, on both sides.
 
@@ -222,9 +231,7 @@ def undo_merge_assignments(conn: Connection, *, from_key: int, into_key: int) ->
     return store.undo_merge(conn, from_key=from_key, into_key=into_key)
 
 
-def _find(
-    conn: Connection, experiment: str, member_key: int | None, visitor: Visitor
-) -> Assignment | None:
+def _find(conn: Connection, experiment: str, member_key: int | None, visitor: Visitor) -> Assignment | None:
     if member_key is not None:
         row = store.find_member_assignment(conn, experiment=experiment, member_key=member_key)
     elif visitor.anonymous_id is not None and visitor.member_id is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, literal, select, text
+from sqlalchemy import Connection, Row, Select, and_, bindparam, literal, select, text
 
 from service.experiments.models import anonymous_assignments, experiments
 from service.experiments.readable import is_eligible
@@ -13,7 +13,7 @@ from service.members.readable import member_rows
 from service.tiers.readable import standing_rows
 
 _one_row = select(literal(1).label("one")).subquery("one_row")
-_VISITOR = select(
+_VISITOR: Select[Any] = select(
     member_rows.c.member_key,
     member_rows.c.member_id,
     standing_rows.c.tier,
@@ -149,15 +149,13 @@ _UNDO = text(
     WHERE a.experiment = u.experiment AND a.member_key = :into_key AND u.before IS NOT NULL
     """
 )
-_MERGED = text(
-    "SELECT count(*) FROM assignment_merges WHERE from_key = :from_key AND into_key = :into_key"
-)
+_MERGED = text("SELECT count(*) FROM assignment_merges WHERE from_key = :from_key AND into_key = :into_key")
 
 
 def find_visitor(
     conn: Connection, *, experiment_key: int, experiment: str, member_id: str | None, anonymous_id: str | None
 ) -> Row[Any]:
-    """Return one row: the version, who the visitor is as far as that is known, and whether it may be drawn."""
+    """Return one row: the version, who the visitor is as far as is known, and whether the rules are met."""
     parameters = {
         "experiment_key": experiment_key,
         "experiment": experiment,
@@ -253,9 +251,7 @@ def override(
     )
 
 
-def stitch(
-    conn: Connection, *, member_key: int, anonymous_id: str, tier: str | None, now: datetime
-) -> int:
+def stitch(conn: Connection, *, member_key: int, anonymous_id: str, tier: str | None, now: datetime) -> int:
     """Take over a visitor's assignments, and return how many of them now stand."""
     parameters = {"member_key": member_key, "anonymous_id": anonymous_id, "tier": tier, "now": now}
     return conn.execute(_STITCH, parameters).rowcount

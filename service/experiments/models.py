@@ -72,9 +72,7 @@ experiments = Table(
         unique=True,
         postgresql_where=text("is_global_holdout AND status = 'running'"),
     ),
-    CheckConstraint(
-        "status IN ('draft', 'running', 'replaced', 'analysis', 'stopped')", name="known_status"
-    ),
+    CheckConstraint("status IN ('draft', 'running', 'replaced', 'analysis', 'stopped')", name="known_status"),
     CheckConstraint("surface IN ('recommendations', 'storefront', 'campaigns')", name="known_surface"),
     CheckConstraint("anchor IN ('assigned_at', 'first_exposure')", name="known_anchor"),
     CheckConstraint(

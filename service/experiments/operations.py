@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -147,8 +148,9 @@ def ensure_global_holdout(
 ) -> Experiment | None:
     """Return the running global hold-out, starting the one of this half-year if there never was one.
 
-    Safe to call from every process at once. None where staff stopped it: theirs to start again. `weight_bp` is its share in basis points; `today` only names
-    it, by half-year, and is the day of `now` in UTC when left out.
+    Safe to call from every process at once. None where staff stopped it: theirs to start again.
+    `weight_bp` is its share in basis points; `today` only names it, by half-year, and is the day of `now` in
+    UTC when left out.
     """
     running = get_running_holdout(conn)
     if running is not None or store.had_holdout(conn):
@@ -230,25 +232,25 @@ def assign_member(
     return kept
 
 
-def enrol_subject(
-    conn: Connection, *, subject: Subject, surface: str, now: datetime
-) -> tuple[Subject, bool]:
+def enrol_subject(conn: Connection, *, subject: Subject, surface: str, now: datetime) -> tuple[Subject, bool]:
     """Return the subject with every arm that a surface draws, and whether one was drawn just now.
 
     The global hold-out comes first; nested experiments draw among those whom it leaves.
     """
     if subject.member_key is None:
         return subject, False
-    drawn = {"member_key": subject.member_key, "member_id": subject.member_id, "tier": subject.tier}
+    assign = partial(
+        assign_member, conn, member_key=subject.member_key, member_id=subject.member_id, tier=subject.tier
+    )
     newly, running = False, subject.running
     if subject.assignment is None and running is not None and running.status == RUNNING:
-        assignment = assign_member(conn, experiment=running, now=now, **drawn)
+        assignment = assign(experiment=running, now=now)
         subject, newly = replace(subject, assignment=assignment), True
     held_out = None if subject.assignment is None else subject.assignment.is_holdout
     places = []
     for place in subject.places:
         if may_draw(place, surface=surface, is_held_out=held_out):
-            arm = assign_member(conn, experiment=place.experiment, now=now, **drawn).arm
+            arm = assign(experiment=place.experiment, now=now).arm
             places.append(replace(place, arm=arm))
             newly = True
         else:

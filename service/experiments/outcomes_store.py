@@ -143,9 +143,7 @@ def _given_back(settled: CTE) -> Subquery:
             func.sum(amount).label("by_freeze"),
             func.coalesce(func.sum(amount).filter(at < settled.c.anchor), 0).label("by_anchor"),
         )
-        .select_from(
-            settled.join(order_give_backs, order_give_backs.c.member_key == settled.c.member_key)
-        )
+        .select_from(settled.join(order_give_backs, order_give_backs.c.member_key == settled.c.member_key))
         .where(at < settled.c.frozen_at, at >= settled.c.anchor - _covariate)
         .group_by(order_give_backs.c.order_key)
         .subquery("given_back")
@@ -279,9 +277,9 @@ def _sums(cohort: CTE) -> Select[Any]:
         ]
     columns += [func.count().filter(people.c.left_out == reason).label(reason) for reason in REASONS]
     columns.append(func.count().filter(analysed, people.c.merges > 0).label("merged"))
-    return select(
-        people.c.arm, people.c.stratum, cast(null(), Date).label("day"), *columns
-    ).group_by(people.c.arm, people.c.stratum)
+    return select(people.c.arm, people.c.stratum, cast(null(), Date).label("day"), *columns).group_by(
+        people.c.arm, people.c.stratum
+    )
 
 
 def _draws(cohort: CTE, width: int) -> Select[Any]:

@@ -1,4 +1,4 @@
-"""What an experiment will be able to see: told at its start, from the shop's size and what it does already."""
+"""What an experiment will be able to see: told at its start, from the shop's size and its baseline."""
 
 from __future__ import annotations
 

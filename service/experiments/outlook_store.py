@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, func, literal, select
+from sqlalchemy import Connection, Row, Select, and_, bindparam, func, literal, select
 from sqlalchemy.dialects.postgresql import JSONB
 
 from service.activity.readable import order_values
@@ -24,17 +24,13 @@ _bought = (
     .correlate(member_rows)
     .exists()
 )
-_ELIGIBLE = (
+_ELIGIBLE: Select[int, int] = (
     select(func.count().label("members"), func.count().filter(_bought).label("buyers"))
-    .select_from(
-        member_rows.outerjoin(leaving_rows, leaving_rows.c.member_key == member_rows.c.member_key)
-    )
+    .select_from(member_rows.outerjoin(leaving_rows, leaving_rows.c.member_key == member_rows.c.member_key))
     .where(
         and_(
             leaving_rows.c.member_key.is_(None),
-            is_eligible(
-                bindparam("eligibility", type_=JSONB), member_key=member_rows.c.member_key
-            ),
+            is_eligible(bindparam("eligibility", type_=JSONB), member_key=member_rows.c.member_key),
         )
     )
 )
@@ -42,7 +38,7 @@ _ELIGIBLE = (
 
 def count_eligible(
     conn: Connection, *, eligibility: Mapping[str, Any], since: datetime, now: datetime
-) -> Row[Any]:
+) -> Row[int, int]:
     """Return how many members meet the rules, and how many of them ordered since a moment."""
     parameters = {"eligibility": dict(eligibility), "since": since, "now": now}
     return conn.execute(_ELIGIBLE, parameters).one()

@@ -30,7 +30,6 @@ _stratum = func.coalesce(
 )
 
 
-
 def is_eligible(wanted: ColumnElement[Any], *, member_key: ColumnElement[Any]) -> ColumnElement[bool]:
     """Return whether a member meets an experiment's `eligibility`: decided before any arm is known.
 
@@ -45,9 +44,7 @@ def is_eligible(wanted: ColumnElement[Any], *, member_key: ColumnElement[Any]) -
         return cast(rules[name].astext, TIMESTAMP(timezone=True))
 
     tier = select(standing_rows.c.tier).where(standing_rows.c.member_key == member_key).scalar_subquery()
-    joined = (
-        select(joining_rows.c.joined_at).where(joining_rows.c.member_key == member_key).scalar_subquery()
-    )
+    joined = select(joining_rows.c.joined_at).where(joining_rows.c.member_key == member_key).scalar_subquery()
     agreed = (
         select(
             case(

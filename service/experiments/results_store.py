@@ -20,6 +20,7 @@ from sqlalchemy import (
     null,
     select,
     text,
+    true,
 )
 from sqlalchemy.dialects.postgresql import UUID
 
@@ -42,9 +43,11 @@ _KEEP = text(
     """
 )
 _ASSIGNED = text("SELECT count(*) FROM assignments WHERE experiment = :experiment")
-_MEMBERS = select(func.count()).select_from(
-    member_rows.outerjoin(leaving_rows, leaving_rows.c.member_key == member_rows.c.member_key)
-).where(leaving_rows.c.member_key.is_(None))
+_MEMBERS = (
+    select(func.count())
+    .select_from(member_rows.outerjoin(leaving_rows, leaving_rows.c.member_key == member_rows.c.member_key))
+    .where(leaving_rows.c.member_key.is_(None))
+)
 _PATIENCE = text("SELECT set_config('statement_timeout', :milliseconds, true)")
 
 _RECOMMENDATION = r"^rec_[0-9a-f]{32}$"
@@ -187,7 +190,9 @@ _lost = (
     .where(_named.c.shown_to.is_(None) | (_named.c.member_key != _named.c.shown_to))
     .subquery("lost")
 )
-_ATTRIBUTED = select(_counted, _lost, _after_click)
+_ATTRIBUTED = select(_counted, _lost, _after_click).select_from(
+    _counted.join(_lost, true()).join(_after_click, true())
+)
 
 
 def read_attributed(

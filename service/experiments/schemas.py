@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from marshmallow import Schema, fields, validate
 
 from service.experiments.rules import ANCHORS, REFUND_GRACE_DAYS, REPURCHASE_WINDOW_DAYS, STATUSES, SURFACES
@@ -52,7 +54,7 @@ class ArmBody(StrictSchema):
     )
 
 
-def _arms() -> fields.List:
+def _arms() -> fields.List[dict[str, Any]]:
     return fields.List(
         fields.Nested(ArmBody),
         required=True,
@@ -61,7 +63,7 @@ def _arms() -> fields.List:
     )
 
 
-class EligibilityBody(StrictSchema):
+class ExperimentEligibilityBody(StrictSchema):
     """Who may be drawn; decided before any arm is known, and what is left out is not asked."""
 
     tiers = fields.List(MerchantId(), validate=validate.Length(min=1, max=50))
@@ -70,7 +72,7 @@ class EligibilityBody(StrictSchema):
     joined_before = Moment()
 
 
-class GuardrailBody(StrictSchema):
+class ExperimentGuardrailBody(StrictSchema):
     """What must not get worse by more than a margin per member, in the programme's currency."""
 
     metric = fields.String(required=True, validate=validate.OneOf(("returned_value", "reward_cost")))
@@ -95,12 +97,12 @@ class ExperimentChangeBody(StrictSchema):
         },
     )
     arms = _arms()
-    eligibility = fields.Nested(EligibilityBody, load_default=dict)
+    eligibility = fields.Nested(ExperimentEligibilityBody, load_default=dict)
     anchor = fields.String(load_default="assigned_at", validate=validate.OneOf(ANCHORS))
     window_days = Whole(least=1, most=365, load_default=REPURCHASE_WINDOW_DAYS)
     refund_grace_days = Whole(least=0, most=365, load_default=REFUND_GRACE_DAYS)
     guardrails = fields.List(
-        fields.Nested(GuardrailBody), load_default=list, validate=validate.Length(max=2)
+        fields.Nested(ExperimentGuardrailBody), load_default=list, validate=validate.Length(max=2)
     )
     salt = Text(min_length=1, max_length=100, load_default="s1")
 
@@ -111,13 +113,13 @@ class ExperimentBody(ExperimentChangeBody):
     key = MerchantId(required=True)
 
 
-class VersionBody(StrictSchema):
+class ExperimentVersionBody(StrictSchema):
     """Other arms, for members who are drawn from its start on; stored arms stay."""
 
     arms = _arms()
 
 
-class StopBody(StrictSchema):
+class ExperimentStopBody(StrictSchema):
     """How an experiment ends."""
 
     at_once = StrictBoolean(
@@ -127,7 +129,7 @@ class StopBody(StrictSchema):
     reason = Text(max_length=500, allow_none=True, load_default=None)
 
 
-class OverrideBody(StrictSchema):
+class ArmOverrideBody(StrictSchema):
     """The arm a tester is to see."""
 
     arm = MerchantId(required=True)
@@ -172,7 +174,7 @@ class ArmSchema(Schema):
     policy = fields.String(required=True, allow_none=True)
 
 
-class EligibilitySchema(Schema):
+class ExperimentEligibilitySchema(Schema):
     """Who may be drawn."""
 
     tiers = fields.List(fields.String())
@@ -181,7 +183,7 @@ class EligibilitySchema(Schema):
     joined_before = fields.String(metadata=_TIME)
 
 
-class GuardrailSchema(Schema):
+class ExperimentGuardrailSchema(Schema):
     """What must not get worse by more than a margin per member."""
 
     metric = fields.String(required=True)
@@ -195,7 +197,7 @@ class ArmOutlookSchema(Schema):
     relative = fields.Float(required=True, allow_none=True)
 
 
-class OutlookSchema(Schema):
+class ExperimentOutlookSchema(Schema):
     """What the experiment will be able to see, from the shop's size and what its members do already."""
 
     members = fields.Integer(required=True)
@@ -229,14 +231,14 @@ class ExperimentRowSchema(Schema):
 class ExperimentSchema(ExperimentRowSchema):
     """One version of an experiment, with everything that was fixed of it."""
 
-    eligibility = fields.Nested(EligibilitySchema, required=True)
+    eligibility = fields.Nested(ExperimentEligibilitySchema, required=True)
     anchor = fields.String(required=True, validate=validate.OneOf(ANCHORS))
     window_days = fields.Integer(required=True)
     refund_grace_days = fields.Integer(required=True)
-    guardrails = fields.List(fields.Nested(GuardrailSchema), required=True)
+    guardrails = fields.List(fields.Nested(ExperimentGuardrailSchema), required=True)
     planned_members = fields.Integer(required=True, allow_none=True)
     outlook = fields.Nested(
-        OutlookSchema,
+        ExperimentOutlookSchema,
         required=True,
         allow_none=True,
         metadata={"description": "As told at the start; of a draft, as of now."},
@@ -251,7 +253,7 @@ class ExperimentsSchema(Schema):
     next_cursor = fields.String(required=True, allow_none=True)
 
 
-class OmittedSchema(Schema):
+class LeftOutSchema(Schema):
     """Members of an arm who were not analysed, and why."""
 
     arm = fields.String(required=True)
@@ -287,7 +289,7 @@ class ComparisonSchema(Schema):
     sample_ratio = fields.Dict(
         required=True, metadata={"description": "Whether the arms have the sizes they were given."}
     )
-    left_out = fields.List(fields.Nested(OmittedSchema), required=True)
+    left_out = fields.List(fields.Nested(LeftOutSchema), required=True)
     results = fields.Dict(
         required=True,
         allow_none=True,

@@ -36,7 +36,8 @@ _ASSIGNMENTS = text(
     "SELECT a.arm, a.bucket, a.reason, a.assigned_at, a.tier_at_assignment, e.experiment_key, e.experiment, "
     "e.version, e.salt, e.arms, e.window_days, e.refund_grace_days, e.status "
     "FROM assignments a JOIN experiments e ON e.experiment_key = a.experiment_key "
-    "WHERE a.member_key = :member_key AND a.merged_into IS NULL AND (CAST(:experiment AS text) IS NULL OR a.experiment = :experiment) "
+    "WHERE a.member_key = :member_key AND a.merged_into IS NULL "
+    "AND (CAST(:experiment AS text) IS NULL OR a.experiment = :experiment) "
     "ORDER BY a.experiment"
 )
 # One narrow row; with `relaxed` the commit does not wait for the disk, so nothing else may be in it.

@@ -1,4 +1,4 @@
-"""From sums to a verdict: collect, keep, and have the statistics judge. Rows of members never come up here."""
+"""From sums to a verdict: collect, keep, and have the statistics judge. No member's row comes up here."""
 
 from __future__ import annotations
 
@@ -82,7 +82,15 @@ def report_uplift(
     comparisons = []
     for arm in tried:
         plan = _plan(
-            definition, asked, arm, len(tried), anchor, days, currency, members_a_year, counted.is_final
+            definition,
+            asked,
+            tried=arm,
+            tried_arms=len(tried),
+            anchor=anchor,
+            window_days=days,
+            currency=currency,
+            members_a_year=members_a_year,
+            is_final=counted.is_final,
         )
         credit = _attribute(conn, definition, arm, counted.watermark)
         report = analyse(_evidence(definition, counted.rows, {days: counted.rows} | windows, credit), plan)
@@ -230,6 +238,7 @@ def _windows_begun(definition: Definition, now: datetime) -> list[int]:
 def _plan(
     definition: Definition,
     asked: Asked,
+    *,
     tried: str,
     tried_arms: int,
     anchor: str,

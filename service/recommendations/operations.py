@@ -15,9 +15,9 @@ from sqlalchemy.exc import DBAPIError
 from recommender.serving import Recommendation
 from service.catalogue.errors import UnknownItem
 from service.experiments import operations as experiments
+from service.experiments.rules import RECOMMENDATIONS
 from service.kit.clock import local_day
 from service.kit.ids import new_uuid
-from service.experiments.rules import RECOMMENDATIONS
 from service.recommendations import store
 from service.recommendations.annotation import (
     ASSIGNMENT_UNAVAILABLE,
