@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, case, cast, func, literal, or_, select
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, aggregate_order_by
 
-from service.experiments.models import assignments, experiments, holdout_baselines
+from service.experiments.models import assignments, experiments, exposures, holdout_baselines
 from service.members.readable import consent_rows, joining_rows, member_rows
 from service.tiers.readable import standing_rows
 
@@ -152,4 +152,70 @@ subject: Select[Any] = select(
 """Exactly one row for `:member_id`, whoever it is; add columns to it rather than asking twice.
 
 `service.experiments.operations.read_subject` reads it.
+"""
+
+
+def _exposure_rows() -> Any:
+    version, theirs = experiments.alias("shown_version"), assignments.alias("shown_to")
+    nested, arm = experiments.alias("nested_version"), assignments.alias("nested_arm")
+    places = (
+        select(
+            func.jsonb_agg(
+                func.jsonb_build_object(
+                    literal("experiment", Text),
+                    nested.c.experiment,
+                    literal("version", Text),
+                    nested.c.version,
+                    literal("arm", Text),
+                    arm.c.arm,
+                    type_=JSONB,
+                ),
+                type_=JSONB,
+            )
+        )
+        .select_from(
+            nested.join(
+                arm,
+                and_(arm.c.experiment == nested.c.experiment, arm.c.member_key == exposures.c.member_key),
+            )
+        )
+        .where(nested.c.experiment_key == func.any(exposures.c.nested))
+        .correlate(exposures)
+        .scalar_subquery()
+    )
+    return (
+        select(
+            exposures.c.exposure_id,
+            exposures.c.issued_at,
+            exposures.c.member_key,
+            exposures.c.anonymous_id,
+            exposures.c.arm,
+            exposures.c.policy,
+            exposures.c.model_version,
+            exposures.c.fallback,
+            exposures.c.placement,
+            exposures.c.channel,
+            exposures.c.decision["context"]["tier"].astext.label("tier"),
+            version.c.experiment,
+            version.c.version,
+            theirs.c.merged_into,
+            places.label("nested"),
+        )
+        .select_from(
+            exposures.outerjoin(version, version.c.experiment_key == exposures.c.experiment_key).outerjoin(
+                theirs,
+                and_(
+                    theirs.c.experiment == version.c.experiment,
+                    theirs.c.member_key == exposures.c.member_key,
+                ),
+            )
+        )
+        .subquery("exposure_rows")
+    )
+
+
+exposure_rows = _exposure_rows()
+"""What was sent: to whom, on which side of which experiments, by which policy and model.
+
+Ask with `issued_at`, so that only its months are read.
 """
