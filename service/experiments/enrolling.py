@@ -204,10 +204,10 @@ def override_arm(
         conn,
         actor=actor.name,
         action="experiment.overridden",
-        subject=("experiment", experiment),
+        subject=("member", None),
         member_key=member_key,
-        before=None if before is None else {"arm": before.arm, "reason": before.reason},
-        after={"arm": arm, "reason": "override"},
+        before=None if before is None else {f"{experiment}.arm": before.arm},
+        after={f"{experiment}.arm": arm, f"{experiment}.reason": "override"},
         request_id=actor.request_id,
         now=now,
     )

@@ -25,6 +25,7 @@ from service.experiments.enrolling import (
 from service.experiments.errors import ExposureNotFound
 from service.experiments.outlook import look_ahead
 from service.experiments.rules import (
+    ANCHORS,
     HOLDOUT,
     HOLDOUT_WEIGHT_BP,
     REFUND_GRACE_DAYS,
@@ -44,10 +45,12 @@ from service.experiments.rules import (
     read_arms,
     window_of,
 )
-from service.experiments.uplift import Asked, keep_results, report_uplift
+from service.experiments.uplift import METRICS, Asked, keep_results, report_uplift
 from service.kit.db import dumps
 
 __all__ = [
+    "ANCHORS",
+    "METRICS",
     "Actor",
     "Asked",
     "Assignment",
@@ -153,8 +156,11 @@ def ensure_global_holdout(
     UTC when left out.
     """
     running = get_running_holdout(conn)
-    if running is not None or store.had_holdout(conn):
+    if running is not None:
         return running
+    if store.had_holdout(conn):
+        # Stopped by staff, or started by another process just now.
+        return get_running_holdout(conn)
     arms = [{"arm": arm.arm, "weight_bp": arm.weight_bp} for arm in holdout_arms(weight_bp)]
     store.insert_experiment(
         conn,

@@ -43,7 +43,8 @@ def is_eligible(wanted: ColumnElement[Any], *, member_key: ColumnElement[Any]) -
     def moment(name: str) -> ColumnElement[Any]:
         return cast(rules[name].astext, TIMESTAMP(timezone=True))
 
-    tier = select(standing_rows.c.tier).where(standing_rows.c.member_key == member_key).scalar_subquery()
+    standing = standing_rows.alias("standing_for_rules")
+    tier = select(standing.c.tier).where(standing.c.member_key == member_key).scalar_subquery()
     joined = select(joining_rows.c.joined_at).where(joining_rows.c.member_key == member_key).scalar_subquery()
     agreed = (
         select(

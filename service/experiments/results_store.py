@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -88,10 +88,23 @@ def keep_result(
             "window_days": window_days,
             "watermark": watermark,
             "is_final": is_final,
-            "sums": dumps([dict(row) for row in sums]),
+            "sums": dumps([_write_exact(row) for row in sums]),
             "now": now,
         },
     )
+
+
+def _write_exact(row: Mapping[str, Any]) -> dict[str, Any]:
+    # Sums of squares outgrow the integers of JSON.
+    return {name: {"n": str(value)} if isinstance(value, int) else value for name, value in row.items()}
+
+
+def read_exact(sums: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return kept sums with their integers as they were."""
+    return [
+        {name: int(value["n"]) if isinstance(value, dict) else value for name, value in row.items()}
+        for row in sums
+    ]
 
 
 def count_assigned(conn: Connection, *, experiment: str) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
@@ -124,7 +125,7 @@ def count_outcomes(
     if kept is not None and (
         kept.is_final or results_store.count_assigned(conn, experiment=definition.experiment) > LARGE
     ):
-        return Counted(kept.sums, kept.watermark, kept.is_final)
+        return Counted(results_store.read_exact(kept.sums), kept.watermark, kept.is_final)
     return add_up(conn, definition=definition, anchor=anchor, window_days=window_days, now=now)
 
 
@@ -148,13 +149,7 @@ def add_up(
         grace=timedelta(days=definition.plan.refund_grace_days),
         watermark=now,
     )
-    plain = [
-        {
-            name: value if isinstance(value, str) or value is None else _plain(value)
-            for name, value in row._mapping.items()
-        }
-        for row in rows
-    ]
+    plain = [{str(name): _plain(value) for name, value in row._mapping.items()} for row in rows]
     final_from = definition.final_from(window_days=window_days)
     return Counted(plain, now, final_from is not None and final_from <= now)
 
@@ -205,7 +200,9 @@ def _keep(conn: Connection, definition: Definition, anchor: str, window_days: in
 
 
 def _plain(value: Any) -> Any:
-    return value.isoformat() if hasattr(value, "isoformat") else int(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    return int(value) if isinstance(value, int | Decimal) else value
 
 
 def _tried_arms(definition: Definition, wanted: str | None) -> list[str]:
@@ -341,8 +338,6 @@ def _arm_sums(sums: Sums) -> Any:
 
 
 def _draws(rows: Sums, shares: Mapping[str, int]) -> Any:
-    from datetime import date
-
     from service.experiments.statistics.sums import Draw
 
     by_day: dict[tuple[str, str], dict[str, int]] = {}

@@ -62,6 +62,7 @@ def test_what_a_storefront_may_do_is_a_short_list(client: Client) -> None:
         "grounds.explain_member_tier",
         "ledger.get_points",
         "profiles.get_card",
+        "recommendations.expose_visitor",
         "recommendations.get_recommendations",
         "recommendations.get_related",
         "tiers.get_tier",

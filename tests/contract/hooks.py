@@ -50,6 +50,8 @@ UNSAYABLE = (
     "must not lie before 1900",
     "larger than 200 kB",
     "a number out of all range",
+    "an arm has a name of its own",
+    "the weights sum to",
 )
 SAYABLE_CODES = {"invalid", "malformed-request"}
 
