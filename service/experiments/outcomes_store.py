@@ -44,6 +44,7 @@ COVARIATE = timedelta(days=90)
 
 VALUES = ("repurchase", "orders", "net_spend", "returned_value", "reward_cost", "net_after_rewards")
 """What is added up of each member, beside the covariate x: Σv, Σv² and Σvx of each."""
+_COUNTS = {"repurchase", "orders"}
 REASONS = ("other_version", "override", "unexposed", "immature")
 """Why a member is left out, in the order they are asked."""
 
@@ -115,11 +116,18 @@ def _cohort(*, by_exposure: bool) -> CTE:
         first = _first_exposures()
         source = assignments.outerjoin(first, first.c.member_key == assignments.c.member_key)
         anchor = first.c.first_at
+    key, matures_at = bindparam("experiment_key", type_=Integer), anchor + _window + _grace
     left_out = case(
-        (assignments.c.experiment_key != bindparam("experiment_key", type_=Integer), "other_version"),
+        (assignments.c.experiment_key != key, "other_version"),
         (assignments.c.reason == "override", "override"),
         (anchor.is_(None), "unexposed"),
-        (anchor + _window + _grace > bindparam("watermark"), "immature"),
+        (matures_at > bindparam("watermark"), "immature"),
+    )
+    # The same as conditions on columns, of which the planner knows how many rows meet them.
+    is_settled = and_(
+        assignments.c.experiment_key == key,
+        assignments.c.reason != "override",
+        anchor <= bindparam("watermark") - _window - _grace,
     )
     return (
         select(
@@ -129,15 +137,15 @@ def _cohort(*, by_exposure: bool) -> CTE:
             assignments.c.merges,
             anchor.label("anchor"),
             (anchor + _window).label("window_end"),
-            (anchor + _window + _grace).label("frozen_at"),
+            matures_at.label("frozen_at"),
             left_out.label("left_out"),
-            # The same as a truth value: of one the planner takes half to hold, of a null one in two hundred.
-            left_out.is_(None).label("is_settled"),
+            is_settled.label("is_settled"),
         )
         .select_from(source)
         .where(assignments.c.experiment == bindparam("experiment"), assignments.c.merged_into.is_(None))
         .cte("cohort")
-        .prefix_with("MATERIALIZED", dialect="postgresql")
+        # First exposures are looked for once; assignments are quickly read again, by several at once.
+        .prefix_with("MATERIALIZED" if by_exposure else "NOT MATERIALIZED", dialect="postgresql")
     )
 
 
@@ -147,8 +155,8 @@ def _given_back(settled: CTE) -> Subquery:
     return (
         select(
             order_give_backs.c.order_key,
-            func.sum(amount).label("by_freeze"),
-            func.coalesce(func.sum(amount).filter(at < settled.c.anchor), 0).label("by_anchor"),
+            cast(func.sum(amount), BigInteger).label("by_freeze"),
+            cast(func.sum(amount).filter(at < settled.c.anchor), BigInteger).label("by_anchor"),
         )
         .select_from(settled.join(order_give_backs, order_give_backs.c.member_key == settled.c.member_key))
         .where(at < settled.c.frozen_at, at >= settled.c.anchor - _covariate)
@@ -187,9 +195,14 @@ def _bought(settled: CTE) -> Subquery:
             order_values.c.member_key,
             func.count().filter(before).label("x"),
             func.count().filter(counts).label("orders"),
-            func.sum(_left(order_values.c.spend_minor, back.c.by_freeze)).filter(counts).label("net"),
-            func.sum(returned).filter(inside).label("returned"),
-            func.sum(cost).filter(counts).label("cost"),
+            cast(
+                func.sum(_left(order_values.c.spend_minor, back.c.by_freeze)).filter(counts), BigInteger
+            ).label("net"),
+            # Of most orders nothing was given back, and nothing paid in points.
+            cast(func.sum(returned).filter(inside, back.c.by_freeze.is_not(None)), BigInteger).label(
+                "returned"
+            ),
+            cast(func.sum(cost).filter(counts, paid > 0), BigInteger).label("cost"),
         )
         .select_from(
             settled.join(order_values, order_values.c.member_key == settled.c.member_key).outerjoin(
@@ -212,7 +225,7 @@ def _taken_back(settled: CTE) -> Subquery:
     """Refunds of no known order in the window: they lower net spend on their own day."""
     amount = func.sum(unlinked_refunds.c.order_amount_minor)
     return (
-        select(settled.c.member_key, amount.label("unlinked"))
+        select(settled.c.member_key, cast(amount, BigInteger).label("unlinked"))
         .select_from(settled.join(unlinked_refunds, unlinked_refunds.c.member_key == settled.c.member_key))
         .where(
             unlinked_refunds.c.refunded_at >= settled.c.anchor,
@@ -229,7 +242,7 @@ def _members(cohort: CTE) -> Subquery:
         select(cohort.c.member_key, cohort.c.anchor, cohort.c.window_end, cohort.c.frozen_at)
         .where(cohort.c.is_settled)
         .cte("settled")
-        .prefix_with("MATERIALIZED", dialect="postgresql")
+        .prefix_with("NOT MATERIALIZED", dialect="postgresql")
     )
     bought, back = _bought(settled), _taken_back(settled)
 
@@ -265,7 +278,7 @@ def _sums(cohort: CTE) -> Select[Any]:
     analysed = people.c.left_out.is_(None)
 
     def total(value: ColumnElement[Any]) -> ColumnElement[Any]:
-        return func.coalesce(func.sum(cast(value, Numeric)).filter(analysed), 0)
+        return func.coalesce(func.sum(value).filter(analysed), 0)
 
     x = people.c.x
     columns: list[ColumnElement[Any]] = [
@@ -275,11 +288,13 @@ def _sums(cohort: CTE) -> Select[Any]:
         total(cast(people.c.net_spend, Numeric) * people.c.orders).label("net_spend_by_orders"),
     ]
     for name in VALUES:
-        value = cast(people.c[name], Numeric)
+        # Counts stay far within the integers of the database, products of amounts do not.
+        value = people.c[name]
+        wide = value if name in _COUNTS else cast(value, Numeric)
         columns += [
             total(value).label(name),
-            total(value * value).label(f"{name}_squares"),
-            total(value * x).label(f"{name}_by_x"),
+            total(wide * value).label(f"{name}_squares"),
+            total(wide * x).label(f"{name}_by_x"),
         ]
     columns += [func.count().filter(people.c.left_out == reason).label(reason) for reason in REASONS]
     columns.append(func.count().filter(analysed, people.c.merges > 0).label("merged"))
