@@ -89,7 +89,7 @@ def build(settings: Settings, engine: Engine, database_url: str) -> procrastinat
     @app.periodic(cron="37 * * * *")
     @app.task(name="house.keep", queueing_lock="house.keep")
     def keep_house(timestamp: int) -> None:
-        """Forget old idempotent answers, make next months' partitions, refresh the hold-out's baseline."""
+        """Forget old idempotent answers, make next months' partitions, refresh baselines and results."""
         now = read_clock()
         with transaction(engine) as conn:
             idempotency.forget_before(conn, before=now - _IDEMPOTENCY_KEPT)
@@ -101,6 +101,8 @@ def build(settings: Settings, engine: Engine, database_url: str) -> procrastinat
         with transaction(engine) as conn:
             today = local_day(now, timezone=get_programme(conn).timezone)
             experiments.refresh_holdout_baselines(conn, now=now, today=today)
+        with transaction(engine) as conn:
+            experiments.keep_results(conn, now=now)
 
     return app
 

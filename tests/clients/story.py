@@ -10,6 +10,7 @@ from service.kit.clock import read_clock
 from service.programme.operations import get_programme
 from tests.clients.recording import Recorder
 from tests.clients.story_earning import write_earning_rules
+from tests.clients.story_experiments import try_a_text
 from tests.clients.story_imports import bring_files
 from tests.clients.story_movement import watch_movement
 from tests.clients.story_overrides import hold_at_a_tier
@@ -42,6 +43,7 @@ def tell_story(recorder: Recorder) -> None:
     write_rules(recorder)
     write_earning_rules(recorder, member_id="mei-lin")
     try_rules(recorder)
+    try_a_text(recorder)
     watch_movement(recorder)
     hold_at_a_tier(recorder)
     ask_for_reports(recorder)
@@ -149,6 +151,7 @@ def take_back(recorder: Recorder) -> None:
     goodwill = {"refund_id": "R-2", "member_id": "mei-lin", "kind": "goodwill", "amount": "50"}
     recorder.call("POST", "/v1/refunds", json=goodwill | {"refunded_at": ago(10)})
     recorder.call("GET", "/v1/orders/A-1001")
+    recorder.call("GET", "/v1/orders/A-1001/attribution")
     cancellation = {"cancelled_at": ago(2), "reason": "out of stock"}
     recorder.call("POST", "/v1/orders/A-1004/cancel", json=cancellation)
 
