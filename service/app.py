@@ -43,6 +43,7 @@ from service.recommendations.attribution import AttributionKeys
 from service.recommendations.serving import Serving
 from service.tiers.api import blueprint as tiers
 from service.tiers.grounds.api import blueprint as tier_explanations
+from service.tiers.liability.api import blueprint as liability
 from service.tiers.movement.api import blueprint as movement
 from service.tiers.population.api import blueprint as simulations
 from service.tiers.publishing.api import blueprint as tier_rulesets
@@ -60,6 +61,7 @@ ROOMS: tuple[Blueprint, ...] = (
     intake,
     imports,
     ledger,
+    liability,
     movement,
     profiles,
     programme,
@@ -114,7 +116,7 @@ def create_app(settings: Settings, engine: Engine) -> Flask:
     )
     desk.tools["serving"] = Serving(
         models_folder=settings.var / "models",
-        keys=AttributionKeys.derive(settings.secret_key),
+        keys=_attribution_keys(settings),
         timezone=settings.timezone,
     )
     app.extensions["tidemark"] = desk
@@ -133,6 +135,12 @@ def create_app(settings: Settings, engine: Engine) -> Flask:
     documents.publish(app, api.spec)
     _add_probes(app, engine)
     return app
+
+
+def _attribution_keys(settings: Settings) -> AttributionKeys:
+    """Return the keys of tokens: those given, the first of which signs, and the application key's last."""
+    first, *older = (*(key.encode() for key in settings.attribution_keys), settings.secret_key)
+    return AttributionKeys.derive(first, older=older)
 
 
 def _watch_strangers(settings: Settings) -> Strangers | None:

@@ -190,7 +190,8 @@ class OrderPoints:
 class Violation:
     """A row that breaks a law: which law, what is wrong, and where to look.
 
-    `postings` are those behind the lot or of the transaction that it names, oldest first.
+    `postings` are those of the transaction, behind the lot, or of the member that it names (the last of
+    them), oldest first.
     """
 
     law: str
@@ -524,7 +525,12 @@ def check_laws(conn: Connection) -> list[Violation]:
             row.member_key,
             row.transaction_key,
             row.lot_key,
-            store_laws.list_postings(conn, transaction_key=row.transaction_key, lot_key=row.lot_key)
+            store_laws.list_postings(
+                conn,
+                transaction_key=row.transaction_key,
+                lot_key=row.lot_key,
+                member_key=row.member_key,
+            )
             if number < _MOST_EXPLAINED
             else (),
         )

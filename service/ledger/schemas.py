@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from service.kit.fields import Day, MerchantId, QueryWhole, StrictSchema, Text, Whole
+from service.kit.fields import Day, MerchantId, QueryWhole, StrictSchema, TableQuery, Text, Whole
 from service.kit.pagination import DEFAULT_LIMIT, MAX_LIMIT
 
 MOST_POINTS = 10**9
@@ -32,7 +32,7 @@ class PointsQuery(StrictSchema):
 
 
 # `from` is a word of Python's own, so no attribute can have that name.
-StatementQuery = StrictSchema.from_dict(
+StatementQuery = TableQuery.from_dict(
     {
         "from": Text(
             max_length=40,

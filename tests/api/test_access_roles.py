@@ -63,6 +63,7 @@ def test_what_a_storefront_may_do_is_a_short_list(client: Client) -> None:
         "ledger.get_points",
         "profiles.get_card",
         "quotes.quote_points",
+        "recommendations.expose_visitor",
         "recommendations.get_recommendations",
         "recommendations.get_related",
         "tiers.get_tier",

@@ -27,6 +27,7 @@ NATURAL = {
     "ledger.capture_hold": "hold_id",
     "ledger.release_hold": "hold_id",
     "quotes.quote_points": "writes nothing",
+    "recommendations.expose_visitor": "member_id or anonymous_id: the arm stays as first drawn",
     "recommendations.promote_model": "version: promoting what is in force changes nothing",
 }
 """POST routes that may come without a key, and what else tells a repetition there."""

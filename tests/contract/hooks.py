@@ -52,6 +52,8 @@ UNSAYABLE = (
     "a number out of all range",
     "the discount is larger than",
     "there are no earning rules of this version",
+    "an arm has a name of its own",
+    "the weights sum to",
 )
 SAYABLE_CODES = {"invalid", "malformed-request"}
 
