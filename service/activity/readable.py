@@ -45,6 +45,11 @@ order_rows = select(order_keys.c.order_key, order_keys.c.member_key, order_keys.
 )
 """Every order ever recorded, cancelled ones too; not partitioned, so one member's are one index scan."""
 
+order_day_rows = select(orders.c.order_key, orders.c.member_key, orders.c.placed_at, orders.c.day).subquery(
+    "order_day_rows"
+)
+"""Orders with their store-local day; bound `placed_at`, so that only its month is looked at."""
+
 line_rows = select(
     order_lines.c.order_key,
     order_lines.c.placed_at,

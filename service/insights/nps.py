@@ -3,7 +3,7 @@
 F. F. Reichheld (2003), The one number you need to grow, Harvard Business Review 81(12), 46–54. The score is
 the mean of +1 (promoters, 9 and 10), 0 (passives, 7 and 8) and -1 (detractors, 0 to 6), so its error is that
 of a mean: B. Rocks (2016), Interval estimation for the "Net Promoter Score", The American Statistician 70,
-365–372, eq. 2.
+365–372.
 """
 
 from __future__ import annotations

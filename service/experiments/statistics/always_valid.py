@@ -2,8 +2,8 @@
 
 I. Waudby-Smith, D. Arbour, R. Sinha, E. H. Kennedy and A. Ramdas (2021), Time-uniform central limit theory
 and asymptotic confidence sequences, arXiv 2103.06476: Theorem 2.2 (the boundary of Robbins' normal mixture)
-and eq. 9 (the ρ at which it is narrowest). As a test it is the mixture sequential probability ratio test of
-R. Johari, P. Koomen, L. Pekelis and D. Walsh (2017), Peeking at A/B tests, KDD.
+and the ρ they derive for it to be narrowest at a planned size. As a test it is the mixture sequential
+probability ratio test of R. Johari, P. Koomen, L. Pekelis and D. Walsh (2017), Peeking at A/B tests, KDD.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from service.experiments.statistics.sums import Moments
 
 
 def rho_squared(planned_members: int, *, level: float) -> float:
-    """Return the ρ² that makes the sequence narrowest about `planned_members` (eq. 9, the approximation)."""
+    """Return the ρ² that makes the sequence narrowest about t = `planned_members`.
+
+    ρ² ≈ (-2 ln α + ln(-2 ln α) + 1) ÷ t, the approximation in closed form of Waudby-Smith et al. (2021).
+    """
     doubt = -2 * log(level)
     return (doubt + log(doubt) + 1) / planned_members
 

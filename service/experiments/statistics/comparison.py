@@ -9,7 +9,7 @@ from service.experiments.statistics.always_valid import bound, shrunk_share
 from service.experiments.statistics.cuped import adjust
 from service.experiments.statistics.means import compare_means, mean_of, ratio_of, relate_means
 from service.experiments.statistics.multiplicity import holm
-from service.experiments.statistics.plan import Kind, Metric, Plan
+from service.experiments.statistics.plan import Kind, Looks, Metric, Plan
 from service.experiments.statistics.proportions import compare_shares, find_fault, relate_shares
 from service.experiments.statistics.report import ArmFigure, Estimate, MetricReport
 from service.experiments.statistics.strata import combine_means, combine_shares, pair_up
@@ -43,8 +43,7 @@ def take_sides(arms: Iterable[ArmSums], plan: Plan, metrics: Iterable[Metric]) -
 
     Raises:
         ValueError: an arm the plan does not know, a metric without sums, metrics that count different
-        members, or
-            a yes-or-no metric with other values.
+            members, or a yes-or-no metric with other values.
     """
     sides: dict[str, dict[str, dict[str, Moments]]] = {plan.tried: {}, plan.baseline: {}}
     wanted = tuple(metrics)
@@ -98,7 +97,12 @@ def compare_metric(sides: Sides, metric: Metric, plan: Plan) -> MetricReport:
             else relate_means(mean_of(tried), mean_of(baseline), level=level)
         ),
         stratified=combine(pairs, level=level) if len(pairs) > 1 else None,
-        always_valid=bound(mean(tried), mean(baseline), level=level, planned_members=plan.planned_members),
+        # Asymptotic: it holds from the looks on at which both arms have the plan's minimum.
+        always_valid=(
+            bound(mean(tried), mean(baseline), level=level, planned_members=plan.planned_members)
+            if min(tried.members, baseline.members) >= plan.minimum_members
+            else None
+        ),
     )
     adjusted = adjust(tried, baseline)
     if adjusted is None:
@@ -141,6 +145,7 @@ def _figure(arm: str, moments: Moments, mean: float | None) -> ArmFigure:
 def compare_secondaries(sides: Sides, plan: Plan) -> tuple[MetricReport, ...]:
     """Return the secondary metrics, their p-values adjusted by Holm."""
     found = [compare_metric(sides, metric, plan) for metric in plan.secondaries]
-    p_values = [one.difference.p_value if one.difference else None for one in found]
-    adjusted = holm([1.0 if value is None else value for value in p_values])
+    looked = plan.looks is Looks.ANY_TIME
+    decided = [one.always_valid if looked else one.difference for one in found]
+    adjusted = holm([1.0 if one is None or one.p_value is None else one.p_value for one in decided])
     return tuple(replace(one, holm_p=p_value) for one, p_value in zip(found, adjusted, strict=True))

@@ -1,8 +1,8 @@
 """Means with what members did before the anchor taken out of their noise. Pure.
 
 A. Deng, Y. Xu, R. Kohavi and T. Walker (2013), Improving the sensitivity of online controlled experiments by
-utilizing pre-experiment data, WSDM: eq. 3 (the adjusted mean v̄ - θ(x̄ - E x)) and eq. 4 (θ = cov(v, x) ÷
-var(x), which leaves 1 - ρ² of the variance). θ is pooled over both arms and x is centred on the grand mean of
+utilizing pre-experiment data, WSDM: the adjusted mean v̄ - θ(x̄ - E x) with θ = cov(v, x) ÷ var(x) (their
+eq. 4), which leaves 1 - ρ² of the variance. θ is pooled over both arms and x is centred on the grand mean of
 both, so that the adjusted means keep their level and the relative effect means what it says.
 """
 

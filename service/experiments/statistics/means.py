@@ -4,7 +4,7 @@
   involved, Biometrika 34, 28–35, with the degrees of freedom of F. E. Satterthwaite (1946), Biometrics
   Bulletin 2, 110–114.
 - The delta method for ratios of two sums and for the logarithm of a ratio of means: A. Deng, U. Knoblich and
-  J. Lu (2018), Applying the delta method in metric analytics, KDD, eq. 2–4.
+  J. Lu (2018), Applying the delta method in metric analytics, KDD, section on ratio metrics.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def mean_of(moments: Moments) -> Mean:
 def ratio_of(moments: Moments) -> Mean | None:
     """Return Σv ÷ Σx with the variance of the delta method, None where Σx is not positive.
 
-    Var(R) ≈ (s²_v - 2 R s_vx + R² s²_x) ÷ (n x̄²), Deng et al. (2018), eq. 3.
+    Var(R) ≈ (s²_v - 2 R s_vx + R² s²_x) ÷ (n x̄²), Deng et al. (2018).
     """
     if moments.covariate_total <= 0:
         return None

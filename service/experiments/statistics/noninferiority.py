@@ -9,7 +9,9 @@ zero.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from service.experiments.statistics.always_valid import bound, shrunk_share
 from service.experiments.statistics.means import compare_means, mean_of
 from service.experiments.statistics.multiplicity import holm
 from service.experiments.statistics.plan import Guardrail, Kind
@@ -22,13 +24,19 @@ NOT_SHOWN = "not_shown"
 BREACHED = "breached"
 
 
-def judge(watched: Sequence[tuple[Guardrail, Moments, Moments]], *, level: float) -> list[GuardrailReport]:
-    """Return each guardrail's state, given the tried arm's moments and the baseline's.
+Watched = tuple[Guardrail, Moments, Moments]
+"""A guardrail with the tried arm's moments and the baseline's."""
+
+
+def judge(
+    watched: Sequence[Watched], *, level: float, planned_members: int | None = None
+) -> list[GuardrailReport]:
+    """Return each guardrail's state; with `planned_members` one that holds however often one looks.
 
     `held`: the harm is less than the margin, with confidence 1 - level. `breached`: there is harm (Holm over
     all guardrails at `level`) and it is not shown to be within the margin. Otherwise `not_shown`.
     """
-    harms = [_harm(*one, level=level) for one in watched]
+    harms = [_harm(*one, level=level, planned_members=planned_members) for one in watched]
     # One-sided: only a turn for the worse is a breach.
     one_sided = [(harm.p_value or 0.0) / 2 if harm.value > 0 else 1.0 for harm in harms]
     return [
@@ -44,21 +52,21 @@ def judge(watched: Sequence[tuple[Guardrail, Moments, Moments]], *, level: float
     ]
 
 
-def _harm(guardrail: Guardrail, tried: Moments, baseline: Moments, *, level: float) -> Estimate:
+def _harm(
+    guardrail: Guardrail, tried: Moments, baseline: Moments, *, level: float, planned_members: int | None
+) -> Estimate:
     # A two-sided interval at twice the level has one-sided bounds at the level.
-    compare = _compare_shares if guardrail.metric.kind is Kind.SHARE else _compare_means
-    found = compare(tried, baseline, 2 * level)
+    share = guardrail.metric.kind is Kind.SHARE
+    if planned_members is not None:
+        mean = shrunk_share if share else mean_of
+        found = bound(mean(tried), mean(baseline), level=2 * level, planned_members=planned_members)
+    elif share:
+        found = compare_shares(tried, baseline, level=2 * level)
+    else:
+        found = compare_means(mean_of(tried), mean_of(baseline), level=2 * level)
     if guardrail.worse > 0:
-        return Estimate(found.value, found.low, found.high, 1 - level, found.method, found.p_value)
-    return Estimate(-found.value, -found.high, -found.low, 1 - level, found.method, found.p_value)
-
-
-def _compare_shares(tried: Moments, baseline: Moments, level: float) -> Estimate:
-    return compare_shares(tried, baseline, level=level)
-
-
-def _compare_means(tried: Moments, baseline: Moments, level: float) -> Estimate:
-    return compare_means(mean_of(tried), mean_of(baseline), level=level)
+        return replace(found, confidence=1 - level)
+    return replace(found, value=-found.value, low=-found.high, high=-found.low, confidence=1 - level)
 
 
 def _status(harm: Estimate, margin: float, p_value: float, level: float) -> str:

@@ -4,7 +4,7 @@
   American Statistical Association 47, 663–685: inverse propensity scoring (IPS).
 - A. Swaminathan and T. Joachims (2015), The self-normalized estimator for counterfactual learning, NeurIPS:
   SNIPS.
-- M. Dudík, J. Langford and L. Li (2011), Doubly robust policy evaluation and learning, ICML, eq. 4: DR.
+- M. Dudík, J. Langford and L. Li (2011), Doubly robust policy evaluation and learning, ICML: DR.
 - L. Kish (1965), Survey Sampling, §11.7: the effective sample size (Σw)² ÷ Σw².
 
 Nothing is estimated where a few rows would decide: that refusal is the point of the exercise.

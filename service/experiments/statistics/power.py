@@ -1,8 +1,8 @@
 """What a number of members can show, before and after they were counted. Pure.
 
-J. L. Fleiss, B. Levin and M. C. Paik (2003), Statistical Methods for Rates and Proportions, 3rd edition, eq.
-4.14 without its continuity correction and with arms of unequal size (§4.4): the difference of two shares that
-a two-sided test at `level` finds with probability `power`.
+J. L. Fleiss, B. Levin and M. C. Paik (2003), Statistical Methods for Rates and Proportions, 3rd edition,
+chapter 4, for arms of unequal size and without continuity correction: a two-sided test at α finds a
+difference δ of two shares with the probability Φ((δ - z √(p̄q̄(1/n₁ + 1/n₀))) ÷ √(p₁q₁/n₁ + p₀q₀/n₀)).
 """
 
 from __future__ import annotations

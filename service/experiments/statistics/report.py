@@ -181,7 +181,11 @@ class Omitted:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Every number about the effect; absent where the verdict is `invalid_srm` or `immature`."""
+    """Every number about the effect; absent where the verdict is `invalid_srm` or `immature`.
+
+    `decided_on` is the method of the interval that decided, and `worth_a_year` is there, where there is a
+    decision: both are None where the verdict is `insufficient`.
+    """
 
     primary: MetricReport
     secondaries: tuple[MetricReport, ...]
@@ -190,7 +194,7 @@ class Results:
     smallest_detectable: Smallest | None
     worth_a_year: Worth | None
     pull_forward: tuple[WindowReport, ...]
-    decided_on: str
+    decided_on: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@
   a version changed the shares, counts and variances of all draws add up before they are compared.
 - Where few are expected in an arm the exact binomial (C. J. Clopper and E. S. Pearson (1934), Biometrika 26,
   404–413) takes its place, each arm against the rest.
-- M. Lindon and A. Malek (2020), Anytime-valid inference for multinomial count data, arXiv 2011.03567, eq.
-  8–10: the Dirichlet-multinomial mixture whose inverse is a p-value that holds at every look together.
+- M. Lindon and A. Malek (2020), Anytime-valid inference for multinomial count data, arXiv 2011.03567: the
+  Dirichlet-multinomial mixture whose inverse is a p-value that holds at every look together,
+  BF = Γ(κ) ÷ Γ(κ + n) · Π Γ(κθ + nᵢ) ÷ (Γ(κθ) θ^nᵢ) with shares θ and κ members' weight of the prior.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ EXACT_BELOW = 100
 """Where fewer than this are expected in an arm, χ² is too coarse for a p-value of a thousandth."""
 CONCENTRATION = 1_000
 """Weight of the Dirichlet prior around the shares, in members; it looks for shares off by about 3 %."""
+
+Shares = tuple[tuple[str, int], ...]
 
 OK, WARNING, INVALID = "ok", "warning", "invalid"
 
@@ -71,10 +74,8 @@ def compare_counts(draws: Sequence[Draw], *, stratum: str | None) -> RatioTest:
     if len(drawing) < 2:
         return RatioTest(stratum, counted, expected, 0.0, 1.0, "chi_square")
     chi_square = _chi_square(draws, drawing, counted, expected)
-    shares = {tuple(sorted(draw.shares_bp.items())) for draw in draws}
-    if min(expected[arm] for arm in drawing) < EXACT_BELOW and len(shares) == 1:
-        p_value = _exact_p(counted, dict(shares.pop()), drawing)
-        return RatioTest(stratum, counted, expected, chi_square, p_value, "exact_binomial")
+    if min(expected[arm] for arm in drawing) < EXACT_BELOW:
+        return RatioTest(stratum, counted, expected, chi_square, _exact_p(draws), "exact_binomial")
     p_value = chi_square_p(chi_square, len(drawing) - 1)
     return RatioTest(stratum, counted, expected, chi_square, p_value, "chi_square")
 
@@ -94,11 +95,25 @@ def _chi_square(
     return float(off @ np.linalg.pinv(spread) @ off)
 
 
-def _exact_p(counted: Mapping[str, int], shares_bp: Mapping[str, int], arms: Sequence[str]) -> float:
-    drawn = sum(counted.values())
-    tails = [binomial_p(counted[arm], drawn, shares_bp[arm] / BASIS_POINTS) for arm in arms]
-    # Of two arms one says what the other says.
-    return min(tails) if len(arms) == 2 else min(1.0, len(arms) * min(tails))
+def _exact_p(draws: Sequence[Draw]) -> float:
+    """Return the smallest exact p-value of any arm under any shares, times how many were looked at."""
+    groups: dict[Shares, dict[str, int]] = {}
+    for draw in draws:
+        into = groups.setdefault(_shares_of(draw), {})
+        for arm, members in draw.members.items():
+            into[arm] = into.get(arm, 0) + members
+    found = []
+    for shares, members_by_arm in groups.items():
+        drawn = sum(members_by_arm.values())
+        # Of two arms one says what the other says.
+        looked_at = shares[:1] if len(shares) == 2 else shares
+        found += [binomial_p(members_by_arm.get(arm, 0), drawn, bp / BASIS_POINTS) for arm, bp in looked_at]
+    return min(1.0, len(found) * min(found))
+
+
+def _shares_of(draw: Draw) -> Shares:
+    """Return the shares of the arms that draw anybody, to group draws by."""
+    return tuple(sorted((arm, share) for arm, share in draw.shares_bp.items() if share))
 
 
 def sequential(draws: Iterable[Draw]) -> float:
@@ -107,12 +122,12 @@ def sequential(draws: Iterable[Draw]) -> float:
     Draws under the same shares belong to one mixture; mixtures under different shares are independent and
     multiply. Strata are added up; draws without a day come first.
     """
-    logs: dict[tuple[tuple[str, int], ...], float] = {}
-    counts: dict[tuple[tuple[str, int], ...], dict[str, int]] = {}
+    logs: dict[Shares, float] = {}
+    counts: dict[Shares, dict[str, int]] = {}
     largest = 0.0
     for day in _by_day(draws):
         for draw in day:
-            shares = tuple(sorted((arm, share) for arm, share in draw.shares_bp.items() if share))
+            shares = _shares_of(draw)
             if any(members and not draw.shares_bp.get(arm) for arm, members in draw.members.items()):
                 return 0.0
             so_far = counts.setdefault(shares, {arm: 0 for arm, _ in shares})
@@ -132,7 +147,7 @@ def _by_day(draws: Iterable[Draw]) -> list[list[Draw]]:
 
 
 def log_bayes_factor(counted: Mapping[str, int], shares_bp: Mapping[str, int]) -> float:
-    """Return the logarithm of the evidence against the shares (Lindon & Malek 2020, eq. 8).
+    """Return the logarithm of the evidence against the shares (Lindon & Malek 2020).
 
     The prior is a Dirichlet about the shares, with `CONCENTRATION` members' weight.
     """

@@ -14,9 +14,9 @@ from service.experiments.statistics.wording import (
     name_total,
     show_change,
     show_level,
-    show_money,
     show_percent,
     show_size,
+    show_worth,
 )
 
 
@@ -109,10 +109,10 @@ def tell_worth(results: Results, plan: Plan) -> list[str]:
     worth = results.worth_a_year
     if worth is None:
         return []
+    amount, low, high = show_worth(worth, plan)
     return [
         f"Given to {worth.members:,} members and lasting all year, it would change their "
-        f"{name_total(worth.metric, EN)} by {show_money(worth.amount_minor, plan)} a year (between "
-        f"{show_money(worth.low_minor, plan)} and {show_money(worth.high_minor, plan)})."
+        f"{name_total(worth.metric, EN)} by about {amount} a year (between {low} and {high})."
     ]
 
 

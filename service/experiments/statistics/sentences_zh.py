@@ -14,9 +14,9 @@ from service.experiments.statistics.wording import (
     name_total,
     show_change,
     show_level,
-    show_money,
     show_percent,
     show_size,
+    show_worth,
 )
 
 
@@ -104,10 +104,10 @@ def tell_worth(results: Results, plan: Plan) -> list[str]:
     worth = results.worth_a_year
     if worth is None:
         return []
+    amount, low, high = show_worth(worth, plan)
     return [
-        f"若提供給 {worth.members:,} 位會員並持續一整年，{name_total(worth.metric, ZH)}每年約變動 "
-        f"{show_money(worth.amount_minor, plan)}"
-        f"（介於 {show_money(worth.low_minor, plan)} 與 {show_money(worth.high_minor, plan)} 之間）。"
+        f"若提供給 {worth.members:,} 位會員並持續一整年，{name_total(worth.metric, ZH)}每年約變動 {amount}"
+        f"（介於 {low} 與 {high} 之間）。"
     ]
 
 

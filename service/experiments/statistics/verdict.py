@@ -23,6 +23,7 @@ from service.experiments.statistics.report import (
     AttributedFigure,
     AttributedSection,
     Estimate,
+    GuardrailReport,
     MetricReport,
     Omitted,
     Report,
@@ -57,9 +58,9 @@ def analyse(evidence: Evidence, plan: Plan) -> Report:
         ripening = counts.fewest_with_immature >= plan.minimum_members
         verdict = Verdict.IMMATURE if ripening else Verdict.INSUFFICIENT
         readable = not ripening and counts.fewest >= LEAST_FOR_A_SPREAD
-        results = _find_results(sides, evidence, plan) if readable else None
+        results = _find_results(sides, evidence, plan, enough=False) if readable else None
         return _report(verdict, evidence, plan, ratio, counts, results)
-    results = _find_results(sides, evidence, plan)
+    results = _find_results(sides, evidence, plan, enough=True)
     return _report(_decide(results, plan), evidence, plan, ratio, counts, results)
 
 
@@ -92,22 +93,26 @@ def _count(evidence: Evidence, sides: Sides, plan: Plan) -> Counts:
     return Counts(tried.members, baseline.members, waiting(plan.tried), waiting(plan.baseline))
 
 
-def _find_results(sides: Sides, evidence: Evidence, plan: Plan) -> Results:
+def _find_results(sides: Sides, evidence: Evidence, plan: Plan, *, enough: bool) -> Results:
+    """Return every number of the effect; what nothing is decided on is worth nothing yet."""
     primary = compare_metric(sides, plan.primary, plan)
     value = compare_metric(sides, plan.value_metric, plan)
-    decided = _pick(primary, plan)
     return Results(
         primary=primary,
         secondaries=compare_secondaries(sides, plan),
         ratios=tuple(compare_metric(sides, metric, plan) for metric in plan.ratios),
-        guardrails=tuple(
-            judge([(one, *sides.whole(one.metric)) for one in plan.guardrails], level=plan.level)
-        ),
+        guardrails=_judge_guardrails(sides, plan),
         smallest_detectable=_find_smallest(sides, plan),
-        worth_a_year=_find_worth(value, plan),
+        worth_a_year=_find_worth(value, plan) if enough else None,
         pull_forward=list_windows(sides, evidence.windows, plan),
-        decided_on=decided.method,
+        decided_on=_pick(primary, plan).method if enough else None,
     )
+
+
+def _judge_guardrails(sides: Sides, plan: Plan) -> tuple[GuardrailReport, ...]:
+    watched = [(one, *sides.whole(one.metric)) for one in plan.guardrails]
+    planned = plan.planned_members if plan.looks is Looks.ANY_TIME else None
+    return tuple(judge(watched, level=plan.level, planned_members=planned))
 
 
 def _pick(metric: MetricReport, plan: Plan) -> Estimate:
@@ -175,7 +180,7 @@ def _report(
     counts: Counts,
     results: Results | None,
 ) -> Report:
-    decided = _pick(results.primary, plan) if results is not None else None
+    decided = _pick(results.primary, plan) if results is not None and results.decided_on else None
     return Report(
         experiment=plan.experiment,
         version=plan.version,

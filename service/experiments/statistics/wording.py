@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from service.experiments.statistics.plan import Plan, Unit
-from service.experiments.statistics.report import GuardrailReport, Results
-from service.kit.money import to_text
+from service.experiments.statistics.report import GuardrailReport, Results, Worth
+from service.kit.money import exponent_of, to_text
 
 EN, ZH = "en", "zh-Hant"
 
@@ -105,6 +105,19 @@ def show_money(minor: float, plan: Plan, sign: str = "+") -> str:
     """Return minor units as money: TWD +1,234.50."""
     amount = Decimal(to_text(round(minor), currency=plan.currency))
     return f"{plan.currency} {amount:{sign},}"
+
+
+def show_worth(worth: Worth, plan: Plan) -> tuple[str, str, str]:
+    """Return amount, low and high in whole units, to three digits of the largest: TWD +5,250,000.
+
+    More digits would look surer than the interval is.
+    """
+    bounds = (worth.amount_minor, worth.low_minor, worth.high_minor)
+    unit: int = 10 ** exponent_of(plan.currency)
+    largest = max(abs(bound) for bound in bounds) // unit
+    step = unit * 10 ** max(0, len(str(largest)) - 3)
+    amount, low, high = (f"{plan.currency} {round(bound / step) * step // unit:+,}" for bound in bounds)
+    return amount, low, high
 
 
 def show_percent(share: float) -> str:
