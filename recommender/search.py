@@ -7,7 +7,7 @@ the data's last day is looked at, so a search inside an evaluation sees earlier 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -42,7 +42,7 @@ _NOT_NEGATIVE = {
     "again_repeat",
 }
 _DISCOVER_PULL, _AGAIN_PULL = 0.003, 0.01
-_ITERATIONS = 60
+_ITERATIONS = 40
 _BEST, _DRAWN = 500, 1_500
 _LEAST_CASES = 30
 _K = 10
@@ -262,7 +262,7 @@ def _fit_discover(examples: Sequence[Examples], start: NDArray[np.float64]) -> N
         slope = np.zeros(len(scaled))
         for one in examples:
             score = one.signals @ weights.astype(np.float32) + one.log_weight
-            reached = np.bincount(one.person, one.share_of_new, one.people)
+            reached = np.bincount(one.person, one.share_of_new, one.people).astype(np.float64)
             lost, chance = _softmax(score, one.person, one.people, reached)
             value += lost - float((one.share_of_new * score).sum())
             slope += (chance - one.share_of_new).astype(np.float32) @ one.signals
@@ -273,7 +273,8 @@ def _fit_discover(examples: Sequence[Examples], start: NDArray[np.float64]) -> N
             slope / spread / people + 2 * _DISCOVER_PULL * pull,
         )
 
-    return _minimise(loss, start * spread, _DISCOVER_SIGNALS) / spread
+    found: NDArray[np.float64] = _minimise(loss, start * spread, _DISCOVER_SIGNALS) / spread
+    return found
 
 
 def _fit_again(
@@ -307,10 +308,15 @@ def _fit_again(
             slope / spread / people + 2 * _AGAIN_PULL * pull,
         )
 
-    return _minimise(loss, start * spread, AGAIN_SIGNALS) / spread
+    found: NDArray[np.float64] = _minimise(loss, start * spread, AGAIN_SIGNALS) / spread
+    return found
 
 
-def _minimise(loss: object, start: NDArray[np.float64], names: Sequence[str]) -> NDArray[np.float64]:
+def _minimise(
+    loss: Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64]]],
+    start: NDArray[np.float64],
+    names: Sequence[str],
+) -> NDArray[np.float64]:
     bounds = [(0.0, None) if name in _NOT_NEGATIVE else (None, None) for name in names]
     done = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": _ITERATIONS})
     found: NDArray[np.float64] = np.asarray(done.x, dtype=np.float64)

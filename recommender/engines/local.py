@@ -117,7 +117,7 @@ def solve_ease(taken: Csr, regularization: float) -> NDArray[np.float32]:
     if info or failed:
         raise UnfinishedFit("the Gram matrix of EASE could not be inverted")
     lower = np.tril(inverse, -1)
-    weights = lower + lower.T
+    weights: NDArray[np.float64] = lower + lower.T
     weights /= -np.diag(inverse)
     return weights.astype(np.float32)
 

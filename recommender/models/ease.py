@@ -84,7 +84,7 @@ class Ease:
     @property
     def fitted(self) -> bool:
         """Tell whether the catalogue was small enough."""
-        return self.neighbours.shape[1] > 0
+        return bool(self.neighbours.shape[1])
 
     def score(self, history: History) -> NDArray[np.float32]:
         """Score all items, (items,): the sum of the weights from what was taken."""
