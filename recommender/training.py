@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from recommender.artifact import Manifest, write_artifact
+from recommender.blending import ItemFacts
 from recommender.config import TrainingConfig
 from recommender.engines import local
 from recommender.interactions import Interactions
 from recommender.models.als import Als
+from recommender.models.ease import Ease
 from recommender.models.item_to_item import ItemToItem
 from recommender.models.personal_frequency import PersonalFrequency
 from recommender.models.popularity import Popularity
@@ -122,16 +124,21 @@ def _fit(
 
     popularity = Popularity.fit(interactions, config.popularity)
     arrays.update(popularity.arrays())
-    tell("popularity", 1, 4)
+    facts = ItemFacts.fit(interactions, prior_buyers=config.personal_frequency.repeat_prior_buyers)
+    arrays.update(facts.arrays())
+    tell("popularity", 1, 5)
     personal = PersonalFrequency.fit(interactions, config.personal_frequency, popularity=popularity.scores)
     arrays.update(personal.arrays())
-    tell("personal_frequency", 2, 4)
+    tell("personal_frequency", 2, 5)
     near = ItemToItem.fit(interactions, config.item_to_item, find=local.find_neighbours)
     arrays.update(near.arrays())
-    tell("item_to_item", 3, 4)
+    tell("item_to_item", 3, 5)
     als = Als.fit(interactions, config.als, factorise=local.factorise, seed=seed)
     arrays.update(als.arrays())
-    tell("als", 4, 4)
+    tell("als", 4, 5)
+    ease = Ease.fit(interactions, config.ease, solve=local.solve_ease)
+    arrays.update(ease.arrays())
+    tell("ease", 5, 5)
     return arrays
 
 

@@ -22,8 +22,10 @@ import scipy.sparse as sp
 from implicit.cpu.als import AlternatingLeastSquares
 from implicit.nearest_neighbours import ItemItemRecommender, bm25_weight, normalize
 from numpy.typing import NDArray
+from scipy.linalg.lapack import dpotrf, dpotri
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from recommender.errors import UnfinishedFit
 from recommender.interactions import Csr
 from recommender.models.als import AlsConfig
 from recommender.models.item_to_item import ItemToItemConfig
@@ -102,6 +104,22 @@ def find_neighbours(taken: Csr, config: ItemToItemConfig) -> tuple[NDArray[np.in
         model.fit(weighted, show_progress=False)
     found = model.similarity.tocoo()
     return _shrink_and_cut(taken, found.row, found.col, found.data, config)
+
+
+def solve_ease(taken: Csr, regularization: float) -> NDArray[np.float32]:
+    """Give the weights of EASE, (items, items), by a Cholesky inverse of the Gram matrix, one thread."""
+    matrix = to_scipy(taken, np.float64)
+    gram = (matrix.T @ matrix).toarray()
+    gram.flat[:: len(gram) + 1] += regularization
+    with threadpool_limits(limits=1, user_api="blas"):
+        factor, info = dpotrf(gram, lower=1, overwrite_a=1)
+        inverse, failed = dpotri(factor, lower=1, overwrite_c=1)
+    if info or failed:
+        raise UnfinishedFit("the Gram matrix of EASE could not be inverted")
+    lower = np.tril(inverse, -1)
+    weights: NDArray[np.float64] = lower + lower.T
+    weights /= -np.diag(inverse)
+    return weights.astype(np.float32)
 
 
 def to_scipy(matrix: Csr, dtype: type[np.float32] | type[np.float64]) -> Any:
