@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from recommender.config import TrainingConfig
+from recommender.engines import ENGINES, using_engine
 from recommender.errors import InvalidConfig, RecommenderError
 from recommender.evaluation import CANDIDATE, Evaluation, beats, evaluate
 from recommender.files import EPOCH, read_interactions
@@ -22,7 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when done, 2 when the input is refused."""
     options = _parser().parse_args(arguments)
     try:
-        code: int = options.run(options)
+        with using_engine(options.engine):
+            code: int = options.run(options)
     except RecommenderError as refused:
         title = " ".join((type(refused).__doc__ or "").split())
         sys.stderr.write(f"error: {title} {refused}\n")
@@ -38,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
         "file", metavar="FILE", help="CSV or Parquet: user_id, item_id, day or date, quantity"
     )
     shared.add_argument("--seed", type=int, default=0)
+    shared.add_argument("--engine", choices=ENGINES, default="local", help="what fits: this machine or Spark")
     shared.add_argument("--config", metavar="JSON", help="settings by section; what is left out is default")
     shared.add_argument("--horizon-days", type=int, default=28)
     shared.add_argument("--origins", type=int, default=3)
