@@ -143,8 +143,8 @@ def read_interactions(conn: Connection, *, timezone: str, progress: Report | Non
     columns = _Columns()
     read = 0
     for rows in store_training.copy_untouched(conn, timezone=timezone):
-        columns.add(rows["member_key"], rows["item_key"], rows["day"], rows["quantity"])
-        read += len(rows)
+        columns.add(*rows)
+        read += len(rows.item_key)
         tell("read", read, total)
     _net_touched(conn, columns, timezone)
     tell("read", total, total)
