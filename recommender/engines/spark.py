@@ -10,7 +10,6 @@ Spark is given r = c - 1 with alpha 1. Spark holds a row with n entries back by 
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -28,9 +27,6 @@ from recommender.errors import EngineMissing
 from recommender.interactions import Csr
 from recommender.models.als import AlsConfig
 from recommender.models.item_to_item import ItemToItemConfig
-
-MASTER = "RECOMMENDER_SPARK_MASTER"
-"""Environment: where Spark runs (default: two threads of this machine)."""
 
 _SETTINGS = {
     "spark.ui.enabled": "false",
@@ -64,28 +60,30 @@ _BEST = """
 
 
 @contextmanager
-def open_spark() -> Iterator[Engine]:
+def open_spark(master: str = "local[2]") -> Iterator[Engine]:
     """Start a session and give the engine on it; everything is stopped and gone afterwards.
 
     A session that is active already is used as it is, and left running. EngineMissing when PySpark or Java
     is not there.
     """
     try:
+        from pyspark.errors import PySparkRuntimeError
         from pyspark.sql import SparkSession
     except ImportError as missing:
         raise EngineMissing("PySpark is not installed: pip install 'tidemark[spark]'") from missing
-    if shutil.which("java") is None and not os.environ.get("JAVA_HOME"):
-        raise EngineMissing("no Java was found: install a Java 17 runtime, or set JAVA_HOME")
     folder = Path(tempfile.mkdtemp(prefix="recommender-spark-"))
     held = SparkSession.getActiveSession()
-    builder = SparkSession.builder.appName("recommender").master(os.environ.get(MASTER, "local[2]"))
+    builder = SparkSession.builder.appName("recommender").master(master)
     for name, value in _SETTINGS.items():
         builder = builder.config(name, value)
     builder = builder.config("spark.local.dir", str(folder / "spark"))
     builder = builder.config("spark.sql.warehouse.dir", str(folder / "warehouse"))
     session = held
     try:
-        session = session or builder.getOrCreate()
+        try:
+            session = session or builder.getOrCreate()
+        except (PySparkRuntimeError, OSError) as error:
+            raise EngineMissing("Spark did not start: install a Java 17 runtime, or set JAVA_HOME") from error
         on_spark = _OnSpark(session, folder)
         libraries = {"pyspark": installed_version("pyspark")}
         yield Engine("spark", on_spark.factorise, on_spark.find_neighbours, libraries)

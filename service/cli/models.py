@@ -44,6 +44,7 @@ def train(settings: Settings, seed: int, engine_name: str) -> None:
                 now=read_clock(),
                 seed=seed,
                 engine_name=engine_name,
+                kept=settings.models_kept,
                 progress=progress,
             )
         except EngineMissing as error:

@@ -65,19 +65,21 @@ def train_model(
     seed: int = 20,
     config: TrainingConfig | None = None,
     engine_name: str = "local",
+    kept: int = 5,
     progress: Report | None = None,
 ) -> Registered:
     """Train on everything bought so far, measure it, write it, register it, and promote it if it earned it.
 
     A model goes live when it beats every baseline and does not lose to the model in force, both measured
     on the same days; the first one goes live in any case, since something must. The same data and seed
-    give the same content hash. `engine_name` says what fits: this machine, or Spark.
+    give the same content hash. `engine_name` says what fits: this machine, or Spark. Of the artefacts besides
+    the one in force the last `kept` stay, and so does whatever was in force before it.
 
     Raises:
         NothingToLearn: nobody has bought anything that was not given back.
     """
     with using_engine(engine_name):
-        return _train_model(
+        trained = _train_model(
             engine,
             models_folder=models_folder,
             programme=programme,
@@ -86,6 +88,9 @@ def train_model(
             config=config,
             tell=progress or _silent,
         )
+    with engine.connect() as conn:
+        register.drop_artefacts(conn, models_folder=models_folder, kept=kept)
+    return trained
 
 
 def _train_model(

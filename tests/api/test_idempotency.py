@@ -26,7 +26,9 @@ NATURAL = {
     "intake.record_refund": "refund_id",
     "ledger.capture_hold": "hold_id",
     "ledger.release_hold": "hold_id",
+    "recommendations.cancel_export": "export_id",
     "recommendations.promote_model": "version: promoting what is in force changes nothing",
+    "recommendations.retrain_model": "one training at most is waiting",
 }
 """POST routes that may come without a key, and what else tells a repetition there."""
 

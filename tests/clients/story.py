@@ -9,6 +9,7 @@ from typing import Any
 from service.kit.clock import read_clock
 from service.programme.operations import get_programme
 from tests.clients.recording import Recorder
+from tests.clients.story_exports import export_for_a_mailing
 from tests.clients.story_imports import bring_files
 from tests.clients.story_movement import watch_movement
 from tests.clients.story_overrides import hold_at_a_tier
@@ -37,6 +38,7 @@ def tell_story(recorder: Recorder) -> None:
     set_aside(recorder)
     train(recorder)
     recommend(recorder)
+    export_for_a_mailing(recorder)
     run_programme(recorder)
     write_rules(recorder)
     try_rules(recorder)
