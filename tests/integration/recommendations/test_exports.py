@@ -8,11 +8,13 @@ import orjson
 import pytest
 from sqlalchemy import text
 
-from service.recommendations import exports
+from service.recommendations import exports, operations
 from service.recommendations.errors import ExportEnded, ExportNotReady, UnknownExport, UnknownSegment
 from service.tiers.operations import ensure_default_ruleset
 from tests.integration.recommendations.conftest import Running, open_serving
 from tests.integration.recommendations.shop import NOON
+
+RECOMMEND = "service.recommendations.exports.recommend"
 
 
 @pytest.fixture
@@ -73,7 +75,7 @@ def test_everybody_who_agreed_gets_a_line_and_an_exposure_of_their_own(willing: 
 
 def test_a_crash_in_the_middle_is_gone_on_from(willing: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     export_id = request(willing)
-    answer, asked = exports.recommend, 0
+    answer, asked = operations.recommend, 0
 
     def die(*arguments: Any, **wishes: Any) -> Any:
         nonlocal asked
@@ -82,14 +84,14 @@ def test_a_crash_in_the_middle_is_gone_on_from(willing: Running, monkeypatch: py
             raise SystemExit
         return answer(*arguments, **wishes)
 
-    monkeypatch.setattr(exports, "recommend", die)
+    monkeypatch.setattr(RECOMMEND, die)
     with pytest.raises(SystemExit):
         run(willing, export_id)
     assert state_of(willing, export_id)["state"] == "running"
     assert state_of(willing, export_id)["members"] == 10 == count_exposures(willing)
     with pytest.raises(ExportNotReady):
         read(willing, export_id)
-    monkeypatch.setattr(exports, "recommend", answer)
+    monkeypatch.setattr(RECOMMEND, answer)
     run(willing, export_id)
     lines = read(willing, export_id)
     assert len({line["member_id"] for line in lines}) == len(lines) == 35 == count_exposures(willing)
@@ -101,7 +103,7 @@ def test_a_job_that_breaks_says_so(willing: Running, monkeypatch: pytest.MonkeyP
     def fail(*arguments: Any, **wishes: Any) -> Any:
         raise RuntimeError("no answer")
 
-    monkeypatch.setattr(exports, "recommend", fail)
+    monkeypatch.setattr(RECOMMEND, fail)
     with pytest.raises(RuntimeError):
         run(willing, export_id)
     found = state_of(willing, export_id)

@@ -74,7 +74,7 @@ def test_answers_and_training_see_the_same_purchases(conn: Connection, shop: Sho
     _add_givings_back(shop)
     trained_on = _rows(read_interactions(conn, timezone="Asia/Taipei"))
     for member_id in ("returner", "keeper", "member-003"):
-        key = store.find_opening(conn, member_id=member_id, context_sku=None).member_key
+        key = store.find_opening(conn, member_id=member_id, context_sku=None, now=NOON).member_key
         taken = read_taken(conn, member_key=key, timezone="Asia/Taipei", locale="en")
         summed: dict[tuple[str, str, int], float] = {}
         for item, day, quantity in taken.purchases:
@@ -154,7 +154,10 @@ def test_a_damaged_or_unknown_model_is_not_promoted(running: Running) -> None:
             operations.promote_model(
                 conn, version="1999-01-01.1", models_folder=running.models_folder, actor="test", now=NOON
             )
-        assert store.find_opening(conn, member_id="", context_sku=None).active_model == running.model.version
+        assert (
+            store.find_opening(conn, member_id="", context_sku=None, now=NOON).active_model
+            == running.model.version
+        )
 
 
 def test_old_artefacts_go_and_what_is_or_was_in_force_stays(running: Running) -> None:
