@@ -42,6 +42,7 @@ class Asked:
     exclude: Sequence[str] = ()
     category: str | None = None
     context_sku: str | None = None
+    basket: Sequence[str] = ()
     locale: str = "en"
     traceparent: str | None = None
 
@@ -80,8 +81,9 @@ class Question:
 
     @property
     def context(self) -> tuple[str, ...]:
-        """Return the items on the page, which are never given back."""
-        return () if self.asked.context_sku is None else (self.asked.context_sku,)
+        """Return the items on the page and in the basket, which are never given back."""
+        page = () if self.asked.context_sku is None else (self.asked.context_sku,)
+        return (*page, *self.asked.basket)
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,17 @@ def _excluded() -> Skus:
     )
 
 
+def _basket() -> Skus:
+    return Skus(
+        load_default=(),
+        metadata={
+            "type": "string",
+            "default": "",
+            "description": "Skus in the basket, commas between: they steer, and are not shown.",
+        },
+    )
+
+
 class RecommendationsQuery(StrictSchema):
     """What is wanted."""
 
@@ -57,6 +68,7 @@ class RecommendationsQuery(StrictSchema):
     channel = _channel()
     limit = _limit()
     exclude = _excluded()  # type: ignore[assignment]
+    basket = _basket()
     category = Text(max_length=100, min_length=1, load_default=None)
     context_sku = MerchantId(
         load_default=None, metadata={"description": "The item on the page: it steers, and is not shown."}
@@ -72,6 +84,7 @@ class RelatedQuery(StrictSchema):
     channel = _channel()
     limit = _limit()
     exclude = _excluded()  # type: ignore[assignment]
+    basket = _basket()
     category = Text(max_length=100, min_length=1, load_default=None)
 
 
