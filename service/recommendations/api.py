@@ -39,6 +39,8 @@ from service.recommendations.schemas import (
     RetrainingSchema,
 )
 
+# Answers are given without a transaction around them, which would cost two more round trips: the exposure
+# is one statement, the last, and a first assignment stands whether or not an exposure follows.
 blueprint = Blueprint(
     "recommendations", __name__, url_prefix="/v1", description="What to show, and what it led to."
 )
@@ -50,7 +52,6 @@ blueprint = Blueprint(
     roles=(*STAFF, "storefront"),
     query=RecommendationsQuery(),
     answers={200: RecommendationsSchema()},
-    records=True,
     localised=True,
 )
 def get_recommendations(door: Door, member_id: str, query: dict[str, Any]) -> object:
@@ -69,7 +70,6 @@ def get_recommendations(door: Door, member_id: str, query: dict[str, Any]) -> ob
     roles=(*STAFF, "storefront"),
     query=RelatedQuery(),
     answers={200: RecommendationsSchema()},
-    records=True,
     refusals=(UnknownItem,),
     localised=True,
 )
