@@ -14,4 +14,4 @@ ruleset_rows = (
     .where(tier_rulesets.c.effective_from.is_not(None))
     .subquery("ruleset_rows")
 )
-"""Every rule set that was, is or will be in force, and from when."""
+"""Every published rule set, from the moment it comes into force."""
