@@ -14,6 +14,7 @@ from recommender.artifact import read_manifest
 from recommender.card import evaluation_markdown, to_svg, write_card
 from recommender.config import TrainingConfig
 from recommender.datasets import read_source
+from recommender.engines import ENGINES, using_engine
 from recommender.errors import InvalidConfig, RecommenderError
 from recommender.evaluation import CANDIDATE, Evaluation, beats, evaluate
 from recommender.files import EPOCH
@@ -37,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when done, 2 when the input is refused."""
     options = _parser().parse_args(arguments)
     try:
-        code: int = options.run(options)
+        with using_engine(options.engine):
+            code: int = options.run(options)
     except RecommenderError as refused:
         title = " ".join((type(refused).__doc__ or "").split())
         sys.stderr.write(f"error: {title} {refused}\n")
@@ -75,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--engine", choices=ENGINES, default="local", help="what fits: this machine or Spark")
     parser.add_argument("--config", metavar="JSON", help="settings by section; what is left out is default")
     parser.add_argument("--horizon-days", type=int, default=28)
     parser.add_argument("--origins", type=int, default=3)

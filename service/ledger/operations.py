@@ -6,6 +6,7 @@ already in the same transaction passes what `lock_account` returned as `account`
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
