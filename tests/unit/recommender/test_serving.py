@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recommender.config import BlendConfig
+from recommender.blending import BlendConfig
 from recommender.errors import InvalidRequest
 from recommender.history import History
 from recommender.models.top_frequency import TopFrequency, TopFrequencyConfig
