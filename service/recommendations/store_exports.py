@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import TEXT, insert
 
-from service.members.readable import consent_rows, member_rows
+from service.members.readable import consent_rows, leaving_rows, member_rows
 from service.recommendations.models import recommendation_export_parts as parts
 from service.recommendations.models import recommendation_exports as exports
 from service.tiers.readable import standing_rows
@@ -33,13 +33,13 @@ _segment = bindparam("segment", type_=TEXT)
 _NEXT: Select[Any] = (
     select(member_rows.c.member_key, member_rows.c.member_id, member_rows.c.locale, consent_rows.c.marketing)
     .select_from(
-        member_rows.join(consent_rows, consent_rows.c.member_key == member_rows.c.member_key).outerjoin(
-            standing_rows, standing_rows.c.member_key == member_rows.c.member_key
-        )
+        member_rows.join(consent_rows, consent_rows.c.member_key == member_rows.c.member_key)
+        .outerjoin(standing_rows, standing_rows.c.member_key == member_rows.c.member_key)
+        .outerjoin(leaving_rows, leaving_rows.c.member_key == member_rows.c.member_key)
     )
     .where(
         member_rows.c.member_key > bindparam("after"),
-        consent_rows.c.is_here,
+        leaving_rows.c.left_at.is_(None),
         or_(cast(_segment, TEXT).is_(None), standing_rows.c.tier == _segment),
     )
     .order_by(member_rows.c.member_key)

@@ -105,9 +105,13 @@ def test_the_command_writes_the_same_kind_of_artefact(spark: Engine, tmp_path: P
 def test_without_java_the_engine_says_what_is_missing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    pytest.importorskip("pyspark")
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv("JAVA_HOME", raising=False)
+    sessions = pytest.importorskip("pyspark.sql").SparkSession
+
+    def fail(builder: object) -> None:
+        raise FileNotFoundError("java")
+
+    monkeypatch.setattr(sessions, "getActiveSession", lambda: None)
+    monkeypatch.setattr(sessions.Builder, "getOrCreate", fail)
     with pytest.raises(EngineMissing, match="Java 17"), using_engine("spark"):
         pass
     command = ["train", "rows.csv", "--engine", "spark", "--out", str(tmp_path / "model")]
