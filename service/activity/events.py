@@ -35,7 +35,7 @@ def record_events(
     `order-conflict` (recorded before, otherwise), `future-time` or `member-not-enrolled`.
     """
     hashes = [_content_hash(event) for event in events]
-    member_keys = members.find_keys(
+    owners = members.find_owners(
         conn, member_ids=sorted({event["member_id"] for event in events if event.get("member_id")})
     )
     verdicts: dict[int, dict[str, Any]] = {}
@@ -44,13 +44,13 @@ def record_events(
         event_id = event["event_id"]
         if event["occurred_at"] > now + FUTURE_TOLERANCE:
             verdicts[index] = _reject(event_id, "future-time", "more than five minutes ahead of our clock")
-        elif event.get("member_id") and event["member_id"] not in member_keys:
+        elif event.get("member_id") and event["member_id"] not in owners:
             verdicts[index] = _reject(event_id, "member-not-enrolled", "no such member")
         elif event_id in first:
             verdicts[index] = _again(event_id, hashes[index] == hashes[first[event_id]])
         else:
             first[event_id] = index
-    _record(conn, events, hashes, first, member_keys, verdicts, now)
+    _record(conn, events, hashes, first, owners, verdicts, now)
     return [verdicts[index] for index in range(len(events))]
 
 
@@ -59,7 +59,7 @@ def _record(
     events: Sequence[Mapping[str, Any]],
     hashes: Sequence[bytes],
     candidates: Mapping[str, int],
-    member_keys: Mapping[str, int],
+    owners: Mapping[str, members.Owner],
     verdicts: dict[int, dict[str, Any]],
     now: datetime,
 ) -> None:
@@ -88,7 +88,7 @@ def _record(
     rows = []
     for event_id, index in candidates.items():
         if event_id in claimed:
-            rows.append(_row(events[index], claimed[event_id], member_keys, item_keys))
+            rows.append(_row(events[index], claimed[event_id], owners, item_keys))
             verdicts[index] = {"event_id": event_id, "status": "accepted", "code": None, "detail": None}
         else:
             verdicts[index] = _again(event_id, known.get(event_id) == hashes[index])
@@ -97,13 +97,18 @@ def _record(
 
 
 def _row(
-    event: Mapping[str, Any], event_key: int, member_keys: Mapping[str, int], item_keys: Mapping[str, int]
+    event: Mapping[str, Any],
+    event_key: int,
+    owners: Mapping[str, members.Owner],
+    item_keys: Mapping[str, int],
 ) -> dict[str, Any]:
+    owner = owners.get(event.get("member_id") or "")
     return {
         "event_key": event_key,
         "occurred_at": format_time(event["occurred_at"]),
         "type": event["type"],
-        "member_key": member_keys.get(event.get("member_id") or ""),
+        "member_key": None if owner is None else owner.member_key,
+        "origin_key": None if owner is None else owner.origin_key,
         "item_key": item_keys.get(event.get("sku") or ""),
         "dwell_seconds": None if event.get("dwell_seconds") is None else str(event["dwell_seconds"]),
         "page_depth": event.get("page_depth"),

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from service.activity import operations as activity
-from service.activity.rules import NewOrder, NewRefund, convert_back
+from service.activity.rules import NewOrder, NewRefund, SentFor, convert_back
 from service.intake.explanation import explain_order, explain_refund
 from service.intake.jobs import defer_refold
 from service.kit import audit, outbox
@@ -25,7 +25,7 @@ from service.kit.sealing import Sealer
 from service.ledger import operations as ledger
 from service.ledger.operations import Balance, EarningRule
 from service.members import operations as members
-from service.members.errors import JoinedInFuture, MemberNotEnrolled
+from service.members.errors import JoinedInFuture, MemberMerged, MemberNotEnrolled
 from service.members.rules import Member
 from service.programme.operations import Programme, ensure_stores
 from service.tiers import operations as tiers
@@ -67,6 +67,9 @@ def enrol_member(
         )
         store_key = refs[body["store_id"]].store_key
     known = members.find_profile(conn, member_id=member_id, sealer=sealer)
+    if known is not None and known.member.merged_into is not None:
+        survivor = members.get_member(conn, member_id=member_id)
+        raise MemberMerged(f"{member_id} goes by {survivor.member_id} now; change that one")
     member, is_new = members.enrol_or_update(
         conn, member_id=member_id, body=body, store_key=store_key, sealer=sealer, now=now
     )
@@ -129,8 +132,7 @@ def place_order(
         MemberNotEnrolled: nobody has this id. OrderConflict: the id is recorded with other content.
         FutureTime, Invalid: see `activity.record_order`. HoldNotKnown, HoldEnded: the points cannot pay.
     """
-    member = _enrolled(conn, member_id)
-    account = ledger.lock_account(conn, member_key=member.member_key, now=now)
+    member, account = _locked_member(conn, member_id, now)
     days = activity.list_member_days(
         conn, member_key=member.member_key, after=_window_start(programme, order.placed_at, now)
     )
@@ -139,7 +141,13 @@ def place_order(
         hold = ledger.find_order_hold(conn, hold_id=order.points_hold_id, account=account, now=now)
         order = _paid_by(order, hold, programme)
     recorded = activity.record_order(
-        conn, member_key=member.member_key, member_id=member_id, order=order, programme=programme, now=now
+        conn,
+        member_key=member.member_key,
+        member_id=member.member_id,
+        order=order,
+        programme=programme,
+        now=now,
+        sent_for=_sent_for(member, member_id),
     )
     if recorded.fact is None:
         return get_order(conn, order_id=order.order_id, programme=programme, locale=locale, now=now), False
@@ -299,10 +307,15 @@ def cancel_order(
     row = activity.get_order(conn, order_id=order_id)
     account = ledger.lock_account(conn, member_key=row.member_key, now=now)
     days = activity.list_member_days(
-        conn, member_key=row.member_key, after=_window_start(programme, cancelled_at, now)
+        conn, member_key=account.member_key, after=_window_start(programme, cancelled_at, now)
     )
     recorded = activity.cancel_order(
-        conn, order_id=order_id, cancelled_at=cancelled_at, reason=reason, now=now
+        conn,
+        order_id=order_id,
+        member_key=account.member_key,
+        cancelled_at=cancelled_at,
+        reason=reason,
+        now=now,
     )
     told: tuple[str, dict[str, Any]] = ("order.cancelled", {"order_id": order_id})
     taken, move = _undo(conn, account, recorded, days, cancelled_at, programme, now, told)
@@ -330,18 +343,18 @@ def take_refund(
         MemberNotEnrolled: nobody has this id.
         OrderNotKnown, RefundAboveLeft, OrderConflict, …: see `activity.record_refund`.
     """
-    member = _enrolled(conn, member_id)
-    account = ledger.lock_account(conn, member_key=member.member_key, now=now)
+    member, account = _locked_member(conn, member_id, now)
     days = activity.list_member_days(
         conn, member_key=member.member_key, after=_window_start(programme, refund.refunded_at, now)
     )
     recorded = activity.record_refund(
         conn,
         member_key=member.member_key,
-        member_id=member_id,
+        member_id=member.member_id,
         refund=refund,
         programme=programme,
         now=now,
+        sent_for=_sent_for(member, member_id),
     )
     told: tuple[str, dict[str, Any]] = (
         "refund.taken",
@@ -355,7 +368,7 @@ def take_refund(
     )
     taken, move = _undo(conn, account, recorded, days, refund.refunded_at, programme, now, told)
     return {
-        "refund": activity.refund_view(conn, refund_id=refund.refund_id, member_id=member_id),
+        "refund": activity.refund_view(conn, refund_id=refund.refund_id, member_id=member.member_id),
         "points": taken,
         "tier": _move_view(move, locale),
         "explanation": explain_refund(taken, (move.before, move.after), locale=locale),
@@ -483,6 +496,22 @@ def _points_dates(placed_at: datetime, day: date, programme: Programme) -> tuple
         placed_at, day=day, return_period_days=settings.return_period_days, timezone=programme.timezone
     )
     return available_at, ledger.expiry_of(day, expiry=settings.points_expiry, timezone=programme.timezone)
+
+
+def _locked_member(conn: Connection, member_id: str, now: datetime) -> tuple[Member, Balance]:
+    """Return the member that goes by an id and its account, locked."""
+    member = _enrolled(conn, member_id)
+    account = ledger.lock_account(conn, member_key=member.member_key, now=now)
+    if account.member_key != member.member_key or member.origin_key is not None:
+        # Two members may have become one, or one two, while this waited for the lock.
+        member = _enrolled(conn, member_id)
+        if account.member_key != member.member_key:
+            account = ledger.lock_account(conn, member_key=member.member_key, now=now)
+    return member, account
+
+
+def _sent_for(member: Member, member_id: str) -> SentFor | None:
+    return None if member.origin_key is None else SentFor(member.origin_key, member_id)
 
 
 def _enrolled(conn: Connection, member_id: str) -> Member:

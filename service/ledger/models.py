@@ -62,7 +62,7 @@ ledger_transactions = Table(
     ),
     CheckConstraint(
         "kind IN ('earn', 'release', 'reverse', 'adjust', 'expire', 'correct', 'restore', "
-        "'hold', 'capture', 'unhold', 'merge', 'extend')",
+        "'hold', 'capture', 'unhold', 'merge', 'unmerge', 'extend')",
         name="known_kind",
     ),
     CheckConstraint("shortfall >= 0", name="shortfall_not_negative"),
