@@ -45,11 +45,17 @@ CREATE INDEX ix_refunds_origin_key ON refunds (origin_key) WHERE origin_key IS N
 ALTER TABLE events ADD COLUMN origin_key BIGINT;
 
 ALTER TABLE ledger_transactions DROP CONSTRAINT ck_ledger_transactions_known_kind;
-ALTER TABLE ledger_transactions ADD CONSTRAINT ck_ledger_transactions_known_kind CHECK (kind IN ('earn', 'release', 'reverse', 'adjust', 'expire', 'correct', 'restore', 'hold', 'capture', 'unhold', 'merge', 'unmerge', 'extend')) NOT VALID;
-ALTER TABLE ledger_transactions VALIDATE CONSTRAINT ck_ledger_transactions_known_kind;
+ALTER TABLE ledger_transactions ADD CONSTRAINT ck_ledger_transactions_known_kind CHECK (kind IN ('earn', 'release', 'reverse', 'adjust', 'expire', 'correct', 'restore', 'hold', 'capture', 'unhold', 'merge', 'unmerge', 'extend'));
+DROP INDEX ux_ledger_transactions_restored_once;
+CREATE UNIQUE INDEX ux_ledger_transactions_restored_once
+    ON ledger_transactions (order_key, refund_key, member_key) NULLS NOT DISTINCT
+    WHERE kind = 'restore' AND order_key IS NOT NULL;
 """
 
 DOWN = """
+DROP INDEX ux_ledger_transactions_restored_once;
+CREATE UNIQUE INDEX ux_ledger_transactions_restored_once ON ledger_transactions (order_key, refund_key)
+    NULLS NOT DISTINCT WHERE kind = 'restore' AND order_key IS NOT NULL;
 ALTER TABLE ledger_transactions DROP CONSTRAINT ck_ledger_transactions_known_kind;
 ALTER TABLE ledger_transactions ADD CONSTRAINT ck_ledger_transactions_known_kind CHECK (kind IN ('earn', 'release', 'reverse', 'adjust', 'expire', 'correct', 'restore', 'hold', 'capture', 'unhold', 'merge', 'extend'));
 ALTER TABLE events DROP COLUMN origin_key;

@@ -47,10 +47,12 @@ __all__ = [
     "get_exposure",
     "get_running_holdout",
     "list_assignments",
+    "merge_assignments",
     "probability_of",
     "read_subject",
     "record_exposure",
     "refresh_holdout_baselines",
+    "unmerge_assignments",
     "window_of",
 ]
 
@@ -154,7 +156,8 @@ def read_subject(row: Row[Any], *, member_id: str) -> Subject:
     measured = row.member_key is not None and row.as_of is not None
     baseline = Baseline(row.numerator, row.denominator, row.as_of) if measured else None
     return Subject(
-        member_id=member_id,
+        # Who was merged into another goes by that one's id, here too: the arm is drawn by it.
+        member_id=row.member_id or member_id,
         member_key=row.member_key,
         tier=row.tier,
         assignment=assignment,
@@ -195,6 +198,22 @@ def assign_member(
     if kept is None:
         raise RuntimeError("an assignment that stood in the way is gone")
     return kept
+
+
+def merge_assignments(conn: Connection, *, from_key: int, into_key: int) -> dict[str, str]:
+    """Let the survivor of a merge keep the earlier assignment of both; return what undoing it needs.
+
+    The other one stays under the key of the merged member with the reason `merged`: it is in no analysis, and
+    is counted there. By experiment, the answer is the reason that the merged member's own had.
+    """
+    return store.merge_assignments(conn, from_key=from_key, into_key=into_key)
+
+
+def unmerge_assignments(
+    conn: Connection, *, from_key: int, into_key: int, details: Mapping[str, str]
+) -> None:
+    """Give both members of an undone merge the assignments they had; those drawn since stay."""
+    store.unmerge_assignments(conn, from_key=from_key, into_key=into_key, details=details)
 
 
 def find_assignment(conn: Connection, *, member_key: int, experiment: str) -> Assignment | None:

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Select, and_, bindparam, case, func, literal, select
 
 from service.experiments.models import assignments, experiments, holdout_baselines
-from service.members.readable import member_rows
+from service.members.readable import known_rows
 from service.tiers.readable import standing_rows
 
 _running = (
@@ -26,7 +26,8 @@ _stratum = func.coalesce(
 )
 
 subject: Select[Any] = select(
-    member_rows.c.member_key,
+    known_rows.c.member_key,
+    known_rows.c.member_id,
     standing_rows.c.tier,
     _version.c.experiment_key,
     _version.c.experiment,
@@ -44,14 +45,14 @@ subject: Select[Any] = select(
     holdout_baselines.c.denominator,
     holdout_baselines.c.as_of,
 ).select_from(
-    _one_row.outerjoin(member_rows, member_rows.c.member_id == bindparam("member_id"))
-    .outerjoin(standing_rows, standing_rows.c.member_key == member_rows.c.member_key)
+    _one_row.outerjoin(known_rows, known_rows.c.asked_id == bindparam("member_id"))
+    .outerjoin(standing_rows, standing_rows.c.member_key == known_rows.c.member_key)
     .outerjoin(_running, literal(True))
     .outerjoin(
         assignments,
         and_(
             assignments.c.experiment == _running.c.experiment,
-            assignments.c.member_key == member_rows.c.member_key,
+            assignments.c.member_key == known_rows.c.member_key,
         ),
     )
     .outerjoin(

@@ -136,6 +136,59 @@ def list_assignments(
     return conn.execute(_ASSIGNMENTS, {"member_key": member_key, "experiment": experiment}).all()
 
 
+_REKEY = text(
+    "UPDATE assignments SET member_key = :to_key, reason = :reason "
+    "WHERE experiment = :experiment AND member_key = :member_key"
+)
+
+
+def merge_assignments(conn: Connection, *, from_key: int, into_key: int) -> dict[str, str]:
+    """Leave the earlier of two members' assignments with one; by experiment, how, and a reason to restore."""
+    kept = {row.experiment: row for row in list_assignments(conn, member_key=into_key)}
+    details: dict[str, str] = {}
+    for row in list_assignments(conn, member_key=from_key):
+        name, own = row.experiment, kept.get(row.experiment)
+        if own is None:
+            _rekey(conn, name, from_key, into_key, row.reason)
+            details[name] = f"moved:{row.reason}"
+        elif row.assigned_at < own.assigned_at:
+            _swap(conn, name, (from_key, row.reason), (into_key, own.reason), left="merged")
+            details[name] = f"swapped:{own.reason}"
+        else:
+            _rekey(conn, name, from_key, from_key, "merged")
+            details[name] = f"kept:{row.reason}"
+    return details
+
+
+def unmerge_assignments(
+    conn: Connection, *, from_key: int, into_key: int, details: Mapping[str, str]
+) -> None:
+    """Take back what `merge_assignments` did."""
+    held = {row.experiment: row for row in list_assignments(conn, member_key=into_key)}
+    for name, detail in details.items():
+        how, _, reason = detail.partition(":")
+        if how == "moved":
+            _rekey(conn, name, into_key, from_key, reason)
+        elif how == "swapped":
+            _swap(conn, name, (from_key, reason), (into_key, held[name].reason), left=held[name].reason)
+        else:
+            _rekey(conn, name, from_key, from_key, reason)
+
+
+def _rekey(conn: Connection, experiment: str, member_key: int, to_key: int, reason: str) -> None:
+    values = {"experiment": experiment, "member_key": member_key, "to_key": to_key, "reason": reason}
+    conn.execute(_REKEY, values)
+
+
+def _swap(
+    conn: Connection, experiment: str, one: tuple[int, str], other: tuple[int, str], *, left: str
+) -> None:
+    """Put each of two assignments under the other's key; what comes under the first has the reason `left`."""
+    _rekey(conn, experiment, other[0], -one[0], left)
+    _rekey(conn, experiment, one[0], other[0], one[1])
+    _rekey(conn, experiment, -one[0], one[0], left)
+
+
 def insert_exposure(conn: Connection, *, parameters: Mapping[str, Any]) -> None:
     """Write one exposure."""
     run(conn, _INSERT_EXPOSURE, parameters)

@@ -51,11 +51,12 @@ ledger_transactions = Table(
         postgresql_nulls_not_distinct=True,
         postgresql_where=text("kind IN ('earn', 'reverse') AND order_key IS NOT NULL"),
     ),
-    # Likewise a refund gives back what was spent on its order once.
+    # Likewise a refund gives back what was spent on its order once, to each whose lots it was.
     Index(
         "ux_ledger_transactions_restored_once",
         "order_key",
         "refund_key",
+        "member_key",
         unique=True,
         postgresql_nulls_not_distinct=True,
         postgresql_where=text("kind = 'restore' AND order_key IS NOT NULL"),

@@ -30,7 +30,7 @@ from service.ledger.expiry import (
 )
 from service.ledger.history import HistoryPosted, create_history_table, post_history
 from service.ledger.holds import Hold, capture_hold, get_hold, hold_points, release_hold
-from service.ledger.merging import merge_accounts
+from service.ledger.merging import lock_two, merge_accounts, unmerge_accounts
 from service.ledger.past import Figures, Line, Statement, get_points_at, get_statement
 from service.ledger.points import Expiring, Points
 from service.ledger.rules import (
@@ -97,6 +97,7 @@ __all__ = [
     "hold_points",
     "list_transactions",
     "lock_account",
+    "lock_two",
     "merge_accounts",
     "name_references",
     "open_account",
@@ -108,6 +109,7 @@ __all__ = [
     "release_hold",
     "return_spent_points",
     "take_back_points",
+    "unmerge_accounts",
 ]
 
 # A report of so many broken rows shows the postings behind them; the rest are named alone.

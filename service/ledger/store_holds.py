@@ -60,7 +60,7 @@ WITH paid AS (
     FROM ledger_transactions t JOIN postings p USING (transaction_key)
     WHERE t.order_key = :order_key AND t.kind = 'restore' AND p.from_account = 'redeemed' GROUP BY p.lot_key
 )
-SELECT l.lot_key, l.order_key, l.earned_at, l.expires_at, CAST(s.points AS bigint) AS spent,
+SELECT l.lot_key, l.member_key, l.order_key, l.earned_at, l.expires_at, CAST(s.points AS bigint) AS spent,
        CAST(coalesce(b.points, 0) AS bigint) AS returned, s.last_at
 FROM spent s JOIN lots l USING (lot_key) LEFT JOIN back b USING (lot_key)
 """)

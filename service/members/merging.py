@@ -21,7 +21,6 @@ def record_merge(
     now: datetime,
     reason: str,
     actor: str,
-    details: Mapping[str, Any],
 ) -> int:
     """Let a member, and everybody merged into it before, go by another from now on; return the merge's key.
 
@@ -43,12 +42,16 @@ def record_merge(
             "now": now,
             "reason": reason,
             "actor": actor,
-            "details": details,
         },
     )
     store.lead_to(conn, from_key=from_key, into_key=into_key, now=now)
     store.refresh_belonging(conn, member_key=into_key)
     return key
+
+
+def note_details(conn: Connection, *, merge_key: int, details: Mapping[str, Any]) -> None:
+    """Keep with a merge what undoing it will need to know."""
+    store.note_details(conn, merge_key=merge_key, details=details)
 
 
 def undo_merge(conn: Connection, *, merge: Merged, actor: str, reason: str, now: datetime) -> None:
@@ -64,11 +67,6 @@ def find_merge(conn: Connection, *, from_key: int) -> Merged | None:
     """Return the merge by which a member goes by another now."""
     row = store.find_merge(conn, from_key=from_key)
     return None if row is None else Merged(**row._mapping)
-
-
-def list_merged_ids(conn: Connection, *, member_key: int) -> list[tuple[str, datetime]]:
-    """Return the ids that stand for a member besides its own, each with when it was merged."""
-    return [(row.member_id, row.merged_at) for row in store.list_merged(conn, member_key=member_key)]
 
 
 def find_survivors(conn: Connection, *, member_keys: Sequence[int]) -> dict[int, int]:

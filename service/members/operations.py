@@ -17,7 +17,7 @@ from service.members.merging import (
     find_merge,
     find_survivors,
     list_beginnings,
-    list_merged_ids,
+    note_details,
     record_merge,
     undo_merge,
 )
@@ -45,7 +45,7 @@ __all__ = [
     "list_beginnings",
     "list_joined",
     "list_members",
-    "list_merged_ids",
+    "note_details",
     "record_merge",
     "undo_merge",
 ]
@@ -138,6 +138,7 @@ def find_profile(conn: Connection, *, member_id: str, sealer: Sealer) -> Profile
         acquisition=row.acquisition,
         created_at=row.created_at,
         updated_at=row.updated_at,
+        merged_ids=tuple(row.merged_ids),
     )
 
 

@@ -94,7 +94,10 @@ class Merged:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Everything a member's row holds, opened, for `GET /members/{member_id}`."""
+    """Everything a member's row holds, opened, for `GET /members/{member_id}`.
+
+    `merged_ids` are the ids that stand for this member besides its own.
+    """
 
     member: Member
     store_id: str | None
@@ -108,6 +111,7 @@ class Profile:
     acquisition: Mapping[str, Any] | None
     created_at: datetime
     updated_at: datetime
+    merged_ids: tuple[str, ...] = ()
 
     def contents(self) -> dict[str, Any]:
         """Return what the row says of the person, JSON-able, without when it was written."""

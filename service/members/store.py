@@ -15,8 +15,9 @@ _ROW = "member_key, member_id, joined_at, locale, consent_profiling, merged_into
 _FIND = text(f"SELECT {_ROW} FROM members WHERE member_id = :member_id")  # noqa: S608  own names only
 _FIND_BY_KEY = text(f"SELECT {_ROW} FROM members WHERE member_key = :member_key")  # noqa: S608  likewise
 _FIND_PROFILE = text(
-    "SELECT m.*, s.store_id FROM members m LEFT JOIN stores s USING (store_key) WHERE m.member_id = "
-    ":member_id"
+    "SELECT m.*, s.store_id, ARRAY(SELECT x.member_id FROM members x WHERE x.merged_into = m.member_key "
+    "ORDER BY x.merged_at, x.member_id) AS merged_ids "
+    "FROM members m LEFT JOIN stores s USING (store_key) WHERE m.member_id = :member_id"
 )
 _LIST = text(
     f"SELECT {_ROW} FROM members "  # noqa: S608  likewise

@@ -15,9 +15,10 @@ _LOCK = text(
     "ORDER BY member_key FOR NO KEY UPDATE"
 )
 _ADD = text(
-    "INSERT INTO member_merges (from_key, into_key, merged_at, reason, actor, details) "
-    "VALUES (:from_key, :into_key, :now, :reason, :actor, CAST(:details AS jsonb)) RETURNING merge_key"
+    "INSERT INTO member_merges (from_key, into_key, merged_at, reason, actor) "
+    "VALUES (:from_key, :into_key, :now, :reason, :actor) RETURNING merge_key"
 )
+_NOTE = text("UPDATE member_merges SET details = CAST(:details AS jsonb) WHERE merge_key = :merge_key")
 _END = text(
     "UPDATE member_merges SET undone_at = :now, undone_by = :actor, undone_because = :reason "
     "WHERE merge_key = :merge_key"
@@ -52,9 +53,6 @@ _FIND = text(
     "SELECT merge_key, from_key, into_key, merged_at, reason, details FROM member_merges "
     "WHERE from_key = :from_key AND undone_at IS NULL"
 )
-_MERGED = text(
-    "SELECT member_id, merged_at FROM members WHERE merged_into = :member_key ORDER BY merged_at, member_id"
-)
 _SURVIVORS = text(
     "SELECT member_key, coalesce(merged_into, member_key) AS survivor_key FROM members "
     "WHERE member_key = ANY(:member_keys)"
@@ -74,8 +72,13 @@ def lock_members(conn: Connection, *, member_keys: Sequence[int]) -> Sequence[Ro
 
 def add_merge(conn: Connection, *, values: Mapping[str, Any]) -> int:
     """Write a merge and return its key."""
-    key: int = conn.execute(_ADD, {**values, "details": dumps(values["details"])}).scalar_one()
+    key: int = conn.execute(_ADD, values).scalar_one()
     return key
+
+
+def note_details(conn: Connection, *, merge_key: int, details: Mapping[str, Any]) -> None:
+    """Write what undoing a merge needs."""
+    conn.execute(_NOTE, {"merge_key": merge_key, "details": dumps(dict(details))})
 
 
 def end_merge(conn: Connection, *, merge_key: int, actor: str, reason: str, now: datetime) -> None:
@@ -102,11 +105,6 @@ def refresh_belonging(conn: Connection, *, member_key: int) -> None:
 def find_merge(conn: Connection, *, from_key: int) -> Row[Any] | None:
     """Return the merge by which a member goes by another now."""
     return conn.execute(_FIND, {"from_key": from_key}).one_or_none()
-
-
-def list_merged(conn: Connection, *, member_key: int) -> Sequence[Row[Any]]:
-    """Return (member_id, merged_at) of everybody who goes by a member now."""
-    return conn.execute(_MERGED, {"member_key": member_key}).all()
 
 
 def list_parts(conn: Connection, *, member_keys: Sequence[int]) -> Sequence[Row[Any]]:
