@@ -66,13 +66,15 @@ class Reduced:
 class RecordedRefund:
     """A refund as recorded; `fact` is None when it was recorded before.
 
-    `reduced` are the orders it took from; `unallotted_minor` is what no order could be found for.
+    `reduced` are the orders it took from, `order_keys` their keys where it was recorded before;
+    `unallotted_minor` is what no order could be found for.
     """
 
     refund_key: int | None
     fact: TierFact | None
     reduced: tuple[Reduced, ...] = ()
     unallotted_minor: int = 0
+    order_keys: tuple[int, ...] = ()
 
 
 def cancel_order(
@@ -141,10 +143,11 @@ def record_refund(
     if known is not None:
         if bytes(known.content_hash) != content_hash:
             raise OrderConflict(f"the refund {refund.refund_id} is recorded with other content")
-        unallotted = 0
+        unallotted, orders = 0, tuple[int, ...]((known.order_key,))
         if known.order_key is None:
-            unallotted = known.amount_minor - store.sum_allotted_of(conn, refund_key=known.refund_key)
-        return RecordedRefund(known.refund_key, None, unallotted_minor=unallotted)
+            allotted = store.list_allotted_of(conn, refund_key=known.refund_key)
+            unallotted, orders = known.amount_minor - sum(allotted.values()), tuple(allotted)
+        return RecordedRefund(known.refund_key, None, unallotted_minor=unallotted, order_keys=orders)
     order = None
     if refund.order_id is not None:
         order = _refundable_order(conn, refund, member_key)

@@ -185,7 +185,7 @@ _ADD_ALLOTMENTS = text(
     "SELECT :refund_key, unnest(CAST(:order_keys AS bigint[])), unnest(CAST(:amounts AS bigint[]))"
 )
 _ALLOTTED_OF_REFUND = text(
-    "SELECT COALESCE(sum(amount_minor), 0) FROM refund_allotments WHERE refund_key = :refund_key"
+    "SELECT order_key, amount_minor FROM refund_allotments WHERE refund_key = :refund_key ORDER BY order_key"
 )
 _ALLOTTED = text("SELECT COALESCE(sum(amount_minor), 0) FROM refund_allotments WHERE order_key = :order_key")
 
@@ -307,6 +307,7 @@ def sum_allotted(conn: Connection, *, order_key: int) -> int:
     return int(conn.execute(_ALLOTTED, {"order_key": order_key}).scalar_one())
 
 
-def sum_allotted_of(conn: Connection, *, refund_key: int) -> int:
-    """Return what of an unlinked refund was allotted to orders."""
-    return int(conn.execute(_ALLOTTED_OF_REFUND, {"refund_key": refund_key}).scalar_one())
+def list_allotted_of(conn: Connection, *, refund_key: int) -> dict[int, int]:
+    """Return what of an unlinked refund was allotted, by order."""
+    rows = conn.execute(_ALLOTTED_OF_REFUND, {"refund_key": refund_key})
+    return {row.order_key: row.amount_minor for row in rows}

@@ -388,18 +388,15 @@ def _undo(
     """Take points back from every order a refund reduced, rate the member again, and tell others."""
     member_key = account.member_key
     if recorded.fact is None:
-        repeated = ledger.get_taken_back(
-            conn,
-            member_key=member_key,
-            refund_key=recorded.refund_key,
-            order_key=recorded.reduced[0].order_key if recorded.reduced else None,
-        )
-        returned = ledger.get_returned(
-            conn,
-            member_key=member_key,
-            refund_key=recorded.refund_key,
-            order_key=recorded.reduced[0].order_key if recorded.reduced else None,
-        )
+        orders = recorded.order_keys or tuple(one.order_key for one in recorded.reduced)
+        found_by: dict[str, Any] = {
+            "member_key": member_key,
+            "refund_key": recorded.refund_key,
+            "order_key": orders[0] if orders else None,
+            "order_keys": orders,
+        }
+        repeated = ledger.get_taken_back(conn, **found_by)
+        returned = ledger.get_returned(conn, **found_by)
         held = tiers.get_held_tier(conn, member_key=member_key)
         taken_then = _taken_view(repeated, returned, recorded.unallotted_minor, programme)
         return taken_then, TierMove(held, held, False)

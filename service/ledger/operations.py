@@ -308,18 +308,24 @@ def get_order_points(conn: Connection, *, member_key: int, order_key: int) -> Or
 
 
 def get_taken_back(
-    conn: Connection, *, member_key: int, refund_key: int | None, order_key: int | None = None
+    conn: Connection,
+    *,
+    member_key: int,
+    refund_key: int | None,
+    order_key: int | None = None,
+    order_keys: Sequence[int] = (),
 ) -> TakenBack:
     """Return what a refund took back when it came in, over all the orders it reduced.
 
-    A cancellation has no `refund_key`: it is found by the order that was cancelled.
+    A cancellation has no `refund_key`: it is found by the order that was cancelled. With the `order_keys`
+    that a refund reduced it is found also where the member was merged since.
     """
     if refund_key is None:
         if order_key is None:
             return TakenBack(0, 0)
         _, first, _ = store.get_order(conn, member_key=member_key, order_key=order_key, refund_key=None)
         return TakenBack(first.first_points, first.first_shortfall, first.first_debt)
-    row = store.get_taken_back(conn, member_key=member_key, refund_key=refund_key)
+    row = store.get_taken_back(conn, member_key=member_key, refund_key=refund_key, order_keys=order_keys)
     return TakenBack(row.points, row.shortfall, row.debt)
 
 

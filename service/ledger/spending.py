@@ -172,7 +172,17 @@ def _restore(
 
 
 def get_returned(
-    conn: Connection, *, member_key: int, refund_key: int | None, order_key: int | None = None
+    conn: Connection,
+    *,
+    member_key: int,
+    refund_key: int | None,
+    order_key: int | None = None,
+    order_keys: Sequence[int] = (),
 ) -> int:
-    """Return what a refund gave back when it came in; a cancellation is found by its order."""
-    return store_holds.get_returned(conn, member_key=member_key, refund_key=refund_key, order_key=order_key)
+    """Return what a refund gave back when it came in; a cancellation is found by its order.
+
+    With the `order_keys` that it reduced it is found also where the member was merged since.
+    """
+    return store_holds.get_returned(
+        conn, member_key=member_key, refund_key=refund_key, order_key=order_key, order_keys=order_keys
+    )
