@@ -10,6 +10,7 @@ from service.kit.clock import read_clock
 from service.programme.operations import get_programme
 from tests.clients.recording import Recorder
 from tests.clients.story_imports import bring_files
+from tests.clients.story_merges import merge_two_members
 from tests.clients.story_movement import watch_movement
 from tests.clients.story_overrides import hold_at_a_tier
 from tests.clients.story_reports import ask_for_reports
@@ -42,6 +43,7 @@ def tell_story(recorder: Recorder) -> None:
     try_rules(recorder)
     watch_movement(recorder)
     hold_at_a_tier(recorder)
+    merge_two_members(recorder)
     ask_for_reports(recorder)
     bring_files(recorder)
     give_access(recorder)

@@ -134,9 +134,8 @@ def steps_of(world: World, mergers: Mergers, data: st.DataObject) -> list[Step]:
         at, source, into = data.draw(moments(1)), data.draw(names), data.draw(names)
         if source != into:
             steps.append((at, partial(mergers.merge, source, into)))
-            if data.draw(st.booleans()):
-                back = at + timedelta(days=data.draw(st.sampled_from([0, 1, 12, 29, 31])))
-                steps.append((back, partial(mergers.undo, source)))
+            back = at + timedelta(days=data.draw(st.sampled_from([0, 0, 1, 12, 29, 29, 31, 900])))
+            steps.append((back, partial(mergers.undo, source)))
     return sorted(steps, key=lambda step: step[0])
 
 
