@@ -77,6 +77,16 @@ _DAYS_BACK = text(
     """
 )
 
+# Days on which nobody but the other bought anything were never the survivor's.
+_FORGET_DAYS = text(
+    """
+    DELETE FROM member_days d
+    WHERE d.member_key = :into_key AND d.day = ANY(CAST(:days AS date[])) AND d.goods_minor = 0
+        AND d.spend_minor = 0 AND d.orders = 0 AND d.unlinked_minor = 0
+        AND NOT EXISTS (SELECT FROM orders o WHERE o.member_key = :into_key AND o.day = d.day)
+    """
+)
+
 
 def hand_over_facts(conn: Connection, *, from_key: int, into_key: int) -> None:
     """Let every fact of a member count for another, remembering for whom it was sent."""
@@ -100,7 +110,7 @@ def hand_back_facts(conn: Connection, *, from_key: int, into_key: int, origins: 
 
 def hand_back_days(conn: Connection, *, from_key: int, into_key: int, days: Sequence[DayTotals]) -> None:
     """Take totals from a member's days and give them to another, who has none."""
-    values = {
+    values: dict[str, object] = {
         "from_key": from_key,
         "into_key": into_key,
         "days": [one.day for one in days],
@@ -110,3 +120,4 @@ def hand_back_days(conn: Connection, *, from_key: int, into_key: int, days: Sequ
         "unlinked": [one.unlinked_minor for one in days],
     }
     conn.execute(_DAYS_BACK, values)
+    conn.execute(_FORGET_DAYS, {"into_key": into_key, "days": values["days"]})

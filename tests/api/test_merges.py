@@ -251,8 +251,9 @@ def test_movement_reconciles_over_a_merge_and_names_it_as_the_way_out(shop: Ladd
         assert {total["difference"] for total in report["totals"]} == {0}, report["totals"]
         gone = {group["group"]: group for group in report["groups"]}
         assert [flow["to"] for flow in gone["merge"]["matrix"]] == ["t2", None]
-    asked = f"/v1/tier-distribution?from={shop.day(1)}&to={shop.day(-1)}"
-    assert len(read(shop, asked.removeprefix("/v1/"), role="marketing")["points"]) == 3
+    for query, members in ((f"?as_of={shop.day(1)}", 3), ("", 2)):
+        (point,) = read(shop, f"tier-distribution{query}", role="marketing")["points"]
+        assert (point["members"], sum(tier["members"] for tier in point["tiers"])) == (members, members)
     obeyed(shop)
 
 
