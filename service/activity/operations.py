@@ -12,7 +12,8 @@ from sqlalchemy import Connection, Row
 from service.activity import store
 from service.activity.checks import refuse_future, store_of
 from service.activity.errors import OrderConflict, UnknownOrder
-from service.activity.events import record_events
+from service.activity.events import EventVerdict, record_events
+from service.activity.lines import OrderInLines, read_in_lines
 from service.activity.merging import hand_back, hand_over, list_orders_sent_for
 from service.activity.refunds import (
     RecordedRefund,
@@ -25,6 +26,7 @@ from service.activity.rules import (
     DayTotals,
     NewOrder,
     NewRefund,
+    OrderAmounts,
     OrderValue,
     SentFor,
     TierFact,
@@ -46,9 +48,11 @@ from service.programme.operations import Programme, StoreRef
 
 __all__ = [
     "DayTotals",
+    "EventVerdict",
     "FactsByOrigin",
     "NewOrder",
     "NewRefund",
+    "OrderInLines",
     "RecordedOrder",
     "RecordedRefund",
     "Reduced",
@@ -63,6 +67,7 @@ __all__ = [
     "list_orders_sent_for",
     "list_tier_facts",
     "order_view",
+    "read_in_lines",
     "record_events",
     "record_order",
     "record_refund",
@@ -71,6 +76,7 @@ __all__ = [
     "refuse_future",
     "stream_tier_facts",
     "stream_tier_facts_by_origin",
+    "value_new_order",
 ]
 
 _BEGINNING = date(1, 1, 1)
@@ -78,12 +84,16 @@ _BEGINNING = date(1, 1, 1)
 
 @dataclass(frozen=True, slots=True)
 class RecordedOrder:
-    """An order as recorded; `fact` and `view` are None when it was recorded before."""
+    """An order as recorded; `fact` and `view` are None when it was recorded before.
+
+    `line_minors` are its lines' amounts after all discounts, in its own currency.
+    """
 
     order_key: int
     spend_minor: int
     fact: TierFact | None
     view: dict[str, Any] | None = None
+    line_minors: tuple[int, ...] = ()
 
 
 def record_order(
@@ -119,6 +129,7 @@ def record_order(
     ref = store_of(conn, order.store_id, programme, now)
     item_keys = catalogue.ensure_items(conn, skus=(line.sku for line in order.lines), now=now)
     value, values = _value(order, order_key, item_keys, ref, programme)
+    line_minors: list[int] = values["order_amounts"]  # type: ignore[assignment]
     fact = order_facts(value, ())[0]
     values |= {
         "member_key": member_key,
@@ -128,7 +139,7 @@ def record_order(
     }
     store.add_order(conn, values=values)
     view = new_order_view(order, values, member_id=member_id)
-    return RecordedOrder(order_key, value.spend_minor, fact, view)
+    return RecordedOrder(order_key, value.spend_minor, fact, view, tuple(line_minors))
 
 
 def _same_order(conn: Connection, order_id: str, content_hash: bytes) -> RecordedOrder:
@@ -138,11 +149,14 @@ def _same_order(conn: Connection, order_id: str, content_hash: bytes) -> Recorde
     return RecordedOrder(row.order_key, 0, None)
 
 
-def _value(
-    order: NewOrder, order_key: int, item_keys: Mapping[str, int], ref: StoreRef, programme: Programme
-) -> tuple[OrderValue, dict[str, object]]:
+def value_new_order(order: NewOrder, *, programme: Programme) -> OrderAmounts:
+    """Return what an order is worth by the settings of its time.
+
+    Raises:
+        Invalid: the discount is larger than the lines, or an amount too large.
+    """
     try:
-        amounts = value_order(
+        return value_order(
             [line.amount_minor for line in order.lines],
             discount_minor=order.discount_minor,
             tax_minor=order.tax_minor,
@@ -153,6 +167,12 @@ def _value(
     except ValueError as error:
         detail = FieldError(str(error), pointer="/discount")
         raise Invalid("the order's amounts do not fit together", errors=[detail]) from error
+
+
+def _value(
+    order: NewOrder, order_key: int, item_keys: Mapping[str, int], ref: StoreRef, programme: Programme
+) -> tuple[OrderValue, dict[str, object]]:
+    amounts = value_new_order(order, programme=programme)
     day = local_day(order.placed_at, timezone=ref.timezone)
     value = OrderValue(
         order_key=order_key,

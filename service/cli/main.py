@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from service.cli import data, database, keys, laws, models, points, serving, tiers
+from service.cli import data, database, experiments, keys, laws, models, points, serving, tiers
 from service.kit.errors import Problem
 from service.kit.logs import configure
 from service.kit.settings import Settings, SettingsError
@@ -35,6 +35,7 @@ for command in (
     tiers.tiers,
     points.points,
     models.models,
+    experiments.experiments,
     laws.laws,
 ):
     tidemark.add_command(command)

@@ -23,7 +23,8 @@ _INSERT_EXPERIMENT = text(
     ":window_days, :refund_grace_days, :now, :now) ON CONFLICT DO NOTHING"
 )
 _RUNNING_HOLDOUT = text(
-    "SELECT experiment_key, experiment, version, salt, arms, window_days, refund_grace_days FROM experiments "
+    "SELECT experiment_key, experiment, version, salt, arms, window_days, refund_grace_days, status "
+    "FROM experiments "
     "WHERE is_global_holdout AND status = 'running'"
 )
 _INSERT_ASSIGNMENT = text(
@@ -33,20 +34,21 @@ _INSERT_ASSIGNMENT = text(
 )
 _ASSIGNMENTS = text(
     "SELECT a.arm, a.bucket, a.reason, a.assigned_at, a.tier_at_assignment, e.experiment_key, e.experiment, "
-    "e.version, e.salt, e.arms, e.window_days, e.refund_grace_days "
+    "e.version, e.salt, e.arms, e.window_days, e.refund_grace_days, e.status "
     "FROM assignments a JOIN experiments e ON e.experiment_key = a.experiment_key "
-    "WHERE a.member_key = :member_key AND (CAST(:experiment AS text) IS NULL OR a.experiment = :experiment) "
+    "WHERE a.member_key = :member_key AND a.merged_into IS NULL "
+    "AND (CAST(:experiment AS text) IS NULL OR a.experiment = :experiment) "
     "ORDER BY a.experiment"
 )
 # One narrow row; with `relaxed` the commit does not wait for the disk, so nothing else may be in it.
 _INSERT_EXPOSURE = text(
     "INSERT INTO exposures (exposure_id, issued_at, member_key, experiment_key, arm, policy, model_version, "
-    "fallback, placement, channel, window_end, item_keys, decision) "
+    "fallback, placement, channel, window_end, item_keys, decision, nested, anonymous_id) "
     "SELECT CAST(:exposure_id AS uuid), CAST(:issued_at AS timestamptz), CAST(:member_key AS bigint), "
     "CAST(:experiment_key AS integer), CAST(:arm AS text), CAST(:policy AS text), "
     "CAST(:model_version AS text), CAST(:fallback AS text), CAST(:placement AS text), "
     "CAST(:channel AS text), CAST(:window_end AS timestamptz), CAST(:item_keys AS bigint[]), "
-    "CAST(:decision AS jsonb) "
+    "CAST(:decision AS jsonb), CAST(:nested AS integer[]), CAST(:anonymous_id AS text) "
     "WHERE NOT :relaxed OR set_config('synchronous_commit', 'off', true) = 'off'"
 )
 _EXPOSURE = (
@@ -62,6 +64,7 @@ _EXPOSURE = (
         exposures.c.issued_at < bindparam("issued_before"),
     )
 )
+_HAD_HOLDOUT = text("SELECT EXISTS (SELECT FROM experiments WHERE is_global_holdout)")
 _DELETE_BASELINES = text("DELETE FROM holdout_baselines WHERE experiment = :experiment")
 
 
@@ -73,6 +76,11 @@ def find_subject(conn: Connection, *, member_id: str) -> Row[Any]:
 def find_running_holdout(conn: Connection) -> Row[Any] | None:
     """Return the running global hold-out."""
     return conn.execute(_RUNNING_HOLDOUT).one_or_none()
+
+
+def had_holdout(conn: Connection) -> bool:
+    """Tell whether there ever was a global hold-out."""
+    return bool(conn.execute(_HAD_HOLDOUT).scalar_one())
 
 
 def insert_experiment(
@@ -134,59 +142,6 @@ def list_assignments(
 ) -> Sequence[Row[Any]]:
     """Return a member's assignments by experiment, with the version each was drawn under."""
     return conn.execute(_ASSIGNMENTS, {"member_key": member_key, "experiment": experiment}).all()
-
-
-_REKEY = text(
-    "UPDATE assignments SET member_key = :to_key, reason = :reason "
-    "WHERE experiment = :experiment AND member_key = :member_key"
-)
-
-
-def merge_assignments(conn: Connection, *, from_key: int, into_key: int) -> dict[str, str]:
-    """Leave the earlier of two members' assignments with one; by experiment, how, and a reason to restore."""
-    kept = {row.experiment: row for row in list_assignments(conn, member_key=into_key)}
-    details: dict[str, str] = {}
-    for row in list_assignments(conn, member_key=from_key):
-        name, own = row.experiment, kept.get(row.experiment)
-        if own is None:
-            _rekey(conn, name, from_key, into_key, row.reason)
-            details[name] = f"moved:{row.reason}"
-        elif row.assigned_at < own.assigned_at:
-            _swap(conn, name, (from_key, row.reason), (into_key, own.reason), left="merged")
-            details[name] = f"swapped:{own.reason}"
-        else:
-            _rekey(conn, name, from_key, from_key, "merged")
-            details[name] = f"kept:{row.reason}"
-    return details
-
-
-def unmerge_assignments(
-    conn: Connection, *, from_key: int, into_key: int, details: Mapping[str, str]
-) -> None:
-    """Take back what `merge_assignments` did."""
-    held = {row.experiment: row for row in list_assignments(conn, member_key=into_key)}
-    for name, detail in details.items():
-        how, _, reason = detail.partition(":")
-        if how == "moved":
-            _rekey(conn, name, into_key, from_key, reason)
-        elif how == "swapped":
-            _swap(conn, name, (from_key, reason), (into_key, held[name].reason), left=held[name].reason)
-        else:
-            _rekey(conn, name, from_key, from_key, reason)
-
-
-def _rekey(conn: Connection, experiment: str, member_key: int, to_key: int, reason: str) -> None:
-    values = {"experiment": experiment, "member_key": member_key, "to_key": to_key, "reason": reason}
-    conn.execute(_REKEY, values)
-
-
-def _swap(
-    conn: Connection, experiment: str, one: tuple[int, str], other: tuple[int, str], *, left: str
-) -> None:
-    """Put each of two assignments under the other's key; what comes under the first has the reason `left`."""
-    _rekey(conn, experiment, other[0], -one[0], left)
-    _rekey(conn, experiment, one[0], other[0], one[1])
-    _rekey(conn, experiment, -one[0], one[0], left)
 
 
 def insert_exposure(conn: Connection, *, parameters: Mapping[str, Any]) -> None:

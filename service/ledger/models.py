@@ -38,6 +38,8 @@ ledger_transactions = Table(
     Column("actor", Text),
     Column("import_key", BigInteger),
     Column("hold_id", Uuid),
+    # The custom event that earned it.
+    Column("event_key", BigInteger),
     Index(None, "member_key", "occurred_at"),
     Index(None, "hold_id", postgresql_where=text("hold_id IS NOT NULL")),
     Index(None, "order_key", postgresql_where=text("order_key IS NOT NULL")),
@@ -60,6 +62,12 @@ ledger_transactions = Table(
         unique=True,
         postgresql_nulls_not_distinct=True,
         postgresql_where=text("kind = 'restore' AND order_key IS NOT NULL"),
+    ),
+    Index(
+        "ux_ledger_transactions_event_once",
+        "event_key",
+        unique=True,
+        postgresql_where=text("event_key IS NOT NULL"),
     ),
     CheckConstraint(
         "kind IN ('earn', 'release', 'reverse', 'adjust', 'expire', 'correct', 'restore', "

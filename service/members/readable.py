@@ -106,3 +106,11 @@ def owners_at(moment: datetime) -> CTE:
         .exists()
     )
     return select(line.c.origin_key, line.c.owner_key).where(~goes_on).cte()
+
+
+consent_rows = select(
+    members.c.member_key,
+    members.c.consent_marketing["granted"].as_boolean().label("marketing"),
+    members.c.consent_profiling["granted"].as_boolean().label("profiling"),
+).subquery("consent_rows")
+"""What each member agreed to; null where it was never asked."""

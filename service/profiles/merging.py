@@ -63,10 +63,8 @@ def merge_members(
     merge_key = members.record_merge(conn, **keys, now=now, reason=asker.reason, actor=asker.actor)
     tiers.lock_two(conn, member_keys=(source.member_key, target.member_key))
     activity.hand_over(conn, **keys)
-    details = {
-        "assignments": experiments.merge_assignments(conn, **keys),
-        "pin_key": tiers.merge_tiers(conn, **keys, now=now, programme=programme),
-    }
+    experiments.merge_assignments(conn, **keys, now=now)
+    details = {"pin_key": tiers.merge_tiers(conn, **keys, now=now, programme=programme)}
     members.note_details(conn, merge_key=merge_key, details=details)
     _tell(conn, "merged", source, target, asker)
     return {
@@ -111,7 +109,7 @@ def undo_merge(
     members.undo_merge(conn, merge=merge, actor=asker.actor, reason=asker.reason, now=asker.now)
     tiers.lock_two(conn, member_keys=(merge.from_key, merge.into_key))
     activity.hand_back(conn, **keys, origins=origins)
-    experiments.unmerge_assignments(conn, **keys, details=merge.details["assignments"])
+    experiments.undo_merge_assignments(conn, **keys)
     pin_key = merge.details["pin_key"]
     tiers.unmerge_tiers(conn, **keys, pin_key=pin_key, actor=asker.actor, now=asker.now, programme=programme)
     _tell(conn, "merge_undone", source, target, asker)

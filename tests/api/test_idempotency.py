@@ -18,7 +18,7 @@ CALLERS = 50
 
 NATURAL = {
     "access.issue_member_token": "writes nothing: a second token harms nobody",
-    "activity.record_events": "event_id",
+    "events.record_events": "event_id",
     "imports.cancel_import": "import_id",
     "intake.cancel_order": "order_id",
     "intake.place_order": "order_id",
@@ -26,6 +26,8 @@ NATURAL = {
     "intake.record_refund": "refund_id",
     "ledger.capture_hold": "hold_id",
     "ledger.release_hold": "hold_id",
+    "quotes.quote_points": "writes nothing",
+    "recommendations.expose_visitor": "member_id or anonymous_id: the arm stays as first drawn",
     "recommendations.promote_model": "version: promoting what is in force changes nothing",
 }
 """POST routes that may come without a key, and what else tells a repetition there."""
