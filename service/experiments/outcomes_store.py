@@ -269,6 +269,8 @@ def _members(cohort: CTE) -> Subquery:
                 back, back.c.member_key == cohort.c.member_key
             )
         )
+        # A fence: without it every sum works its own value out anew, forty times a member.
+        .offset(0)
         .subquery("people")
     )
 

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import CTE, Subquery, Text, and_, cast, func, literal, null, select, union_all
+from sqlalchemy import (
+    CTE,
+    Boolean,
+    Subquery,
+    Text,
+    and_,
+    cast,
+    false,
+    func,
+    literal,
+    null,
+    select,
+    true,
+    union_all,
+)
 
 from service.members.models import member_merges, members
 
@@ -110,7 +124,16 @@ def owners_at(moment: datetime) -> CTE:
 
 consent_rows = select(
     members.c.member_key,
+    # Never asked is not a refusal of being answered personally; being written to needs to be granted.
+    func.coalesce(cast(members.c.consent_profiling["granted"].astext, Boolean), true()).label("profiling"),
+    func.coalesce(cast(members.c.consent_marketing["granted"].astext, Boolean), false()).label("marketing"),
+    and_(members.c.erased_at.is_(None), members.c.merged_at.is_(None)).label("is_here"),
+).subquery("consent_rows")
+"""What each member agreed to: to be answered personally, and to be written to; and who is still one."""
+
+agreement_rows = select(
+    members.c.member_key,
     members.c.consent_marketing["granted"].as_boolean().label("marketing"),
     members.c.consent_profiling["granted"].as_boolean().label("profiling"),
-).subquery("consent_rows")
+).subquery("agreement_rows")
 """What each member agreed to; null where it was never asked."""

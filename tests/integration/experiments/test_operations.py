@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 
 import pytest
 from sqlalchemy import Connection, Engine, text
@@ -14,6 +14,13 @@ from service.kit.ids import new_uuid
 from tests.integration.recommendations.shop import NOON, Shop, days_before
 
 
+def start_holdout(conn: Connection, *, now: datetime, today: date) -> operations.Experiment:
+    """Start the hold-out where it is sure to be there afterwards."""
+    running = operations.ensure_global_holdout(conn, now=now, today=today)
+    assert running is not None
+    return running
+
+
 @pytest.fixture
 def shop(conn: Connection) -> Shop:
     return Shop(conn)
@@ -21,12 +28,12 @@ def shop(conn: Connection) -> Shop:
 
 @pytest.fixture
 def holdout(conn: Connection) -> operations.Experiment:
-    return operations.ensure_global_holdout(conn, now=days_before(400), today=days_before(400).date())
+    return start_holdout(conn, now=days_before(400), today=days_before(400).date())
 
 
 def test_the_global_holdout_starts_once_at_ten_percent(conn: Connection) -> None:
-    first = operations.ensure_global_holdout(conn, now=NOON, today=NOON.date())
-    again = operations.ensure_global_holdout(conn, now=NOON + timedelta(days=90), today=NOON.date())
+    first = start_holdout(conn, now=NOON, today=NOON.date())
+    again = start_holdout(conn, now=NOON + timedelta(days=90), today=NOON.date())
     assert first == again
     assert first.experiment == "global-holdout-2026h2"
     assert [(arm.arm, arm.weight_bp) for arm in first.arms] == [("holdout", 1000), ("treatment", 9000)]
@@ -36,9 +43,7 @@ def test_the_global_holdout_starts_once_at_ten_percent(conn: Connection) -> None
 def test_many_processes_start_one_holdout(engine: Engine) -> None:
     def start(_: int) -> int:
         with engine.begin() as conn:
-            started = operations.ensure_global_holdout(conn, now=NOON, today=NOON.date())
-            assert started is not None
-            return started.experiment_key
+            return start_holdout(conn, now=NOON, today=NOON.date()).experiment_key
 
     with ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(start, range(16)))) == 1
@@ -67,7 +72,7 @@ def test_an_assignment_is_written_once_and_read_back(
 def test_many_first_requests_at_once_write_one_assignment(engine: Engine) -> None:
     with engine.begin() as conn:
         key = Shop(conn).member("m-1")
-        holdout = operations.ensure_global_holdout(conn, now=NOON, today=NOON.date())
+        holdout = start_holdout(conn, now=NOON, today=NOON.date())
 
     def assign(number: int) -> operations.Assignment:
         with engine.begin() as conn:
@@ -186,3 +191,11 @@ def test_before_anybody_is_mature_there_is_no_baseline(
     _hold_out(conn, shop, holdout, 0, 50)
     assert operations.refresh_holdout_baselines(conn, now=NOON, today=NOON.date()) == 0
     assert operations.find_subject(conn, member_id="held-0").baseline is None
+
+
+def test_a_holdout_that_staff_stopped_is_not_started_again_by_a_process(conn: Connection) -> None:
+    running = start_holdout(conn, now=NOON, today=NOON.date())
+    conn.execute(text("UPDATE experiments SET status = 'stopped', frozen_at = now(), stopped_at = now()"))
+    assert operations.ensure_global_holdout(conn, now=NOON + timedelta(days=200)) is None
+    assert operations.find_subject(conn, member_id="m-1").running is None
+    assert running.status == "running"
