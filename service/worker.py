@@ -26,6 +26,7 @@ from service.kit.sealing import Sealer
 from service.kit.settings import Settings
 from service.ledger import operations as ledger
 from service.ledger.operations import Swept
+from service.members import operations as members
 from service.programme.operations import Programme, get_programme
 from service.recommendations import exports
 from service.recommendations.attribution import AttributionKeys
@@ -170,7 +171,9 @@ def _declare_tier_tasks(app: procrastinate.App, engine: Engine, programme: Calla
         """Rate a member's whole history again, after a fact older than one window."""
         with transaction(engine) as conn:
             ledger.lock_account(conn, member_key=member_key, now=read_clock())
-            tiers.refold_member(conn, member_key=member_key, programme=get_programme(conn), now=read_clock())
+            # Who was merged since goes by the survivor, whose fold puts both right.
+            key = members.find_survivors(conn, member_keys=[member_key])[member_key]
+            tiers.refold_member(conn, member_key=key, programme=get_programme(conn), now=read_clock())
 
     @app.periodic(cron="7 * * * *")
     @app.task(name="tiers.review", queueing_lock="tiers.review")

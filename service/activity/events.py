@@ -48,7 +48,7 @@ def record_events(
     `order-conflict` (recorded before, otherwise), `future-time` or `member-not-enrolled`.
     """
     hashes = [_content_hash(event) for event in events]
-    member_keys = members.find_keys(
+    owners = members.find_owners(
         conn, member_ids=sorted({event["member_id"] for event in events if event.get("member_id")})
     )
     verdicts: dict[int, EventVerdict] = {}
@@ -58,13 +58,13 @@ def record_events(
         event_id = event["event_id"]
         if event["occurred_at"] > now + FUTURE_TOLERANCE:
             verdicts[index] = _reject(event_id, "future-time", "more than five minutes ahead of our clock")
-        elif event.get("member_id") and event["member_id"] not in member_keys:
+        elif event.get("member_id") and event["member_id"] not in owners:
             verdicts[index] = _reject(event_id, "member-not-enrolled", "no such member")
         elif event_id in first:
             repeated.append(index)
         else:
             first[event_id] = index
-    _record(conn, events, hashes, first, member_keys, verdicts, now)
+    _record(conn, events, hashes, first, owners, verdicts, now)
     for index in repeated:
         event_id = events[index]["event_id"]
         known = first[event_id]
@@ -77,7 +77,7 @@ def _record(
     events: Sequence[Mapping[str, Any]],
     hashes: Sequence[bytes],
     candidates: Mapping[str, int],
-    member_keys: Mapping[str, int],
+    owners: Mapping[str, members.Owner],
     verdicts: dict[int, EventVerdict],
     now: datetime,
 ) -> None:
@@ -106,7 +106,7 @@ def _record(
     rows = []
     for event_id, index in candidates.items():
         if event_id in claimed:
-            row = _row(events[index], claimed[event_id], member_keys, item_keys)
+            row = _row(events[index], claimed[event_id], owners, item_keys)
             rows.append(row)
             verdicts[index] = EventVerdict(
                 event_id, "accepted", event_key=claimed[event_id], item_key=row["item_key"]
@@ -119,13 +119,18 @@ def _record(
 
 
 def _row(
-    event: Mapping[str, Any], event_key: int, member_keys: Mapping[str, int], item_keys: Mapping[str, int]
+    event: Mapping[str, Any],
+    event_key: int,
+    owners: Mapping[str, members.Owner],
+    item_keys: Mapping[str, int],
 ) -> dict[str, Any]:
+    owner = owners.get(event.get("member_id") or "")
     return {
         "event_key": event_key,
         "occurred_at": format_time(event["occurred_at"]),
         "type": event["type"],
-        "member_key": member_keys.get(event.get("member_id") or ""),
+        "member_key": None if owner is None else owner.member_key,
+        "origin_key": None if owner is None else owner.origin_key,
         "item_key": item_keys.get(event.get("sku") or ""),
         "dwell_seconds": None if event.get("dwell_seconds") is None else str(event["dwell_seconds"]),
         "page_depth": event.get("page_depth"),

@@ -62,8 +62,11 @@ orders = Table(
     Column("recommendation_ids", ARRAY(Text)),
     Column("attribution_token", Text),
     Column("import_key", BigInteger),
+    # For whom it was sent, where that member has been merged into the one it counts for.
+    Column("origin_key", BigInteger),
     PrimaryKeyConstraint("order_key", "placed_at"),
     Index(None, "member_key", "placed_at"),
+    Index(None, "origin_key", postgresql_where=text("origin_key IS NOT NULL")),
     CheckConstraint("order_goods_minor >= 0 AND goods_minor >= 0 AND spend_minor >= 0", name="not_negative"),
     postgresql_partition_by="RANGE (placed_at)",
 )
@@ -133,7 +136,10 @@ refunds = Table(
     # Programme currency.
     Column("amount_minor", BigInteger, nullable=False),
     Column("import_key", BigInteger),
+    # Of its order, or for whom it was sent, where that member has been merged into the one it counts for.
+    Column("origin_key", BigInteger),
     PrimaryKeyConstraint("refund_key", "refunded_at"),
+    Index(None, "origin_key", postgresql_where=text("origin_key IS NOT NULL")),
     CheckConstraint("kind IN ('return', 'cancellation', 'goodwill')", name="known_kind"),
     CheckConstraint("order_amount_minor > 0 AND amount_minor >= 0", name="positive"),
     postgresql_partition_by="RANGE (refunded_at)",
@@ -203,6 +209,8 @@ events = Table(
     Column("dwell_seconds", Numeric),
     Column("page_depth", SmallInteger),
     Column("attributes", JSONB),
+    # For whom it was sent, where that member has been merged into the one it counts for.
+    Column("origin_key", BigInteger),
     PrimaryKeyConstraint("event_key", "occurred_at"),
     Index(None, "member_key", "occurred_at"),
     postgresql_partition_by="RANGE (occurred_at)",

@@ -14,6 +14,7 @@ from service.activity.checks import refuse_future, store_of
 from service.activity.errors import OrderConflict, UnknownOrder
 from service.activity.events import EventVerdict, record_events
 from service.activity.lines import OrderInLines, read_in_lines
+from service.activity.merging import hand_back, hand_over, list_orders_sent_for
 from service.activity.refunds import (
     RecordedRefund,
     Reduced,
@@ -27,12 +28,18 @@ from service.activity.rules import (
     NewRefund,
     OrderAmounts,
     OrderValue,
+    SentFor,
     TierFact,
     order_content_hash,
     order_facts,
     value_order,
 )
-from service.activity.tier_facts import list_tier_facts, stream_tier_facts
+from service.activity.tier_facts import (
+    FactsByOrigin,
+    list_tier_facts,
+    stream_tier_facts,
+    stream_tier_facts_by_origin,
+)
 from service.activity.views import new_order_view, order_view, refund_view
 from service.catalogue import operations as catalogue
 from service.kit.clock import local_day
@@ -42,17 +49,22 @@ from service.programme.operations import Programme, StoreRef
 __all__ = [
     "DayTotals",
     "EventVerdict",
+    "FactsByOrigin",
     "NewOrder",
     "NewRefund",
     "OrderInLines",
     "RecordedOrder",
     "RecordedRefund",
     "Reduced",
+    "SentFor",
     "TierFact",
     "cancel_order",
     "find_order",
     "get_order",
+    "hand_back",
+    "hand_over",
     "list_member_days",
+    "list_orders_sent_for",
     "list_tier_facts",
     "order_view",
     "read_in_lines",
@@ -63,6 +75,7 @@ __all__ = [
     "refund_view",
     "refuse_future",
     "stream_tier_facts",
+    "stream_tier_facts_by_origin",
     "value_new_order",
 ]
 
@@ -91,8 +104,11 @@ def record_order(
     order: NewOrder,
     programme: Programme,
     now: datetime,
+    sent_for: SentFor | None = None,
 ) -> RecordedOrder:
     """Record an order, its lines and its part of the day roll-up, once.
+
+    `sent_for` names the member it was sent for, where that one has been merged into this member.
 
     Raises:
         OrderConflict: the id is recorded with other content.
@@ -100,7 +116,7 @@ def record_order(
         Invalid: the discount is larger than the lines.
     """
     refuse_future(order.placed_at, now=now, pointer="/placed_at")
-    content_hash = order_content_hash(order, member_id=member_id)
+    content_hash = order_content_hash(order, member_id=sent_for.member_id if sent_for else member_id)
     order_key = store.add_order_key(
         conn,
         order_id=order.order_id,
@@ -115,7 +131,12 @@ def record_order(
     value, values = _value(order, order_key, item_keys, ref, programme)
     line_minors: list[int] = values["order_amounts"]  # type: ignore[assignment]
     fact = order_facts(value, ())[0]
-    values |= {"member_key": member_key, "received_at": now, "orders": fact.orders_delta}
+    values |= {
+        "member_key": member_key,
+        "origin_key": sent_for.member_key if sent_for else None,
+        "received_at": now,
+        "orders": fact.orders_delta,
+    }
     store.add_order(conn, values=values)
     view = new_order_view(order, values, member_id=member_id)
     return RecordedOrder(order_key, value.spend_minor, fact, view, tuple(line_minors))

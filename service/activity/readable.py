@@ -10,10 +10,12 @@ from typing import Any
 
 from sqlalchemy import (
     ARRAY,
+    CTE,
     BigInteger,
     ColumnElement,
     Date,
     Numeric,
+    Select,
     Subquery,
     and_,
     any_,
@@ -39,6 +41,7 @@ from service.activity.models import (
     refund_lines,
     refunds,
 )
+from service.members.readable import merged_rows, owners_at
 
 order_rows = select(order_keys.c.order_key, order_keys.c.member_key, order_keys.c.placed_at).subquery(
     "order_rows"
@@ -208,27 +211,94 @@ def day_rows_before(cut: datetime, *, first_day: date, keys: Keys | None = None)
 
     The columns of `day_rows`, computed from orders and what was given back by then: a linked refund takes
     from its order's day, rounded as `rules.left_after` does. `keys` keeps to members from one key to
-    another, or to those of a list.
+    another, or to those of a list. Who was merged only later has what was sent for them.
     """
     # A store's day begins at most a day before or after the same day in UTC.
     since = datetime.combine(first_day, datetime.min.time(), tzinfo=cut.tzinfo) - timedelta(days=2)
+    owners = _owners(cut, keys)
+    parts = union_all(
+        _bought(cut, since, first_day, keys),
+        _unlinked(cut, since, first_day, keys),
+        _bought_for(owners, cut, since, first_day),
+        _unlinked_for(owners, cut, since, first_day),
+    ).subquery("day_parts")
+    sums = (
+        cast(func.sum(parts.c[name]), BigInteger).label(name)
+        for name in ("goods_minor", "spend_minor", "orders", "unlinked_minor")
+    )
+    days = select(parts.c.member_key, cast(parts.c.day, Date).label("day"), *sums)
+    return days.group_by(parts.c.member_key, parts.c.day).subquery("day_rows_before")
+
+
+def _owners(cut: datetime, keys: Keys | None) -> CTE:
+    """Whose the facts sent for a merged member were at the cut, as far as the owner is asked about.
+
+    Few, and found before any fact is looked at.
+    """
+    by_then = owners_at(cut)
+    owner = func.coalesce(by_then.c.owner_key, merged_rows.c.member_key)
+    return (
+        select(merged_rows.c.member_key.label("origin_key"), owner.label("owner_key"))
+        .select_from(merged_rows.outerjoin(by_then, by_then.c.origin_key == merged_rows.c.member_key))
+        .where(_within(owner, keys))
+        .cte()
+        .prefix_with("MATERIALIZED")
+    )
+
+
+def _day_parts(
+    member_key: ColumnElement[int], goods: ColumnElement[int], spend: ColumnElement[int]
+) -> tuple[ColumnElement[Any], ...]:
+    return (
+        member_key.label("member_key"),
+        orders.c.day,
+        goods.label("goods_minor"),
+        spend.label("spend_minor"),
+        case((goods > 0, 1), else_=0).label("orders"),
+        literal(0, BigInteger).label("unlinked_minor"),
+    )
+
+
+def _bought(cut: datetime, since: datetime, first_day: date, keys: Keys | None) -> Select[Any]:
+    """What members bought under their own ids."""
     back = _given_back_before(cut, keys)
-    goods, spend = _left(orders.c.goods_minor, back), _left(orders.c.spend_minor, back)
-    bought = (
-        select(
-            orders.c.member_key,
-            orders.c.day,
-            goods.label("goods_minor"),
-            spend.label("spend_minor"),
-            case((goods > 0, 1), else_=0).label("orders"),
-            literal(0, BigInteger).label("unlinked_minor"),
-        )
+    goods, spend = (_left(whole, back.c.back_minor) for whole in (orders.c.goods_minor, orders.c.spend_minor))
+    return (
+        select(*_day_parts(orders.c.member_key, goods, spend))
         .select_from(orders.outerjoin(back, back.c.order_key == orders.c.order_key))
         .where(orders.c.placed_at < cut, orders.c.placed_at >= since, orders.c.day >= first_day)
-        .where(_within(orders.c.member_key, keys))
+        .where(_within(orders.c.member_key, keys), orders.c.origin_key.is_(None))
     )
-    unlinked = select(
-        refunds.c.member_key,
+
+
+def _bought_for(owners: CTE, cut: datetime, since: datetime, first_day: date) -> Select[Any]:
+    """What was bought under the ids of members that have been merged."""
+    back_minor = _given_back_of_order(cut)
+    goods, spend = (_left(whole, back_minor) for whole in (orders.c.goods_minor, orders.c.spend_minor))
+    return (
+        select(*_day_parts(owners.c.owner_key, goods, spend))
+        .select_from(owners.join(orders, orders.c.origin_key == owners.c.origin_key))
+        .where(orders.c.placed_at < cut, orders.c.placed_at >= since, orders.c.day >= first_day)
+    )
+
+
+def _unlinked(cut: datetime, since: datetime, first_day: date, keys: Keys | None) -> Select[Any]:
+    return _unlinked_of(refunds.c.member_key, cut, since, first_day).where(
+        _within(refunds.c.member_key, keys), refunds.c.origin_key.is_(None)
+    )
+
+
+def _unlinked_for(owners: CTE, cut: datetime, since: datetime, first_day: date) -> Select[Any]:
+    return _unlinked_of(owners.c.owner_key, cut, since, first_day).where(
+        refunds.c.origin_key == owners.c.origin_key
+    )
+
+
+def _unlinked_of(
+    member_key: ColumnElement[int], cut: datetime, since: datetime, first_day: date
+) -> Select[Any]:
+    return select(
+        member_key,
         refunds.c.day,
         literal(0, BigInteger),
         literal(0, BigInteger),
@@ -239,15 +309,7 @@ def day_rows_before(cut: datetime, *, first_day: date, keys: Keys | None = None)
         refunds.c.refunded_at < cut,
         refunds.c.refunded_at >= since,
         refunds.c.day >= first_day,
-        _within(refunds.c.member_key, keys),
     )
-    parts = union_all(bought, unlinked).subquery("day_parts")
-    sums = (
-        cast(func.sum(parts.c[name]), BigInteger).label(name)
-        for name in ("goods_minor", "spend_minor", "orders", "unlinked_minor")
-    )
-    days = select(parts.c.member_key, cast(parts.c.day, Date).label("day"), *sums)
-    return days.group_by(parts.c.member_key, parts.c.day).subquery("day_rows_before")
 
 
 def _given_back_before(cut: datetime, keys: Keys | None) -> Subquery:
@@ -272,12 +334,22 @@ def _given_back_before(cut: datetime, keys: Keys | None) -> Subquery:
     )
 
 
-def _left(whole: ColumnElement[int], back: Subquery) -> ColumnElement[int]:
+def _given_back_of_order(cut: datetime) -> ColumnElement[Any]:
+    """Goods given back of one order, null where nothing was."""
+    of_order = (
+        order_give_backs.c.order_key == orders.c.order_key,
+        order_give_backs.c.given_back_at < cut,
+    )
+    total = select(func.sum(order_give_backs.c.order_amount_minor)).where(*of_order)
+    return total.correlate(orders).scalar_subquery()
+
+
+def _left(whole: ColumnElement[int], back_minor: ColumnElement[Any]) -> ColumnElement[int]:
     """`rules.left_after` of one order's amount, in exact numbers."""
     goods = orders.c.order_goods_minor
-    twice = 2 * cast(whole, Numeric) * back.c.back_minor + goods
+    twice = 2 * cast(whole, Numeric) * back_minor + goods
     return case(
-        (or_(back.c.back_minor.is_(None), goods == 0), whole),
+        (or_(back_minor.is_(None), goods == 0), whole),
         else_=whole - cast(func.div(twice, 2 * cast(goods, Numeric)), BigInteger),
     )
 

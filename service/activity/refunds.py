@@ -23,6 +23,7 @@ from service.activity.rules import (
     OpenOrder,
     OrderValue,
     RefundStep,
+    SentFor,
     TierFact,
     allot,
     left_after,
@@ -65,26 +66,39 @@ class Reduced:
 class RecordedRefund:
     """A refund as recorded; `fact` is None when it was recorded before.
 
-    `reduced` are the orders it took from; `unallotted_minor` is what no order could be found for.
+    `reduced` are the orders it took from, `order_keys` their keys where it was recorded before;
+    `unallotted_minor` is what no order could be found for.
     """
 
     refund_key: int | None
     fact: TierFact | None
     reduced: tuple[Reduced, ...] = ()
     unallotted_minor: int = 0
+    order_keys: tuple[int, ...] = ()
 
 
 def cancel_order(
-    conn: Connection, *, order_id: str, cancelled_at: datetime, reason: str, now: datetime
+    conn: Connection,
+    *,
+    order_id: str,
+    cancelled_at: datetime,
+    reason: str,
+    now: datetime,
+    member_key: int | None = None,
 ) -> RecordedRefund:
     """Call an order off: from `cancelled_at` on, nothing of it counts.
 
+    `member_key` is whose account the caller has locked for it, if any.
+
     Raises:
         UnknownOrder: there is none. FutureTime, RefundBeforeOrder: the time cannot be.
-        OrderConflict: it was cancelled before, at another time or for another reason.
+        OrderConflict: it was cancelled before, at another time or for another reason; or just now it came to
+            count for another member.
     """
     refuse_future(cancelled_at, now=now, pointer="/cancelled_at")
     row = existing_order(conn, order_id)
+    if member_key is not None and row.member_key != member_key:
+        raise OrderConflict(f"the order {order_id} went to another member meanwhile; send this again")
     if row.cancelled_at is not None:
         if (row.cancelled_at, row.cancel_reason) != (cancelled_at, reason):
             raise OrderConflict(f"the order {order_id} was cancelled before, otherwise")
@@ -113,23 +127,27 @@ def record_refund(
     refund: NewRefund,
     programme: Programme,
     now: datetime,
+    sent_for: SentFor | None = None,
 ) -> RecordedRefund:
     """Record a refund once: linked to its order, or unlinked and dated its own day.
+
+    `sent_for` names the member it was sent for, where that one has been merged into this member.
 
     Raises:
         OrderConflict: the id is recorded with other content.
         OrderNotKnown, RefundOfOtherMember, RefundBeforeOrder, RefundAboveLeft, FutureTime, Invalid.
     """
     refuse_future(refund.refunded_at, now=now, pointer="/refunded_at")
-    content_hash = refund_content_hash(refund, member_id=member_id)
+    content_hash = refund_content_hash(refund, member_id=sent_for.member_id if sent_for else member_id)
     known = store.find_refund(conn, refund_id=refund.refund_id)
     if known is not None:
         if bytes(known.content_hash) != content_hash:
             raise OrderConflict(f"the refund {refund.refund_id} is recorded with other content")
-        unallotted = 0
+        unallotted, orders = 0, tuple[int, ...]((known.order_key,))
         if known.order_key is None:
-            unallotted = known.amount_minor - store.sum_allotted_of(conn, refund_key=known.refund_key)
-        return RecordedRefund(known.refund_key, None, unallotted_minor=unallotted)
+            allotted = store.list_allotted_of(conn, refund_key=known.refund_key)
+            unallotted, orders = known.amount_minor - sum(allotted.values()), tuple(allotted)
+        return RecordedRefund(known.refund_key, None, unallotted_minor=unallotted, order_keys=orders)
     order = None
     if refund.order_id is not None:
         order = _refundable_order(conn, refund, member_key)
@@ -138,7 +156,7 @@ def record_refund(
             f"a refund that names no order is in {programme.currency}",
             errors=[FieldError(f"not {programme.currency}", pointer="/currency")],
         )
-    refund_key = _write_refund(conn, member_key, refund, order, content_hash, programme, now)
+    refund_key = _write_refund(conn, (member_key, sent_for), refund, order, content_hash, programme, now)
     step = RefundStep(refund.refunded_at, refund.refund_id, refund_key, refund.amount_minor)
     if order is not None:
         return _reduce(conn, order, step)
@@ -169,14 +187,16 @@ def _refundable_order(conn: Connection, refund: NewRefund, member_key: int) -> R
 
 def _write_refund(
     conn: Connection,
-    member_key: int,
+    whose: tuple[int, SentFor | None],
     refund: NewRefund,
     order: Row[Any] | None,
     content_hash: bytes,
     programme: Programme,
     now: datetime,
 ) -> int:
+    member_key, sent_for = whose
     order_key = None if order is None else order.order_key
+    origin_key = sent_for.member_key if sent_for else None
     refund_key = store.add_refund_key(
         conn,
         values={
@@ -209,6 +229,8 @@ def _write_refund(
             "requested_at": refund.requested_at,
             "received_at": now,
             "member_key": member_key,
+            # A refund goes with its order, whoever it was sent for.
+            "origin_key": origin_key if order is None else order.origin_key,
             "order_key": order_key,
             "store_key": ref.store_key
             if refund.store_id

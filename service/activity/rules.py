@@ -53,6 +53,14 @@ class TierFact:
 
 
 @dataclass(frozen=True, slots=True)
+class SentFor:
+    """A member that has been merged, for whom a fact was sent."""
+
+    member_key: int
+    member_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class LineAmount:
     """An order line after the order-level discount was spread, in both currencies."""
 

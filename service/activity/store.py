@@ -26,12 +26,12 @@ _ADD_ORDER = text(
         INSERT INTO orders (order_key, placed_at, received_at, member_key, store_key, day, channel, currency,
             exchange_rate, order_goods_minor, order_discount_minor, order_shipping_minor, order_tax_minor,
             order_points_paid_minor, goods_minor, spend_minor, checkout_started_at, recommendation_ids,
-            attribution_token)
+            attribution_token, origin_key)
         VALUES (:order_key, :placed_at, :received_at, :member_key, :store_key, :day, :channel, :currency,
             :exchange_rate, :order_goods_minor, :order_discount_minor, :order_shipping_minor,
                 :order_tax_minor, :order_points_paid_minor,
             :goods_minor, :spend_minor, :checkout_started_at, CAST(:recommendation_ids AS text[]),
-            :attribution_token)
+            :attribution_token, :origin_key)
     ), the_lines AS (
         INSERT INTO order_lines (order_key, placed_at, line_no, item_key, quantity, order_amount_minor,
             amount_minor, category)
@@ -117,9 +117,9 @@ _ADD_REFUND = text(
     WITH the_refund AS (
         INSERT INTO refunds (refund_key, refunded_at, requested_at, received_at, member_key, order_key,
             store_key,
-            day, kind, reason, currency, order_amount_minor, amount_minor)
+            day, kind, reason, currency, order_amount_minor, amount_minor, origin_key)
         VALUES (:refund_key, :refunded_at, :requested_at, :received_at, :member_key, :order_key, :store_key,
-            :day, :kind, :reason, :currency, :order_amount_minor, :amount_minor)
+            :day, :kind, :reason, :currency, :order_amount_minor, :amount_minor, :origin_key)
     )
     INSERT INTO refund_lines (refund_key, refunded_at, line_no, item_key, quantity, amount_minor)
     SELECT :refund_key, :refunded_at, line.* FROM unnest(
@@ -144,17 +144,18 @@ _FIND_SHIPMENT = text(
 _FACTS = text(
     """
     SELECT o.member_key, 'order' AS what, o.placed_at AS at, k.order_id AS source_id, o.order_key,
-        CAST(NULL AS bigint) AS refund_key, o.day, o.order_goods_minor, o.goods_minor, o.spend_minor
+        CAST(NULL AS bigint) AS refund_key, o.day, o.order_goods_minor, o.goods_minor, o.spend_minor,
+        o.origin_key
     FROM orders o JOIN order_keys k ON k.order_key = o.order_key
     WHERE o.member_key = ANY(:member_keys)
     UNION ALL
     SELECT r.member_key, CASE WHEN r.order_key IS NULL THEN 'unlinked' ELSE 'refund' END, r.refunded_at,
-        k.refund_id, r.order_key, r.refund_key, r.day, r.order_amount_minor, r.amount_minor, 0
+        k.refund_id, r.order_key, r.refund_key, r.day, r.order_amount_minor, r.amount_minor, 0, r.origin_key
     FROM refunds r JOIN refund_keys k ON k.refund_key = r.refund_key
     WHERE r.member_key = ANY(:member_keys)
     UNION ALL
     SELECT k.member_key, 'refund', c.cancelled_at, k.order_id, c.order_key, NULL, NULL,
-        c.order_amount_minor, 0, 0
+        c.order_amount_minor, 0, 0, NULL
     FROM order_cancellations c JOIN order_keys k ON k.order_key = c.order_key
     WHERE k.member_key = ANY(:member_keys)
     ORDER BY member_key
@@ -184,7 +185,7 @@ _ADD_ALLOTMENTS = text(
     "SELECT :refund_key, unnest(CAST(:order_keys AS bigint[])), unnest(CAST(:amounts AS bigint[]))"
 )
 _ALLOTTED_OF_REFUND = text(
-    "SELECT COALESCE(sum(amount_minor), 0) FROM refund_allotments WHERE refund_key = :refund_key"
+    "SELECT order_key, amount_minor FROM refund_allotments WHERE refund_key = :refund_key ORDER BY order_key"
 )
 _ALLOTTED = text("SELECT COALESCE(sum(amount_minor), 0) FROM refund_allotments WHERE order_key = :order_key")
 
@@ -306,6 +307,7 @@ def sum_allotted(conn: Connection, *, order_key: int) -> int:
     return int(conn.execute(_ALLOTTED, {"order_key": order_key}).scalar_one())
 
 
-def sum_allotted_of(conn: Connection, *, refund_key: int) -> int:
-    """Return what of an unlinked refund was allotted to orders."""
-    return int(conn.execute(_ALLOTTED_OF_REFUND, {"refund_key": refund_key}).scalar_one())
+def list_allotted_of(conn: Connection, *, refund_key: int) -> dict[int, int]:
+    """Return what of an unlinked refund was allotted, by order."""
+    rows = conn.execute(_ALLOTTED_OF_REFUND, {"refund_key": refund_key})
+    return {row.order_key: row.amount_minor for row in rows}

@@ -5,6 +5,8 @@ from __future__ import annotations
 TOPICS = {
     "member.enrolled": "Somebody became a member.",
     "member.updated": "Fields of a member changed; only their names are told.",
+    "member.merged": "A member was merged into another; its id stands for that one from now on.",
+    "member.merge_undone": "A merge was undone: both members stand for themselves again.",
     "member.tier.changed": "A member moved from one tier to another.",
     "member.tier.at_risk": "A member is going to fall unless something is bought.",
     "order.placed": "An order was recorded.",

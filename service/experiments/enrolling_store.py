@@ -9,13 +9,13 @@ from sqlalchemy import Connection, Row, Select, and_, bindparam, literal, select
 
 from service.experiments.models import anonymous_assignments, experiments
 from service.experiments.readable import is_eligible
-from service.members.readable import member_rows
+from service.members.readable import known_rows
 from service.tiers.readable import standing_rows
 
 _one_row = select(literal(1).label("one")).subquery("one_row")
 _VISITOR: Select[Any] = select(
-    member_rows.c.member_key,
-    member_rows.c.member_id,
+    known_rows.c.member_key,
+    known_rows.c.member_id,
     standing_rows.c.tier,
     anonymous_assignments.c.member_key.label("stitched_to"),
     experiments.c.experiment_key,
@@ -28,7 +28,7 @@ _VISITOR: Select[Any] = select(
     experiments.c.status,
     experiments.c.nested,
     experiments.c.eligibility,
-    is_eligible(experiments.c.eligibility, member_key=member_rows.c.member_key).label("eligible"),
+    is_eligible(experiments.c.eligibility, member_key=known_rows.c.member_key).label("eligible"),
 ).select_from(
     _one_row.join(experiments, experiments.c.experiment_key == bindparam("experiment_key"))
     .outerjoin(
@@ -38,8 +38,8 @@ _VISITOR: Select[Any] = select(
             anonymous_assignments.c.anonymous_id == bindparam("anonymous_id"),
         ),
     )
-    .outerjoin(member_rows, member_rows.c.member_id == bindparam("member_id"))
-    .outerjoin(standing_rows, standing_rows.c.member_key == member_rows.c.member_key)
+    .outerjoin(known_rows, known_rows.c.asked_id == bindparam("member_id"))
+    .outerjoin(standing_rows, standing_rows.c.member_key == known_rows.c.member_key)
 )
 _VERSION_COLUMNS = (
     "e.experiment_key, e.experiment, e.version, e.salt, e.arms, e.window_days, e.refund_grace_days, e.status"

@@ -194,7 +194,8 @@ def read_subject(row: Row[Any], *, member_id: str) -> Subject:
     measured = row.member_key is not None and row.as_of is not None
     baseline = Baseline(row.numerator, row.denominator, row.as_of) if measured else None
     return Subject(
-        member_id=member_id,
+        # Who was merged into another goes by that one's id, here too: the arm is drawn by it.
+        member_id=row.member_id or member_id,
         member_key=row.member_key,
         tier=row.tier,
         assignment=assignment,

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, case, cast,
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, aggregate_order_by
 
 from service.experiments.models import assignments, experiments, exposures, holdout_baselines
-from service.members.readable import consent_rows, joining_rows, member_rows
+from service.members.readable import consent_rows, joining_rows, known_rows
 from service.tiers.readable import standing_rows
 
 # One runs at a time; one in analysis keeps its members' arms while no other draws new ones.
@@ -81,7 +81,7 @@ def _places() -> Any:
         "surface": open_one.c.surface,
         "nested": open_one.c.nested,
         "arm": theirs.c.arm,
-        "eligible": is_eligible(open_one.c.eligibility, member_key=member_rows.c.member_key),
+        "eligible": is_eligible(open_one.c.eligibility, member_key=known_rows.c.member_key),
     }
     pairs = [part for name, value in told.items() for part in (literal(name, Text), value)]
     return (
@@ -96,7 +96,7 @@ def _places() -> Any:
                 theirs,
                 and_(
                     theirs.c.experiment == open_one.c.experiment,
-                    theirs.c.member_key == member_rows.c.member_key,
+                    theirs.c.member_key == known_rows.c.member_key,
                 ),
             ).outerjoin(drawn, drawn.c.experiment_key == theirs.c.experiment_key)
         )
@@ -105,13 +105,14 @@ def _places() -> Any:
             open_one.c.status.in_(("running", "analysis")),
             or_(open_one.c.surface == "recommendations", theirs.c.arm.is_not(None)),
         )
-        .correlate(member_rows)
+        .correlate(known_rows)
         .scalar_subquery()
     )
 
 
 subject: Select[Any] = select(
-    member_rows.c.member_key,
+    known_rows.c.member_key,
+    known_rows.c.member_id,
     standing_rows.c.tier,
     _version.c.experiment_key,
     _version.c.experiment,
@@ -131,14 +132,14 @@ subject: Select[Any] = select(
     holdout_baselines.c.as_of,
     _places().label("places"),
 ).select_from(
-    _one_row.outerjoin(member_rows, member_rows.c.member_id == bindparam("member_id"))
-    .outerjoin(standing_rows, standing_rows.c.member_key == member_rows.c.member_key)
+    _one_row.outerjoin(known_rows, known_rows.c.asked_id == bindparam("member_id"))
+    .outerjoin(standing_rows, standing_rows.c.member_key == known_rows.c.member_key)
     .outerjoin(_running, literal(True))
     .outerjoin(
         assignments,
         and_(
             assignments.c.experiment == _running.c.experiment,
-            assignments.c.member_key == member_rows.c.member_key,
+            assignments.c.member_key == known_rows.c.member_key,
         ),
     )
     .outerjoin(

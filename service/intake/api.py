@@ -35,7 +35,7 @@ from service.kit.errors import CurrencyMismatch, FutureTime
 from service.kit.http import STAFF, Blueprint, Door
 from service.ledger.errors import HoldEnded, HoldNotKnown
 from service.members import operations as members
-from service.members.errors import JoinedInFuture, MemberNotEnrolled
+from service.members.errors import JoinedInFuture, MemberMerged, MemberNotEnrolled
 from service.programme.operations import get_programme
 
 blueprint = Blueprint("intake", __name__, url_prefix="/v1", description="Orders and refunds come in.")
@@ -61,7 +61,7 @@ def _check_order_scope(door: Door, order_id: str) -> None:
     roles=_WRITERS,
     body=MemberBody(),
     answers={200: MemberAnswerSchema(), 201: MemberAnswerSchema()},
-    refusals=(JoinedInFuture,),
+    refusals=(JoinedInFuture, MemberMerged),
     store_scope=True,
 )
 def enrol_member(door: Door, member_id: str, body: dict[str, Any]) -> object:
@@ -228,7 +228,9 @@ def record_refund(door: Door, body: dict[str, Any]) -> object:
         if order is None or not door.caller.sees_store(order.store_id):
             raise OrderNotKnown(f"no order has the id {body['order_id']}")
         order_currency = order.currency
-        member_id = member_id or members.find_ids(door.conn, member_keys=[order.member_key])[order.member_key]
+        # The same whoever the order counts for by now, so that a repetition is known as one.
+        sent_for = order.origin_key or order.member_key
+        member_id = member_id or members.find_ids(door.conn, member_keys=[sent_for])[sent_for]
     if body.get("order_id") is None or body.get("store_id") is not None:
         # A linked refund belongs to the store of its order, unless it names its own.
         body["store_id"] = door.caller.choose_store(body.get("store_id"))

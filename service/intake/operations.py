@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from service.activity import operations as activity
-from service.activity.rules import NewOrder, NewRefund, convert_back
+from service.activity.rules import NewOrder, NewRefund, SentFor, convert_back
 from service.intake import earning
 from service.intake.explanation import explain_order, explain_refund
 from service.intake.jobs import defer_refold
@@ -26,7 +26,7 @@ from service.kit.sealing import Sealer
 from service.ledger import operations as ledger
 from service.ledger.operations import Balance
 from service.members import operations as members
-from service.members.errors import JoinedInFuture, MemberNotEnrolled
+from service.members.errors import JoinedInFuture, MemberMerged, MemberNotEnrolled
 from service.members.rules import Member
 from service.programme.operations import Programme, ensure_stores
 from service.tiers import operations as tiers
@@ -68,6 +68,9 @@ def enrol_member(
         )
         store_key = refs[body["store_id"]].store_key
     known = members.find_profile(conn, member_id=member_id, sealer=sealer)
+    if known is not None and known.member.merged_into is not None:
+        survivor = members.get_member(conn, member_id=member_id)
+        raise MemberMerged(f"{member_id} goes by {survivor.member_id} now; change that one")
     member, is_new = members.enrol_or_update(
         conn, member_id=member_id, body=body, store_key=store_key, sealer=sealer, now=now
     )
@@ -130,8 +133,7 @@ def place_order(
         MemberNotEnrolled: nobody has this id. OrderConflict: the id is recorded with other content.
         FutureTime, Invalid: see `activity.record_order`. HoldNotKnown, HoldEnded: the points cannot pay.
     """
-    member = get_enrolled(conn, member_id=member_id)
-    account = ledger.lock_account(conn, member_key=member.member_key, now=now)
+    member, account = _locked_member(conn, member_id, now)
     days = activity.list_member_days(
         conn, member_key=member.member_key, after=_window_start(programme, order.placed_at, now)
     )
@@ -140,7 +142,13 @@ def place_order(
         hold = ledger.find_order_hold(conn, hold_id=order.points_hold_id, account=account, now=now)
         order = paid_by(order, hold, programme)
     recorded = activity.record_order(
-        conn, member_key=member.member_key, member_id=member_id, order=order, programme=programme, now=now
+        conn,
+        member_key=member.member_key,
+        member_id=member.member_id,
+        order=order,
+        programme=programme,
+        now=now,
+        sent_for=_sent_for(member, member_id),
     )
     if recorded.fact is None:
         return get_order(conn, order_id=order.order_id, programme=programme, locale=locale, now=now), False
@@ -291,10 +299,15 @@ def cancel_order(
     row = activity.get_order(conn, order_id=order_id)
     account = ledger.lock_account(conn, member_key=row.member_key, now=now)
     days = activity.list_member_days(
-        conn, member_key=row.member_key, after=_window_start(programme, cancelled_at, now)
+        conn, member_key=account.member_key, after=_window_start(programme, cancelled_at, now)
     )
     recorded = activity.cancel_order(
-        conn, order_id=order_id, cancelled_at=cancelled_at, reason=reason, now=now
+        conn,
+        order_id=order_id,
+        member_key=account.member_key,
+        cancelled_at=cancelled_at,
+        reason=reason,
+        now=now,
     )
     told: tuple[str, dict[str, Any]] = ("order.cancelled", {"order_id": order_id})
     taken, move = _undo(conn, account, recorded, days, cancelled_at, programme, now, told)
@@ -322,18 +335,18 @@ def take_refund(
         MemberNotEnrolled: nobody has this id.
         OrderNotKnown, RefundAboveLeft, OrderConflict, …: see `activity.record_refund`.
     """
-    member = get_enrolled(conn, member_id=member_id)
-    account = ledger.lock_account(conn, member_key=member.member_key, now=now)
+    member, account = _locked_member(conn, member_id, now)
     days = activity.list_member_days(
         conn, member_key=member.member_key, after=_window_start(programme, refund.refunded_at, now)
     )
     recorded = activity.record_refund(
         conn,
         member_key=member.member_key,
-        member_id=member_id,
+        member_id=member.member_id,
         refund=refund,
         programme=programme,
         now=now,
+        sent_for=_sent_for(member, member_id),
     )
     told: tuple[str, dict[str, Any]] = (
         "refund.taken",
@@ -347,7 +360,7 @@ def take_refund(
     )
     taken, move = _undo(conn, account, recorded, days, refund.refunded_at, programme, now, told)
     return {
-        "refund": activity.refund_view(conn, refund_id=refund.refund_id, member_id=member_id),
+        "refund": activity.refund_view(conn, refund_id=refund.refund_id, member_id=member.member_id),
         "points": taken,
         "tier": _move_view(move, locale),
         "explanation": explain_refund(taken, (move.before, move.after), locale=locale),
@@ -367,18 +380,15 @@ def _undo(
     """Take points back from every order a refund reduced, rate the member again, and tell others."""
     member_key = account.member_key
     if recorded.fact is None:
-        repeated = ledger.get_taken_back(
-            conn,
-            member_key=member_key,
-            refund_key=recorded.refund_key,
-            order_key=recorded.reduced[0].order_key if recorded.reduced else None,
-        )
-        returned = ledger.get_returned(
-            conn,
-            member_key=member_key,
-            refund_key=recorded.refund_key,
-            order_key=recorded.reduced[0].order_key if recorded.reduced else None,
-        )
+        orders = recorded.order_keys or tuple(one.order_key for one in recorded.reduced)
+        found_by: dict[str, Any] = {
+            "member_key": member_key,
+            "refund_key": recorded.refund_key,
+            "order_key": orders[0] if orders else None,
+            "order_keys": orders,
+        }
+        repeated = ledger.get_taken_back(conn, **found_by)
+        returned = ledger.get_returned(conn, **found_by)
         held = tiers.get_held_tier(conn, member_key=member_key)
         taken_then = _taken_view(repeated, returned, recorded.unallotted_minor, programme)
         return taken_then, TierMove(held, held, False)
@@ -477,6 +487,22 @@ def points_dates(placed_at: datetime, day: date, programme: Programme) -> tuple[
         placed_at, day=day, return_period_days=settings.return_period_days, timezone=programme.timezone
     )
     return available_at, ledger.expiry_of(day, expiry=settings.points_expiry, timezone=programme.timezone)
+
+
+def _locked_member(conn: Connection, member_id: str, now: datetime) -> tuple[Member, Balance]:
+    """Return the member that goes by an id and its account, locked."""
+    member = get_enrolled(conn, member_id=member_id)
+    account = ledger.lock_account(conn, member_key=member.member_key, now=now)
+    if account.member_key != member.member_key or member.origin_key is not None:
+        # Two members may have become one, or one two, while this waited for the lock.
+        member = get_enrolled(conn, member_id=member_id)
+        if account.member_key != member.member_key:
+            account = ledger.lock_account(conn, member_key=member.member_key, now=now)
+    return member, account
+
+
+def _sent_for(member: Member, member_id: str) -> SentFor | None:
+    return None if member.origin_key is None else SentFor(member.origin_key, member_id)
 
 
 def get_enrolled(conn: Connection, *, member_id: str) -> Member:

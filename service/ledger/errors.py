@@ -61,3 +61,9 @@ class HoldNotKnown(Invalid):
     """The order names a hold that its member does not have."""
 
     code = "hold-not-known"
+
+
+class MergedPointsHeld(Conflict):
+    """A merge cannot be undone while points of the member are on hold."""
+
+    code = "merged-points-held"

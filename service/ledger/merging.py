@@ -1,4 +1,4 @@
-"""Two members become one: everything that one account holds goes over to the other, to the point."""
+"""Two accounts become one, and may become two again, to the point."""
 
 from __future__ import annotations
 
@@ -9,9 +9,16 @@ from sqlalchemy import Connection
 
 from service.ledger import store, store_merging
 from service.ledger.accounts import Balance, lock_row, read_due
-from service.ledger.errors import AlreadyMerged, MergeIntoSelf
+from service.ledger.errors import AlreadyMerged, MergedPointsHeld, MergeIntoSelf
 from service.ledger.rules import Lot, Move, allocate
 from service.ledger.store import Entry
+from service.ledger.store_merging import Traces
+
+
+def lock_two(conn: Connection, *, member_keys: tuple[int, int], now: datetime) -> None:
+    """Lock two members' own accounts, merged or not, by ascending key."""
+    for key in sorted(set(member_keys)):
+        lock_row(conn, member_key=key, now=now)
 
 
 def merge_accounts(
@@ -64,13 +71,90 @@ def merge_accounts(
     )
     back = [Move(move.to_account, move.from_account, move.points, move.lot_key) for move in out]
     store.post(conn, entry=survivor, moves=back)
-    payable = min(source.debt + target.debt, source.available + target.available)
-    if payable > 0:
-        reachable = store.list_available_lots(conn, member_key=into_member_key, points=payable)
-        draws, _ = allocate(payable, reachable)
-        paid = [Move("available", "debt", draw.points, draw.lot_key) for draw in draws]
-        store.post(conn, entry=survivor, moves=paid)
+    _pay_debt(conn, survivor, min(source.debt + target.debt, source.available + target.available))
     return read_due(conn, row=lock_row(conn, member_key=into_member_key, now=now), now=now)
+
+
+def unmerge_accounts(
+    conn: Connection,
+    *,
+    from_member_key: int,
+    into_member_key: int,
+    family: Sequence[int],
+    order_keys: Sequence[int],
+    merged_at: datetime,
+    now: datetime,
+    reason: str,
+    actor: str,
+) -> tuple[Balance, Balance]:
+    """Give an account that was merged back what is left of its own; return its balance and the survivor's.
+
+    Its own are the lots that it, or one of its `family`, brought, and those earned on `order_keys`, its
+    orders, since. What was spent of a lot stays spent. A debt that the merge itself paid stands again with
+    whoever brought it; what was paid since stays paid. The sum of both accounts stays the same.
+
+    Raises:
+        MergedPointsHeld: a hold of the survivor is open.
+    """
+    rows = {
+        key: lock_row(conn, member_key=key, now=now) for key in sorted((from_member_key, into_member_key))
+    }
+    survivor = read_due(conn, row=rows[into_member_key], now=now)
+    if survivor.held:
+        raise MergedPointsHeld(f"{survivor.held} points are set aside by holds that are open")
+    traces = store_merging.find_traces(
+        conn, member_key=into_member_key, merged_at=merged_at, order_keys=order_keys
+    )
+    lots = store_merging.list_lots_of(conn, member_key=into_member_key, family=family, order_keys=order_keys)
+    again = [Move("debt", "available", points, key) for key, points in sorted(traces.paid.items())]
+    debt = min(survivor.debt + sum(traces.paid.values()), traces.debt)
+    out = _moves_home(lots, traces, debt)
+    entries = [
+        Entry(key, "unmerge", occurred_at=now, recorded_at=now, reason=reason, actor=actor)
+        for key in (into_member_key, from_member_key)
+    ]
+    store.post(conn, entry=entries[0], moves=[*again, *out])
+    store_merging.hand_back(
+        conn,
+        from_member_key=from_member_key,
+        into_member_key=into_member_key,
+        lot_keys=[lot.lot_key for lot in lots],
+        family=family,
+        order_keys=order_keys,
+    )
+    back = [Move(move.to_account, move.from_account, move.points, move.lot_key) for move in out]
+    store.post(conn, entry=entries[1], moves=back)
+    balances = []
+    for entry in reversed(entries):
+        account = read_due(conn, row=lock_row(conn, member_key=entry.member_key, now=now), now=now)
+        _pay_debt(conn, entry, min(account.debt, account.available))
+        balances.append(read_due(conn, row=lock_row(conn, member_key=entry.member_key, now=now), now=now))
+    return balances[0], balances[1]
+
+
+def _pay_debt(conn: Connection, entry: Entry, points: int) -> None:
+    """Pay what an account owes from what it has."""
+    if points <= 0:
+        return
+    draws, _ = allocate(points, store.list_available_lots(conn, member_key=entry.member_key, points=points))
+    paid = [Move("available", "debt", draw.points, draw.lot_key) for draw in draws]
+    store.post(conn, entry=entry, moves=paid)
+
+
+def _moves_home(lots: Sequence[Lot], traces: Traces, debt: int) -> list[Move]:
+    """Return the moves that take from the survivor what is the other's; each reversed gives it back."""
+    moves = []
+    for lot in lots:
+        points = lot.remaining + traces.paid.get(lot.lot_key, 0)
+        if points:
+            moves.append(Move("pending" if lot.pending else "available", "merged", points, lot.lot_key))
+    if debt:
+        moves.append(Move("merged", "debt", debt))
+    if traces.lifetime > 0:
+        moves.append(Move("merged", "issued", traces.lifetime))
+    elif traces.lifetime < 0:
+        moves.append(Move("issued", "merged", -traces.lifetime))
+    return moves
 
 
 def _moves_out(account: Balance, lots: Sequence[Lot], held: dict[int, int]) -> list[Move]:

@@ -53,11 +53,12 @@ ledger_transactions = Table(
         postgresql_nulls_not_distinct=True,
         postgresql_where=text("kind IN ('earn', 'reverse') AND order_key IS NOT NULL"),
     ),
-    # Likewise a refund gives back what was spent on its order once.
+    # Likewise a refund gives back what was spent on its order once, to each whose lots it was.
     Index(
         "ux_ledger_transactions_restored_once",
         "order_key",
         "refund_key",
+        "member_key",
         unique=True,
         postgresql_nulls_not_distinct=True,
         postgresql_where=text("kind = 'restore' AND order_key IS NOT NULL"),
@@ -70,7 +71,7 @@ ledger_transactions = Table(
     ),
     CheckConstraint(
         "kind IN ('earn', 'release', 'reverse', 'adjust', 'expire', 'correct', 'restore', "
-        "'hold', 'capture', 'unhold', 'merge', 'extend')",
+        "'hold', 'capture', 'unhold', 'merge', 'unmerge', 'extend')",
         name="known_kind",
     ),
     CheckConstraint("shortfall >= 0", name="shortfall_not_negative"),

@@ -30,7 +30,7 @@ from service.ledger.expiry import (
 from service.ledger.history import HistoryPosted, create_history_table, post_history
 from service.ledger.holds import Hold, capture_hold, get_hold, hold_points, release_hold
 from service.ledger.laws import Violation, check_laws
-from service.ledger.merging import merge_accounts
+from service.ledger.merging import lock_two, merge_accounts, unmerge_accounts
 from service.ledger.past import Figures, Line, Statement, get_points_at, get_statement
 from service.ledger.points import Expiring, Points
 from service.ledger.rules import (
@@ -99,6 +99,7 @@ __all__ = [
     "hold_points",
     "list_transactions",
     "lock_account",
+    "lock_two",
     "merge_accounts",
     "name_references",
     "open_account",
@@ -111,6 +112,7 @@ __all__ = [
     "return_spent_points",
     "sum_earned",
     "take_back_points",
+    "unmerge_accounts",
 ]
 
 ShortfallPolicy = Literal["clamp", "allow_negative"]
@@ -290,18 +292,24 @@ def get_order_points(conn: Connection, *, member_key: int, order_key: int) -> Or
 
 
 def get_taken_back(
-    conn: Connection, *, member_key: int, refund_key: int | None, order_key: int | None = None
+    conn: Connection,
+    *,
+    member_key: int,
+    refund_key: int | None,
+    order_key: int | None = None,
+    order_keys: Sequence[int] = (),
 ) -> TakenBack:
     """Return what a refund took back when it came in, over all the orders it reduced.
 
-    A cancellation has no `refund_key`: it is found by the order that was cancelled.
+    A cancellation has no `refund_key`: it is found by the order that was cancelled. With the `order_keys`
+    that a refund reduced it is found also where the member was merged since.
     """
     if refund_key is None:
         if order_key is None:
             return TakenBack(0, 0)
         _, first, _ = store.get_order(conn, member_key=member_key, order_key=order_key, refund_key=None)
         return TakenBack(first.first_points, first.first_shortfall, first.first_debt)
-    row = store.get_taken_back(conn, member_key=member_key, refund_key=refund_key)
+    row = store.get_taken_back(conn, member_key=member_key, refund_key=refund_key, order_keys=order_keys)
     return TakenBack(row.points, row.shortfall, row.debt)
 
 

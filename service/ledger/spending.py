@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -21,10 +22,14 @@ REVIVED_DAYS = 30
 
 @dataclass(frozen=True, slots=True)
 class SpentLot:
-    """What an order spent of a lot and got back so far; `lot.remaining` is what it has not got back."""
+    """What an order spent of a lot and got back so far; `lot.remaining` is what it has not got back.
+
+    `member_key` is whose lot it is: another's, where members were one when the order was placed.
+    """
 
     lot: Lot
     spent: int
+    member_key: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,7 @@ def get_spending(conn: Connection, *, member_key: int, order_key: int) -> OrderS
                 row.expires_at,
             ),
             row.spent,
+            row.member_key,
         )
         for row in rows
     )
@@ -130,31 +136,53 @@ def return_spent_points(
     revived = local_midnight(
         local_day(now, timezone=timezone) + timedelta(days=REVIVED_DAYS), timezone=timezone
     )
-    lots, changed = [], {}
-    for lot, points in share_back(wanted, [one.lot for one in spending.lots]):
+    shares = share_back(wanted, [one.lot for one in spending.lots])
+    owners = {one.lot.lot_key: one.member_key for one in spending.lots}
+    for owner in sorted({owners[lot.lot_key] for lot, _ in shares}):
+        its = account if owner == account.member_key else lock_account(conn, member_key=owner, now=now)
+        entry = Entry(
+            member_key=owner,
+            kind="restore",
+            occurred_at=max(occurred_at, spending.last_at or occurred_at),
+            recorded_at=now,
+            order_key=order_key,
+            refund_key=refund_key,
+        )
+        own = [(lot, points) for lot, points in shares if owners[lot.lot_key] == owner]
+        _restore(conn, entry, own, debt=its.debt, revived=revived)
+    return wanted
+
+
+def _restore(
+    conn: Connection, entry: Entry, shares: Sequence[tuple[Lot, int]], *, debt: int, revived: datetime
+) -> None:
+    """Give points back to the lots of one account; those that have expired can be used until `revived`."""
+    now, lots, changed = entry.recorded_at, list[tuple[Lot, int]](), dict[int, datetime | None]()
+    for lot, points in shares:
         if lot.expires_at is not None and lot.expires_at <= now:
             changed[lot.lot_key] = revived
             lots.append((replace(lot, expires_at=revived), points))
         else:
             lots.append((lot, points))
-    moves, _ = give_back(lots, account_from="redeemed", debt=account.debt, now=now)
-    entry = Entry(
-        member_key=account.member_key,
-        kind="restore",
-        occurred_at=max(occurred_at, spending.last_at or occurred_at),
-        recorded_at=now,
-        order_key=order_key,
-        refund_key=refund_key,
-    )
+    moves, _ = give_back(lots, account_from="redeemed", debt=debt, now=now)
     due_at = min((lot.expires_at for lot, _ in lots if lot.expires_at is not None), default=None)
     key = store.post(conn, entry=entry, moves=moves, due_at=due_at)
     if changed:
         store.change_expiries(conn, transaction_key=key, expiries=changed)
-    return wanted
 
 
 def get_returned(
-    conn: Connection, *, member_key: int, refund_key: int | None, order_key: int | None = None
+    conn: Connection,
+    *,
+    member_key: int,
+    refund_key: int | None,
+    order_key: int | None = None,
+    order_keys: Sequence[int] = (),
 ) -> int:
-    """Return what a refund gave back when it came in; a cancellation is found by its order."""
-    return store_holds.get_returned(conn, member_key=member_key, refund_key=refund_key, order_key=order_key)
+    """Return what a refund gave back when it came in; a cancellation is found by its order.
+
+    With the `order_keys` that it reduced it is found also where the member was merged since.
+    """
+    return store_holds.get_returned(
+        conn, member_key=member_key, refund_key=refund_key, order_key=order_key, order_keys=order_keys
+    )

@@ -211,7 +211,8 @@ FROM ledger_transactions t LEFT JOIN LATERAL (
     SELECT sum(points) AS points, sum(points) FILTER (WHERE from_account = 'debt') AS owed
     FROM postings WHERE transaction_key = t.transaction_key
 ) p ON true
-WHERE t.member_key = :member_key AND t.kind = 'reverse' AND t.refund_key = :refund_key
+WHERE (t.member_key = :member_key OR t.order_key = ANY (CAST(:order_keys AS bigint[])))
+  AND t.kind = 'reverse' AND t.refund_key = :refund_key
 """)
 
 # The same arithmetic as store_due posts by, without writing: what is due counts as posted.
@@ -351,9 +352,12 @@ def find_available_at(conn: Connection, *, order_key: int) -> datetime | None:
     return at
 
 
-def get_taken_back(conn: Connection, *, member_key: int, refund_key: int) -> Row[Any]:
-    """Return the points, debt and shortfall that a refund came to."""
-    return conn.execute(_TAKEN_BACK, {"member_key": member_key, "refund_key": refund_key}).one()
+def get_taken_back(
+    conn: Connection, *, member_key: int, refund_key: int, order_keys: Sequence[int]
+) -> Row[Any]:
+    """Return the points, debt and shortfall that a refund came to, by its member or the orders it reduced."""
+    values = {"member_key": member_key, "refund_key": refund_key, "order_keys": list(order_keys)}
+    return conn.execute(_TAKEN_BACK, values).one()
 
 
 def _lot(row: Row[Any]) -> Lot:

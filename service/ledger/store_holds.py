@@ -60,7 +60,7 @@ WITH paid AS (
     FROM ledger_transactions t JOIN postings p USING (transaction_key)
     WHERE t.order_key = :order_key AND t.kind = 'restore' AND p.from_account = 'redeemed' GROUP BY p.lot_key
 )
-SELECT l.lot_key, l.order_key, l.earned_at, l.expires_at, CAST(s.points AS bigint) AS spent,
+SELECT l.lot_key, l.member_key, l.order_key, l.earned_at, l.expires_at, CAST(s.points AS bigint) AS spent,
        CAST(coalesce(b.points, 0) AS bigint) AS returned, s.last_at
 FROM spent s JOIN lots l USING (lot_key) LEFT JOIN back b USING (lot_key)
 """)
@@ -73,7 +73,8 @@ _IS_RESTORED = text(
 _RETURNED = text(
     "SELECT CAST(coalesce(sum(p.points), 0) AS bigint) "
     "FROM ledger_transactions t JOIN postings p USING (transaction_key) "
-    "WHERE t.member_key = :member_key AND t.kind = 'restore' AND p.from_account = 'redeemed' "
+    "WHERE (t.member_key = :member_key OR t.order_key = ANY (CAST(:order_keys AS bigint[]))) "
+    "AND t.kind = 'restore' AND p.from_account = 'redeemed' "
     "AND t.refund_key IS NOT DISTINCT FROM CAST(:refund_key AS bigint) "
     "AND (t.refund_key IS NOT NULL OR t.order_key = CAST(:order_key AS bigint))"
 )
@@ -158,7 +159,19 @@ def is_restored(conn: Connection, *, order_key: int, refund_key: int | None) -> 
     return bool(run(conn, _IS_RESTORED, {"order_key": order_key, "refund_key": refund_key}).scalar_one())
 
 
-def get_returned(conn: Connection, *, member_key: int, refund_key: int | None, order_key: int | None) -> int:
+def get_returned(
+    conn: Connection,
+    *,
+    member_key: int,
+    refund_key: int | None,
+    order_key: int | None,
+    order_keys: Sequence[int],
+) -> int:
     """Return the spent points that a refund, or the cancellation of an order, gave back."""
-    values = {"member_key": member_key, "refund_key": refund_key, "order_key": order_key}
+    values = {
+        "member_key": member_key,
+        "refund_key": refund_key,
+        "order_key": order_key,
+        "order_keys": list(order_keys),
+    }
     return int(run(conn, _RETURNED, values).scalar_one())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 
@@ -12,32 +13,55 @@ from service.kit.db import dumps
 from service.kit.sealing import Sealer
 from service.members import store
 from service.members.errors import UnknownMember
-from service.members.rules import Consent, Member, Profile
+from service.members.merging import (
+    find_merge,
+    find_survivors,
+    list_beginnings,
+    note_details,
+    record_merge,
+    undo_merge,
+)
+from service.members.rules import Beginning, Consent, Member, Merged, Owner, Part, Profile
 
 __all__ = [
+    "Beginning",
     "Member",
+    "Merged",
+    "Owner",
+    "Part",
     "Profile",
     "each_member_key",
     "enrol_or_update",
     "find_ids",
     "find_keys",
     "find_member",
+    "find_merge",
+    "find_owners",
     "find_profile",
+    "find_survivors",
     "get_member",
+    "get_own_member",
     "get_profile",
+    "list_beginnings",
     "list_joined",
     "list_members",
+    "note_details",
+    "record_merge",
+    "undo_merge",
 ]
 
 
 def find_member(conn: Connection, *, member_id: str) -> Member | None:
-    """Return a member, or None."""
+    """Return the member that goes by an id, or None; who was merged into another is that one."""
     row = store.find(conn, member_id=member_id)
-    return None if row is None else _member(row)
+    if row is None or row.merged_into is None:
+        return None if row is None else _member(row)
+    survivor = store.find_by_key(conn, member_key=row.merged_into)
+    return None if survivor is None else replace(_member(survivor), origin_key=row.member_key)
 
 
 def get_member(conn: Connection, *, member_id: str) -> Member:
-    """Return a member.
+    """Return the member that goes by an id; who was merged into another is that one.
 
     Raises:
         UnknownMember: nobody has this id.
@@ -46,6 +70,18 @@ def get_member(conn: Connection, *, member_id: str) -> Member:
     if member is None:
         raise UnknownMember(f"no member has the id {member_id}")
     return member
+
+
+def get_own_member(conn: Connection, *, member_id: str) -> Member:
+    """Return the member whose own id it is, merged or not.
+
+    Raises:
+        UnknownMember: nobody has this id.
+    """
+    row = store.find(conn, member_id=member_id)
+    if row is None:
+        raise UnknownMember(f"no member has the id {member_id}")
+    return _member(row)
 
 
 def enrol_or_update(
@@ -68,7 +104,7 @@ def enrol_or_update(
 
 
 def get_profile(conn: Connection, *, member_id: str, sealer: Sealer) -> Profile:
-    """Return everything a member's row holds, opened.
+    """Return everything the row of the member that goes by an id holds, opened.
 
     Raises:
         UnknownMember: nobody has this id.
@@ -76,11 +112,14 @@ def get_profile(conn: Connection, *, member_id: str, sealer: Sealer) -> Profile:
     profile = find_profile(conn, member_id=member_id, sealer=sealer)
     if profile is None:
         raise UnknownMember(f"no member has the id {member_id}")
-    return profile
+    if profile.member.merged_into is None:
+        return profile
+    survivor = get_member(conn, member_id=member_id)
+    return get_profile(conn, member_id=survivor.member_id, sealer=sealer)
 
 
 def find_profile(conn: Connection, *, member_id: str, sealer: Sealer) -> Profile | None:
-    """Return everything a member's row holds, opened, or None."""
+    """Return everything the row of an id itself holds, opened, or None."""
     row = store.find_profile(conn, member_id=member_id)
     if row is None:
         return None
@@ -99,6 +138,7 @@ def find_profile(conn: Connection, *, member_id: str, sealer: Sealer) -> Profile
         acquisition=row.acquisition,
         created_at=row.created_at,
         updated_at=row.updated_at,
+        merged_ids=tuple(row.merged_ids),
     )
 
 
@@ -111,8 +151,14 @@ def list_members(
 
 
 def find_keys(conn: Connection, *, member_ids: Sequence[str]) -> dict[str, int]:
-    """Return the key of each id that is a member's."""
+    """Return the own key of each id that is a member's."""
     return store.find_keys(conn, member_ids=member_ids)
+
+
+def find_owners(conn: Connection, *, member_ids: Sequence[str]) -> dict[str, Owner]:
+    """Return whom the facts sent under each known id count for."""
+    rows = store.find_owners(conn, member_ids=member_ids)
+    return {row.member_id: Owner(row.member_key, row.origin_key) for row in rows}
 
 
 def find_ids(conn: Connection, *, member_keys: Sequence[int]) -> dict[int, str]:
@@ -121,7 +167,7 @@ def find_ids(conn: Connection, *, member_keys: Sequence[int]) -> dict[int, str]:
 
 
 def list_joined(conn: Connection, *, member_keys: Sequence[int]) -> dict[int, datetime]:
-    """Return when each member joined."""
+    """Return when each member joined, or the first of those merged into it."""
     return store.list_joined(conn, member_keys=member_keys)
 
 
@@ -193,4 +239,5 @@ def _member(row: Row[Any]) -> Member:
         locale=row.locale,
         # Never asked is not a refusal: consent is recorded where the shop asks for it.
         profiling_allowed=profiling is None or bool(profiling["granted"]),
+        merged_into=row.merged_into,
     )

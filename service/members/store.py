@@ -11,25 +11,33 @@ from sqlalchemy import Connection, Row, text
 from service.kit.db import run
 from service.members.rules import MEMBER_COLUMNS
 
-_FIND = text(
-    "SELECT member_key, member_id, joined_at, locale, consent_profiling FROM members "
-    "WHERE member_id = :member_id"
-)
+_ROW = "member_key, member_id, joined_at, locale, consent_profiling, merged_into"
+_FIND = text(f"SELECT {_ROW} FROM members WHERE member_id = :member_id")  # noqa: S608  own names only
+_FIND_BY_KEY = text(f"SELECT {_ROW} FROM members WHERE member_key = :member_key")  # noqa: S608  likewise
 _FIND_PROFILE = text(
-    "SELECT m.*, s.store_id FROM members m LEFT JOIN stores s USING (store_key) WHERE m.member_id = "
-    ":member_id"
+    "SELECT m.*, s.store_id, ARRAY(SELECT x.member_id FROM members x WHERE x.merged_into = m.member_key "
+    "ORDER BY x.merged_at, x.member_id) AS merged_ids "
+    "FROM members m LEFT JOIN stores s USING (store_key) WHERE m.member_id = :member_id"
 )
 _LIST = text(
-    "SELECT member_key, member_id, joined_at, locale, consent_profiling FROM members "
+    f"SELECT {_ROW} FROM members "  # noqa: S608  likewise
     "WHERE member_id > CAST(:after AS text) ORDER BY member_id LIMIT :limit"
 )
 _LIST_BY_EMAIL = text(
-    "SELECT member_key, member_id, joined_at, locale, consent_profiling FROM members "
+    f"SELECT {_ROW} FROM members "  # noqa: S608  likewise
     "WHERE email_index = :email_index AND member_id > CAST(:after AS text) ORDER BY member_id LIMIT :limit"
 )
 _KEYS = text("SELECT member_id, member_key FROM members WHERE member_id = ANY(:member_ids)")
 _IDS = text("SELECT member_key, member_id FROM members WHERE member_key = ANY(:member_keys)")
-_JOINED = text("SELECT member_key, joined_at FROM members WHERE member_key = ANY(:member_keys)")
+_OWNERS = text(
+    "SELECT member_id, coalesce(merged_into, member_key) AS member_key, "
+    "CASE WHEN merged_into IS NOT NULL THEN member_key END AS origin_key "
+    "FROM members WHERE member_id = ANY(:member_ids)"
+)
+_JOINED = text(
+    "SELECT member_key, least(joined_at, belongs_since) AS joined_at FROM members "
+    "WHERE member_key = ANY(:member_keys)"
+)
 _PAGE_OF_KEYS = text(
     "SELECT member_key FROM members WHERE member_key > :after ORDER BY member_key LIMIT :limit"
 )
@@ -55,14 +63,18 @@ _UPSERT = text(
         f"{column} = CASE WHEN '{column}' = ANY(:given) THEN EXCLUDED.{column} ELSE members.{column} END"
         for column in MEMBER_COLUMNS
     )
-    + ", updated_at = :now RETURNING member_key, member_id, joined_at, locale, consent_profiling, "
-    "(xmax = 0) AS is_new"
+    + f", updated_at = :now RETURNING {_ROW}, (xmax = 0) AS is_new"
 )
 
 
 def find(conn: Connection, *, member_id: str) -> Row[Any] | None:
     """Return what other rooms need of a member."""
     return run(conn, _FIND, {"member_id": member_id}).one_or_none()
+
+
+def find_by_key(conn: Connection, *, member_key: int) -> Row[Any] | None:
+    """Return the same, by key."""
+    return run(conn, _FIND_BY_KEY, {"member_key": member_key}).one_or_none()
 
 
 def find_profile(conn: Connection, *, member_id: str) -> Row[Any] | None:
@@ -102,8 +114,13 @@ def find_ids(conn: Connection, *, member_keys: Sequence[int]) -> dict[int, str]:
     return {row.member_key: row.member_id for row in rows}
 
 
+def find_owners(conn: Connection, *, member_ids: Sequence[str]) -> Sequence[Row[Any]]:
+    """Return (member_id, member_key, origin_key): whom the facts sent under each known id count for."""
+    return conn.execute(_OWNERS, {"member_ids": list(member_ids)}).all()
+
+
 def list_joined(conn: Connection, *, member_keys: Sequence[int]) -> dict[int, datetime]:
-    """Return when each member joined."""
+    """Return when each member joined, or the first of those merged into it."""
     rows = conn.execute(_JOINED, {"member_keys": list(member_keys)})
     return {row.member_key: row.joined_at for row in rows}
 

@@ -1,5 +1,5 @@
-"""A member seen whole: the profile that staff read and the card that a storefront shows in one call.
+"""A member seen whole: the profile that staff read, the card that a storefront shows in one call, and merges.
 
-This room only reads, and puts together what the rooms below know.
+It puts together what the rooms below know; two members become one, or two again, in each of them at once.
 The card is about what the member has; it recommends nothing yet, and so it is no exposure.
 """

@@ -42,7 +42,9 @@ def get_profile(
     held = tiers.get_held_tier(conn, member_key=key)
     points = ledger.get_points(conn, member_key=key, now=now, programme=programme)
     return {
-        **_row(profile.member),
+        "member_id": profile.member.member_id,
+        "joined_at": format_time(profile.member.joined_at),
+        "locale": profile.member.locale,
         "store_id": profile.store_id,
         "name": profile.name,
         "email": profile.email,
@@ -54,6 +56,7 @@ def get_profile(
         "acquisition": profile.acquisition,
         "created_at": format_time(profile.created_at),
         "updated_at": format_time(profile.updated_at),
+        "merged_ids": list(profile.merged_ids),
         "tier": {"tier": held.code, "name": held.name.get(locale) or held.code, "rank": held.rank},
         "points": {"available": points.available, "pending": points.pending, "held": points.held},
     }
@@ -65,14 +68,18 @@ def list_members(
     """Return a page of members by id, optionally only those with exactly this e-mail address."""
     found = members.list_members(conn, after=after, limit=limit + 1, email=email, sealer=sealer)
     cursors = [encode_cursor(member.member_id) for member in found]
-    return page([_row(member) for member in found], limit=limit, cursors=cursors)
+    merged = [member.merged_into for member in found if member.merged_into is not None]
+    survivors = members.find_ids(conn, member_keys=merged) if merged else {}
+    rows = [_row(member, survivors.get(member.merged_into or 0)) for member in found]
+    return page(rows, limit=limit, cursors=cursors)
 
 
-def _row(member: Member) -> dict[str, Any]:
+def _row(member: Member, merged_into: str | None) -> dict[str, Any]:
     return {
         "member_id": member.member_id,
         "joined_at": format_time(member.joined_at),
         "locale": member.locale,
+        "merged_into": merged_into,
     }
 
 
@@ -107,7 +114,7 @@ def get_card(
     )
     points = ledger.get_points(conn, member_key=member_key, now=now, programme=programme)
     return {
-        "member_id": member_id,
+        "member_id": subject.member_id,
         "locale": locale,
         "tier": {
             name: standing[name]

@@ -51,6 +51,11 @@ class ProfileSchema(Schema):
     acquisition = fields.Dict(required=True, allow_none=True)
     created_at = fields.String(required=True)
     updated_at = fields.String(required=True)
+    merged_ids = fields.List(
+        fields.String,
+        required=True,
+        metadata={"description": "Ids of members that were merged into this one; each stands for it."},
+    )
     tier = fields.Nested(TierSummarySchema, required=True)
     points = fields.Nested(PointsSummarySchema, required=True)
 
@@ -61,6 +66,11 @@ class MemberRowSchema(Schema):
     member_id = fields.String(required=True)
     joined_at = fields.String(required=True)
     locale = fields.String(required=True, allow_none=True)
+    merged_into = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "The member that this id stands for, where it was merged into another."},
+    )
 
 
 class MembersSchema(Schema):
@@ -116,3 +126,44 @@ class CardSchema(Schema):
         required=True,
         metadata={"description": "The same block as on recommendations; no exposure."},
     )
+
+
+class MergeBody(StrictSchema):
+    """Into whom, and why."""
+
+    into = MerchantId(required=True)
+    reason = Text(required=True, min_length=1, max_length=500)
+
+
+class UndoBody(StrictSchema):
+    """Why a merge is undone."""
+
+    reason = Text(required=True, min_length=1, max_length=500)
+
+
+class MergeSchema(Schema):
+    """What the survivor of a merge has."""
+
+    member_id = fields.String(required=True, metadata={"description": "The survivor."})
+    merged_id = fields.String(required=True, metadata={"description": "Stands for the survivor from now on."})
+    merged_at = fields.String(required=True)
+    undo_until = fields.String(required=True)
+    reason = fields.String(required=True)
+    tier = fields.Nested(TierSummarySchema, required=True)
+    points = fields.Nested(PointsSummarySchema, required=True)
+
+
+class PartedSchema(Schema):
+    """One of the two members of a merge that was undone."""
+
+    member_id = fields.String(required=True)
+    tier = fields.Nested(TierSummarySchema, required=True)
+    points = fields.Nested(PointsSummarySchema, required=True)
+
+
+class UndoSchema(Schema):
+    """What both members have after a merge was undone: the one that was merged, then the other."""
+
+    undone_at = fields.String(required=True)
+    reason = fields.String(required=True)
+    members = fields.List(fields.Nested(PartedSchema), required=True)

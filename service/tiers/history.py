@@ -7,13 +7,11 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Row
 
-from service.activity import operations as activity
 from service.kit.clock import format_time, local_day
 from service.kit.pagination import decode_cursor, encode_cursor, page
-from service.members import operations as members
 from service.programme.operations import Programme
 from service.tiers import store
-from service.tiers.fold import fold
+from service.tiers.lives import read_life
 from service.tiers.resuming import read_pins
 from service.tiers.rules import HeldTier
 from service.tiers.rulesets import recall_timeline
@@ -59,11 +57,9 @@ def list_changes(
 def _replay(
     conn: Connection, member_key: int, now: datetime, programme: Programme
 ) -> list[dict[str, object]]:
-    member = fold(
-        activity.list_tier_facts(conn, member_key=member_key),
+    member = read_life(conn, member_key=member_key).fold(
         timeline=recall_timeline(conn),
-        timezone=programme.timezone,
-        joined_at=members.list_joined(conn, member_keys=[member_key])[member_key],
+        programme=programme,
         until=local_day(now, timezone=programme.timezone),
         pins=read_pins(conn, member_keys=[member_key]).get(member_key, ()),
         at=now,

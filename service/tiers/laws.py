@@ -10,13 +10,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from service.activity import operations as activity
 from service.kit.clock import local_day
 from service.members import operations as members
 from service.programme.operations import Programme
 from service.tiers import store, store_bulk
 from service.tiers.changes import correct_log, state_values
-from service.tiers.fold import fold
+from service.tiers.fold import MemberFold
+from service.tiers.lives import list_ended_lives, stream_lives
 from service.tiers.resuming import read_pins
 from service.tiers.rulesets import recall_timeline
 from service.tiers.timeline import RuleTimeline
@@ -66,36 +66,41 @@ def check_laws(conn: Connection, *, programme: Programme, now: datetime) -> Iter
 def _check_replay(
     conn: Connection, keys: Sequence[int], timeline: RuleTimeline, programme: Programme, today: date
 ) -> Iterator[Violation]:
-    for key in store_bulk.list_stateless(conn, member_keys=keys):
+    survivors = members.find_survivors(conn, member_keys=keys)
+    standing = [key for key in keys if survivors[key] == key]
+    ended = [key for key in keys if survivors[key] != key]
+    for key in store_bulk.list_stateless(conn, member_keys=standing):
         yield Violation("T1", "a member without a tier", key)
     states = {row.member_key: row for row in store_bulk.list_states(conn, member_keys=keys)}
     rows = store.list_standing_changes(conn, member_keys=keys)
     logged = {key: list(group) for key, group in groupby(rows, key=lambda row: row.member_key)}
-    joined = members.list_joined(conn, member_keys=keys)
     pins = read_pins(conn, member_keys=keys)
-    for key, facts in activity.stream_tier_facts(conn, member_keys=keys):
-        row = states.get(key)
+    for life in stream_lives(conn, member_keys=standing):
+        key, row = life.member_key, states.get(life.member_key)
         if row is None:
             continue
         until = min(today, (row.next_review_on or today + timedelta(days=1)) - timedelta(days=1))
-        member = fold(
-            facts,
-            timeline=timeline.until(row.ruleset_version),
-            timezone=programme.timezone,
-            joined_at=joined[key],
-            until=until,
-            pins=pins.get(key, ()),
+        rules = timeline.until(row.ruleset_version)
+        member = life.fold(timeline=rules, programme=programme, until=until, pins=pins.get(key, ()))
+        for detail in _differences(row, state_values(member, member_key=key)):
+            yield Violation("T1", detail, key)
+        yield from _check_log(logged.get(key, []), member, key)
+    for life in list_ended_lives(conn, member_keys=ended):
+        key = life.member_key
+        if key in states:
+            yield Violation("T1", "a member who was merged into another has a tier", key)
+        member = life.fold(timeline=timeline, programme=programme, until=today, pins=pins.get(key, ()))
+        yield from _check_log(logged.get(key, []), member, key)
+
+
+def _check_log(logged: Sequence[Row[Any]], member: MemberFold, key: int) -> Iterator[Violation]:
+    correction = correct_log(logged, member.changes, same_metrics=False)
+    if correction.superseded or correction.appended:
+        detail = (
+            f"the log differs from the replay: {len(correction.superseded)} changes too many, "
+            f"{len(correction.appended)} missing"
         )
-        expected = state_values(member, member_key=key)
-        for detail in _differences(row, expected):
-            yield Violation("T1", detail, key)
-        correction = correct_log(logged.get(key, []), member.changes, same_metrics=False)
-        if correction.superseded or correction.appended:
-            detail = (
-                f"the log differs from the replay: {len(correction.superseded)} changes too many, "
-                f"{len(correction.appended)} missing"
-            )
-            yield Violation("T1", detail, key)
+        yield Violation("T1", detail, key)
 
 
 def _differences(row: Row[Any], expected: dict[str, object]) -> Iterator[str]:

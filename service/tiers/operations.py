@@ -21,6 +21,7 @@ from service.tiers.explanation import explain
 from service.tiers.fold import MemberFold, is_overtaken
 from service.tiers.history import list_changes, tiers_around_order
 from service.tiers.laws import Violation, check_laws
+from service.tiers.merging import lock_two, merge_tiers, unmerge_tiers
 from service.tiers.pins import find_pin, lift_pin, pin_tier
 from service.tiers.rating import TierOutcome, rate_facts, refold_member
 from service.tiers.refolds import OrderTier, refold_members
@@ -46,6 +47,8 @@ __all__ = [
     "get_standing",
     "lift_pin",
     "list_changes",
+    "lock_two",
+    "merge_tiers",
     "pin_tier",
     "preview_review",
     "rate_facts",
@@ -56,6 +59,7 @@ __all__ = [
     "show_standing",
     "start_membership",
     "tiers_around_order",
+    "unmerge_tiers",
 ]
 
 

@@ -6,25 +6,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from service.activity import operations as activity
 from service.activity.rules import DayTotals, TierFact
 from service.kit.clock import local_day
-from service.members import operations as members
 from service.programme.operations import Programme
 from service.tiers import store
 from service.tiers.changes import causes_of, change_values, correct_log, state_values
 from service.tiers.errors import NoMembership
 from service.tiers.events import tell_changes, tell_correction, tell_risk
-from service.tiers.fold import MemberFold, fold, follows, is_overtaken
+from service.tiers.fold import MemberFold, follows, is_overtaken
 from service.tiers.history import tiers_around_order
+from service.tiers.lives import Life, list_ended_lives, read_life
 from service.tiers.resuming import days_needed_after, find_joined, read_pins, read_state
 from service.tiers.rules import LONGEST_WINDOW_DAYS, HeldTier, Tier
 from service.tiers.rulesets import recall_timeline
-from service.tiers.spans import Change, Pin, TierState
+from service.tiers.spans import Cause, Change, Pin, TierState
 from service.tiers.standing import Standing, see_standing
 from service.tiers.timeline import RuleTimeline
 
@@ -121,20 +121,30 @@ def rate_facts(
 
 
 def refold_member(
-    conn: Connection, *, member_key: int, programme: Programme, now: datetime, is_late: bool = True
+    conn: Connection,
+    *,
+    member_key: int,
+    programme: Programme,
+    now: datetime,
+    is_late: bool = True,
+    undone: Cause = "late_fact",
 ) -> bool:
     """Fold one member again: after a very late fact, another time of joining, a pin, a change of rules.
 
     With `is_late`, what turns out to have happened before the last fact rated until now gets the cause
-    `late_fact`. Returns whether the tier held is another one now.
+    `late_fact`. `undone` is the cause that others are told where a movement is only taken back. Returns
+    whether the tier held is another one now.
 
     Raises:
         NoMembership: none was begun. NoActiveRuleset: none was published.
     """
     case = _lock_case(conn, member_key, now, programme)
     is_late = is_late and not is_overtaken(case.state, timeline=case.timeline)
-    member = _fold(conn, case, activity.list_tier_facts(conn, member_key=member_key))
-    _write_fold(conn, case, member, learned_late_until=case.state.through if is_late else None)
+    life = read_life(conn, member_key=member_key)
+    member = _fold(conn, case, life)
+    late_until = case.state.through if is_late else None
+    _write_fold(conn, case, member, learned_late_until=late_until, undone=undone)
+    correct_ended(conn, member_keys=life.absorbed, programme=programme, now=now, is_late=is_late)
     return bool(member.tier.code != case.row.tier)
 
 
@@ -189,39 +199,69 @@ def _go_on(
 
 
 def _fold_again(conn: Connection, case: _Case, facts: Sequence[TierFact]) -> TierOutcome:
-    known = activity.list_tier_facts(conn, member_key=case.member_key)
-    member = _fold(conn, case, known)
-    late = _is_late(facts[0], known, case.state)
+    life = read_life(conn, member_key=case.member_key)
+    member = _fold(conn, case, life)
+    late = _is_late(facts[0], life.known_facts(by=None), case.state)
     appended = _write_fold(conn, case, member, learned_late_until=case.state.through if late else None)
+    correct_ended(conn, member_keys=life.absorbed, programme=case.programme, now=case.now, is_late=late)
     return _outcome(case, member, facts, tiers=(case.held, member.tier), changes=appended)
 
 
-def _fold(conn: Connection, case: _Case, facts: Sequence[TierFact]) -> MemberFold:
+def _fold(conn: Connection, case: _Case, life: Life) -> MemberFold:
     key = case.member_key
-    return fold(
-        facts,
-        timeline=case.timeline,
-        timezone=case.programme.timezone,
-        joined_at=members.list_joined(conn, member_keys=[key])[key],
-        until=case.today,
-        pins=read_pins(conn, member_keys=[key]).get(key, ()),
-    )
+    pins = read_pins(conn, member_keys=[key]).get(key, ())
+    return life.fold(timeline=case.timeline, programme=case.programme, until=case.today, pins=pins)
+
+
+def correct_ended(
+    conn: Connection, *, member_keys: Sequence[int], programme: Programme, now: datetime, is_late: bool
+) -> None:
+    """Make the logs of members who were merged say what their own facts say, up to their merges.
+
+    Nobody is told: what it means for today is the survivor's. With `is_late`, what was not known gets the
+    cause `late_fact`.
+    """
+    if not member_keys:
+        return
+    timeline = recall_timeline(conn)
+    today = local_day(now, timezone=programme.timezone)
+    pins = read_pins(conn, member_keys=member_keys)
+    rows = store.list_standing_changes(conn, member_keys=member_keys)
+    logged = {key: list(group) for key, group in groupby(rows, key=lambda row: row.member_key)}
+    for life in list_ended_lives(conn, member_keys=member_keys):
+        key = life.member_key
+        member = life.fold(timeline=timeline, programme=programme, until=today, pins=pins.get(key, ()))
+        correction = correct_log(logged.get(key, []), member.changes, same_metrics=False)
+        changes = causes_of(correction.appended, learned_late_until=life.left_at if is_late else None)
+        _write_correction(conn, key, correction.superseded, changes, now)
+
+
+def _write_correction(
+    conn: Connection, member_key: int, superseded: list[int], changes: list[tuple[Change, str]], now: datetime
+) -> None:
+    if superseded:
+        store.supersede_changes(conn, change_keys=superseded, now=now)
+    rows = [
+        change_values(change, cause=cause, member_key=member_key, now=now, import_key=None)
+        for change, cause in changes
+    ]
+    store.add_changes(conn, rows=rows)
 
 
 def _write_fold(
-    conn: Connection, case: _Case, member: MemberFold, *, learned_late_until: datetime | None
+    conn: Connection,
+    case: _Case,
+    member: MemberFold,
+    *,
+    learned_late_until: datetime | None,
+    undone: Cause = "late_fact",
 ) -> list[Change]:
     """Make log and state say what a fold of all facts says, tell so, and return what the log lacked."""
     key = case.member_key
     logged = store.list_standing_changes(conn, member_keys=[key])
     correction = correct_log(logged, member.changes, same_metrics=False)
     changes = causes_of(correction.appended, learned_late_until=learned_late_until)
-    store.supersede_changes(conn, change_keys=correction.superseded, now=case.now)
-    rows = [
-        change_values(change, cause=cause, member_key=key, now=case.now, import_key=None)
-        for change, cause in changes
-    ]
-    store.add_changes(conn, rows=rows)
+    _write_correction(conn, key, correction.superseded, changes, case.now)
     store.update_state(conn, values=state_values(member, member_key=key))
     tell_correction(
         conn,
@@ -229,7 +269,7 @@ def _write_fold(
         member_key=key,
         believed_tier=case.row.tier,
         was_at_risk=case.resume((), joined=None).at_risk,
-        cause=changes[-1][1] if changes else "late_fact",
+        cause=changes[-1][1] if changes else undone,
         now=case.now,
     )
     return correction.appended

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from itertools import groupby
@@ -10,13 +10,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from service.activity import operations as activity
 from service.kit.clock import local_day
-from service.members import operations as members
 from service.programme.operations import Programme
 from service.tiers import store, store_bulk
 from service.tiers.changes import change_values, correct_log, state_values
-from service.tiers.fold import MemberFold, fold
+from service.tiers.fold import MemberFold
+from service.tiers.lives import Life, list_ended_lives, stream_lives
 from service.tiers.resuming import read_pins
 from service.tiers.rulesets import recall_timeline
 from service.tiers.timeline import RuleTimeline
@@ -64,9 +63,9 @@ def refold_members(
 ) -> Iterator[OrderTier]:
     """Fold these members up to now, make state and log say what the fold says, and yield every order's tier.
 
-    Exhaust it: each chunk is written before its orders are yielded. Changes keep their own causes and the
-    times they happened; a member without a membership gets one; no events are emitted. A repetition
-    writes nothing.
+    None of them goes by another. Exhaust it: each chunk is written before its orders are yielded. Changes
+    keep their own causes and the times they happened; a member without a membership gets one; no events are
+    emitted. Of those merged into them the logs are put right up to their merges. A repetition writes nothing.
     """
     run = _Run(
         timeline=recall_timeline(conn),
@@ -81,7 +80,6 @@ def refold_members(
 
 
 def _refold_chunk(conn: Connection, run: _Run, keys: Sequence[int]) -> list[OrderTier]:
-    joined = members.list_joined(conn, member_keys=keys)
     store_bulk.add_missing_states(
         conn,
         member_keys=keys,
@@ -90,28 +88,42 @@ def _refold_chunk(conn: Connection, run: _Run, keys: Sequence[int]) -> list[Orde
         now=run.now,
     )
     states = {row.member_key: row for row in store_bulk.lock_states(conn, member_keys=keys)}
-    rows = store.list_standing_changes(conn, member_keys=keys)
-    logged = {key: list(group) for key, group in groupby(rows, key=lambda row: row.member_key)}
-    pins = read_pins(conn, member_keys=keys)
-    writes, orders = _Writes(), list[OrderTier]()
-    for key, facts in activity.stream_tier_facts(conn, member_keys=keys):
-        member = fold(
-            facts,
-            timeline=run.timeline,
-            timezone=run.programme.timezone,
-            joined_at=joined[key],
-            until=run.today,
-            pins=pins.get(key, ()),
-        )
-        _compare(run, states[key], logged.get(key, []), member, writes)
-        for fact, tier in member.held:
-            if fact.order_key is not None:
-                orders.append(OrderTier(fact.order_key, tier.code, tier.multiplier_bp))
+    writes, orders, ended = _Writes(), list[OrderTier](), list[int]()
+    for life, member, logged in _fold_lives(conn, run, keys, stream_lives(conn, member_keys=keys)):
+        _compare(run, states[life.member_key], logged, member, writes)
+        orders += _tiers_held(member)
+        ended += life.absorbed
+    for life, member, logged in _fold_lives(conn, run, ended, list_ended_lives(conn, member_keys=ended)):
+        _compare_log(run, life.member_key, logged, member, writes)
+        orders += _tiers_held(member)
     if writes.superseded:
         store.supersede_changes(conn, change_keys=writes.superseded, now=run.now)
     store_bulk.append_changes(conn, rows=writes.changes)
     store_bulk.write_states(conn, rows=writes.states)
     return orders
+
+
+def _fold_lives(
+    conn: Connection, run: _Run, keys: Sequence[int], lives: Iterable[Life]
+) -> Iterator[tuple[Life, MemberFold, Sequence[Row[Any]]]]:
+    """Yield each life with its fold and the rows of the log that stand."""
+    if not keys:
+        return
+    rows = store.list_standing_changes(conn, member_keys=keys)
+    logged = {key: list(group) for key, group in groupby(rows, key=lambda row: row.member_key)}
+    pins = read_pins(conn, member_keys=keys)
+    for life in lives:
+        key = life.member_key
+        member = life.fold(
+            timeline=run.timeline, programme=run.programme, until=run.today, pins=pins.get(key, ())
+        )
+        yield life, member, logged.get(key, [])
+
+
+def _tiers_held(member: MemberFold) -> Iterator[OrderTier]:
+    for fact, tier in member.held:
+        if fact.order_key is not None:
+            yield OrderTier(fact.order_key, tier.code, tier.multiplier_bp)
 
 
 def _compare(
@@ -121,6 +133,12 @@ def _compare(
     values = state_values(member, member_key=key)
     if values != row._asdict():
         writes.states.append(values)
+    _compare_log(run, key, logged, member, writes)
+
+
+def _compare_log(
+    run: _Run, key: int, logged: Sequence[Row[Any]], member: MemberFold, writes: _Writes
+) -> None:
     # A live decision keeps the numbers it was made on; history is what the fold says, number by number.
     correction = correct_log(logged, member.changes, same_metrics=True)
     writes.superseded += correction.superseded

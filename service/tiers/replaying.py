@@ -8,14 +8,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from service.activity import operations as activity
 from service.activity.rules import TierFact
 from service.kit.clock import local_day, local_midnight
-from service.members import operations as members
 from service.programme.operations import Programme
 from service.tiers import store
 from service.tiers.errors import AsOfInFuture, NoMembership
-from service.tiers.fold import MemberFold, fold
+from service.tiers.fold import MemberFold
+from service.tiers.lives import read_life
 from service.tiers.rulesets import recall_timeline
 from service.tiers.spans import Pin
 from service.tiers.standing import Standing, see_standing
@@ -65,18 +64,17 @@ def replay_member(
         NoMembership: there was none by then.
     """
     at = now if moment is None else moment
-    known = activity.list_tier_facts(conn, member_key=member_key)
-    facts = [fact for fact in known if moment is None or fact.at <= moment]
-    joined = members.list_joined(conn, member_keys=[member_key])[member_key]
-    if not facts and joined > at:
+    life = read_life(conn, member_key=member_key)
+    facts = [fact for fact in life.known_facts(by=at) if moment is None or fact.at <= moment]
+    if not facts and life.begins_at(by=at) > at:
         raise NoMembership
+    if moment is not None:
+        life = life.until(moment)
     pins = list(store.list_pins(conn, member_keys=[member_key]))
     day = local_day(at, timezone=programme.timezone)
-    member = fold(
-        facts,
+    member = life.fold(
         timeline=recall_timeline(conn),
-        timezone=programme.timezone,
-        joined_at=joined,
+        programme=programme,
         until=day,
         pins=[Pin(row.pin_key, row.tier, row.starts_at, row.ended_at) for row in pins],
         at=at,

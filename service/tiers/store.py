@@ -78,6 +78,8 @@ _ADD_PIN = text(
     "VALUES (:member_key, :tier, :starts_at, :ends_at, :reason, :actor, :starts_at) RETURNING pin_key"
 )
 _LIFT_PIN = text("UPDATE tier_pins SET lifted_at = :now, lifted_by = :actor WHERE pin_key = :pin_key")
+# Lifted as it began, a pin never was.
+_VOID_PIN = text("UPDATE tier_pins SET lifted_at = starts_at, lifted_by = :actor WHERE pin_key = :pin_key")
 _STANDING_CHANGES = text(
     "SELECT change_key, member_key, from_tier, to_tier, effective_at, cause, metrics, ruleset_version, "
     "order_key, refund_key, pin_key FROM tier_changes "
@@ -128,6 +130,11 @@ def add_pin(conn: Connection, *, values: Mapping[str, object]) -> int:
 def lift_pin(conn: Connection, *, pin_key: int, actor: str, now: datetime) -> None:
     """End a pin before its time."""
     conn.execute(_LIFT_PIN, {"pin_key": pin_key, "actor": actor, "now": now})
+
+
+def void_pin(conn: Connection, *, pin_key: int, actor: str) -> None:
+    """Let a pin never have been."""
+    conn.execute(_VOID_PIN, {"pin_key": pin_key, "actor": actor})
 
 
 def list_published(conn: Connection) -> Sequence[Row[Any]]:

@@ -144,6 +144,7 @@ _UNEXPLAINED = text(
     ORDER BY c.change_key
     """
 )
+_DROP = text("DELETE FROM tier_states WHERE member_key = :member_key")
 _STATELESS = text(
     "SELECT key FROM unnest(CAST(:member_keys AS bigint[])) AS key "
     "WHERE NOT EXISTS (SELECT FROM tier_states s WHERE s.member_key = key) ORDER BY key"
@@ -158,6 +159,11 @@ def add_missing_states(
         _ADD_MISSING,
         {"member_keys": list(member_keys), "tier": tier, "ruleset_version": ruleset_version, "now": now},
     )
+
+
+def drop_state(conn: Connection, *, member_key: int) -> None:
+    """End a membership's tier."""
+    conn.execute(_DROP, {"member_key": member_key})
 
 
 def lock_states(conn: Connection, *, member_keys: Sequence[int]) -> Sequence[Row[Any]]:

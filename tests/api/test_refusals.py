@@ -348,11 +348,14 @@ def test_a_database_that_does_not_answer_is_said_in_the_one_shape(
 
 
 ELSEWHERE = {
+    "member-erased": "test_merges.py",
+    "merged-points-held": "test_merges.py",
     "no-forecast": "test_tier_movements.py",
     "schedule-taken": "test_tier_rulesets.py",
     "simulation-not-done": "test_tier_rulesets.py",
     "simulation-stale": "test_tier_rulesets.py",
     "too-many-demotions": "test_tier_rulesets.py",
+    "undo-too-late": "test_merges.py",
 }
 """Codes that need more than one request to be provoked, and the tests of this folder that do."""
 

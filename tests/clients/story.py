@@ -13,6 +13,7 @@ from tests.clients.story_earning import write_earning_rules
 from tests.clients.story_experiments import try_a_text
 from tests.clients.story_exports import export_for_a_mailing
 from tests.clients.story_imports import bring_files
+from tests.clients.story_merges import merge_two_members
 from tests.clients.story_movement import watch_movement
 from tests.clients.story_overrides import hold_at_a_tier
 from tests.clients.story_reports import ask_for_reports
@@ -48,6 +49,7 @@ def tell_story(recorder: Recorder) -> None:
     try_a_text(recorder)
     watch_movement(recorder)
     hold_at_a_tier(recorder)
+    merge_two_members(recorder)
     ask_for_reports(recorder)
     bring_files(recorder)
     give_access(recorder)

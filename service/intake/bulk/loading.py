@@ -25,7 +25,8 @@ from service.kit.errors import FieldError, Invalid, Problem
 from service.kit.sealing import Sealer
 from service.ledger import operations as ledger
 from service.members import operations as members
-from service.members.errors import JoinedInFuture
+from service.members.errors import JoinedInFuture, MemberMerged
+from service.members.operations import Owner
 from service.programme.operations import Programme, StoreRef, ensure_stores
 from service.tiers import operations as tiers
 
@@ -133,6 +134,7 @@ def load_members(conn: Connection, *, records: Sequence[Record], run: Run) -> Ta
     """Enrol members, or change what is given of those known; each id at most once in `records`."""
     tally = Tally()
     bodies: dict[str, dict[str, Any]] = {}
+    lines: dict[str, Sequence[int]] = {}
     for line_nos, body in records:
         joined_at = body.get("joined_at")
         if joined_at is not None and joined_at > run.now:
@@ -140,8 +142,13 @@ def load_members(conn: Connection, *, records: Sequence[Record], run: Run) -> Ta
             tally.refuse_problem(line_nos, problem)
         else:
             bodies[body["member_id"]] = body
-    run.remember_stores(conn, (body.get("store_id") for body in bodies.values()))
+            lines[body["member_id"]] = line_nos
     known = store.find_members(conn, member_ids=list(bodies))
+    for member_id in [name for name, row in known.items() if row.merged_into is not None]:
+        del bodies[member_id]
+        detail = f"{member_id} was merged into another member; change that one"
+        tally.refuse_problem(lines[member_id], MemberMerged(detail))
+    run.remember_stores(conn, (body.get("store_id") for body in bodies.values()))
     changes = {
         member_id: members.seal_columns(
             body, store_key=run.store_of(body.get("store_id")).store_key, sealer=run.sealer, now=run.now
@@ -268,14 +275,14 @@ def load_orders(conn: Connection, *, incoming: Sequence[Incoming], run: Run) -> 
         for position, one in enumerate(incoming)
     )
     claimed, verdicts = store.claim_orders(conn, rows=staged)
-    new: list[tuple[int, int, Incoming]] = []
+    new: list[tuple[int, Owner, Incoming]] = []
     for verdict in verdicts:
         one = incoming[verdict.position]
         if verdict.member_key is None:
             tally.refuse(one.line_nos, "member-not-enrolled", f"no member has the id {one.member_id}")
         elif verdict.order_key in claimed:
             claimed.remove(verdict.order_key)
-            new.append((verdict.order_key, verdict.member_key, one))
+            new.append((verdict.order_key, Owner(verdict.member_key, verdict.origin_key), one))
         elif verdict.is_same:
             tally.known += 1
         else:
@@ -291,7 +298,7 @@ _ORDER_COLUMNS = (
     "order_key", "placed_at", "received_at", "member_key", "store_key", "day", "channel", "currency",
     "exchange_rate", "order_goods_minor", "order_discount_minor", "order_shipping_minor", "order_tax_minor",
     "goods_minor", "spend_minor", "checkout_started_at", "recommendation_ids", "attribution_token",
-    "import_key",
+    "import_key", "origin_key",
 )  # fmt: skip
 _LINE_COLUMNS = (
     "order_key", "placed_at", "line_no", "item_key", "quantity", "order_amount_minor", "amount_minor",
@@ -299,26 +306,26 @@ _LINE_COLUMNS = (
 )  # fmt: skip
 
 
-def _write_orders(conn: Connection, new: Sequence[tuple[int, int, Incoming]], run: Run) -> None:
+def _write_orders(conn: Connection, new: Sequence[tuple[int, Owner, Incoming]], run: Run) -> None:
     run.remember_stores(conn, (one.order.store_id for _, _, one in new))
     run.remember_items(conn, (line.sku for _, _, one in new for line in one.order.lines))
     days: dict[tuple[int, date], list[int]] = {}
     rows: list[tuple[Any, ...]] = []
-    for order_key, member_key, one in new:
+    for order_key, owner, one in new:
         order, amounts = one.order, one.amounts
         ref = run.store_of(order.store_id)
         day = local_day(order.placed_at, timezone=ref.timezone)
-        total = days.setdefault((member_key, day), [0, 0, 0])
+        total = days.setdefault((owner.member_key, day), [0, 0, 0])
         total[0] += amounts.goods_minor
         total[1] += amounts.spend_minor
         total[2] += amounts.goods_minor > 0
         rows.append(
             (
-                order_key, order.placed_at, run.now, member_key, ref.store_key, day, order.channel,
+                order_key, order.placed_at, run.now, owner.member_key, ref.store_key, day, order.channel,
                 order.currency, order.exchange_rate, amounts.order_goods_minor, order.discount_minor,
                 order.shipping_minor, order.tax_minor, amounts.goods_minor, amounts.spend_minor,
                 order.checkout_started_at, list(order.recommendation_ids) or None, order.attribution_token,
-                run.import_key,
+                run.import_key, owner.origin_key,
             )
         )  # fmt: skip
     store.copy_rows(conn, table="orders", columns=_ORDER_COLUMNS, rows=rows)
@@ -333,7 +340,7 @@ def _write_orders(conn: Connection, new: Sequence[tuple[int, int, Incoming]], ru
     )  # fmt: skip
     store.copy_rows(conn, table="order_lines", columns=_LINE_COLUMNS, rows=lines)
     store.add_days(conn, rows=((*key, *total, 0) for key, total in days.items()))
-    store.mark_members(conn, member_keys=(key for _, key, _ in new), import_key=run.import_key)
+    store.mark_members(conn, member_keys=(owner.member_key for _, owner, _ in new), import_key=run.import_key)
 
 
 def months_of(moments: Iterable[datetime], *, now: datetime, reach_years: int = 20) -> set[date]:

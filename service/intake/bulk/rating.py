@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from service.activity import operations as activity
 from service.intake.bulk import rating_store as store
 from service.intake.bulk import store as import_store
 from service.intake.bulk.earning import Earnings, award_columns, prepare_earnings
@@ -24,6 +25,7 @@ from service.intake.bulk.rules import (
 )
 from service.intake.earning import points_left
 from service.ledger import operations as ledger
+from service.members import operations as members
 from service.programme.operations import Programme, ProgrammeSettings, list_settings
 from service.tiers import operations as tiers
 
@@ -44,10 +46,17 @@ def rate_members(
 ) -> None:
     """Make tiers, allotments and points of these members what their facts say, and take them off the backlog.
 
-    `member_keys` ascend; their accounts are locked in that order before anything is read.
+    `member_keys` ascend; their accounts are locked in that order before anything is read. Who was merged
+    meanwhile goes by the survivor.
     """
+    listed, survivors = member_keys, members.find_survivors(conn, member_keys=member_keys)
+    member_keys = sorted(set(survivors.values()))
     ledger.open_accounts(conn, member_keys=member_keys)
     import_store.lock_accounts(conn, member_keys=member_keys)
+    for key in listed:
+        if survivors[key] != key:
+            # Loaded while its member was being merged.
+            activity.hand_over(conn, from_key=key, into_key=survivors[key])
     facts = _read_facts(conn, member_keys)
     allotted = _allot(conn, facts, member_keys)
     held = {
@@ -67,7 +76,7 @@ def rate_members(
     store.stage_history(conn, rows=rows)
     ledger.post_history(conn, now=now, import_key=import_key, policy=programme.settings.shortfall_policy)
     _take_from_live(conn, live, programme, now)
-    store.clear_backlog(conn, member_keys=member_keys)
+    store.clear_backlog(conn, member_keys=listed)
 
 
 def _read_facts(conn: Connection, member_keys: Sequence[int]) -> dict[int, Facts]:

@@ -33,6 +33,7 @@ from service.kit.errors import CurrencyMismatch, FieldError, Invalid, Problem
 from service.kit.money import to_text
 from service.members import operations as members
 from service.members.errors import MemberNotEnrolled
+from service.members.operations import Owner
 
 _PARKED_AT_ONCE = 2_000
 
@@ -43,6 +44,7 @@ class Taken(NamedTuple):
     line_nos: Sequence[int]
     refund: NewRefund
     member_key: int
+    origin_key: int | None
     content_hash: bytes
     order: Row[Any] | None
     before_minor: int
@@ -53,7 +55,7 @@ class Surroundings:
     """What the database knows around a chunk of refunds, kept up to date while it is gone through."""
 
     orders: Mapping[str, Row[Any]]
-    member_keys: Mapping[str, int]
+    owners: Mapping[str, Owner]
     known: dict[str, bytes]
     parked: dict[str, dict[str, Any]]
     refunded: dict[int, int] = field(default_factory=dict)
@@ -105,13 +107,15 @@ def _look_around(conn: Connection, records: Sequence[Record]) -> Surroundings:
     refund_ids = [body["refund_id"] for body in bodies]
     order_ids = [body["order_id"] for body in bodies if body.get("order_id") is not None]
     member_ids = [body["member_id"] for body in bodies if body.get("member_id") is not None]
-    member_keys = members.find_keys(conn, member_ids=member_ids)
-    owners = store.find_members_of_orders(conn, order_ids=order_ids)
+    owners = members.find_owners(conn, member_ids=member_ids)
+    placed_by = store.find_members_of_orders(conn, order_ids=order_ids)
     # Nobody else gives back of these orders while what is left of them is being counted.
-    store.lock_accounts(conn, member_keys=[*member_keys.values(), *owners.values()])
+    store.lock_accounts(
+        conn, member_keys=[*(owner.member_key for owner in owners.values()), *placed_by.values()]
+    )
     return Surroundings(
-        orders=store.find_refundable(conn, order_ids=list(owners)),
-        member_keys=member_keys,
+        orders=store.find_refundable(conn, order_ids=list(placed_by)),
+        owners=owners,
         known=store.find_known_refunds(conn, refund_ids=refund_ids),
         parked=store.find_parked(conn, refund_ids=refund_ids),
     )
@@ -164,17 +168,19 @@ def _judge(record: Record, around: Surroundings, run: Run) -> Taken | None:
     plain = plain_body(body)
     if known is not None or around.parked.get(refund.refund_id, plain) != plain:
         raise OrderConflict(f"the refund {refund.refund_id} is recorded with other content")
-    member_key = around.member_keys.get(member_id)
+    owner = around.owners.get(member_id)
     if order is not None and member_id == order.member_id:
-        member_key = order.member_key
-    if member_key is None:
+        owner = Owner(order.member_key, order.origin_key)
+    if owner is None:
         raise MemberNotEnrolled(f"no member has the id {member_id}")
     if refund.currency != currency:
         detail = FieldError(f"amounts are in {currency} here", pointer="/currency")
         raise (CurrencyMismatch if order is None else Invalid)("another currency", errors=[detail])
-    before = 0 if order is None else _count_refunded(refund, order, member_key, around)
+    before = 0 if order is None else _count_refunded(refund, order, owner.member_key, around)
+    # A refund goes with its order, whoever it was sent for.
+    origin_key = owner.origin_key if order is None else order.origin_key
     around.known[refund.refund_id] = content_hash
-    return Taken(record.line_nos, refund, member_key, content_hash, order, before)
+    return Taken(record.line_nos, refund, owner.member_key, origin_key, content_hash, order, before)
 
 
 def _count_refunded(refund: NewRefund, order: Row[Any], member_key: int, around: Surroundings) -> int:
@@ -222,7 +228,7 @@ def _write_refunds(
 
 _REFUND_COLUMNS = (
     "refund_key", "refunded_at", "requested_at", "received_at", "member_key", "order_key", "store_key", "day",
-    "kind", "reason", "currency", "order_amount_minor", "amount_minor", "import_key",
+    "kind", "reason", "currency", "order_amount_minor", "amount_minor", "import_key", "origin_key",
 )  # fmt: skip
 _LINE_COLUMNS = ("refund_key", "refunded_at", "line_no", "item_key", "quantity", "amount_minor")
 
@@ -250,7 +256,7 @@ def _write_facts(conn: Connection, new: Sequence[Taken], keys: Mapping[str, int]
             (
                 key, refund.refunded_at, refund.requested_at, run.now, one.member_key,
                 None if order is None else order.order_key, store_key, day, refund.kind, refund.reason,
-                refund.currency, refund.amount_minor, amount_minor, run.import_key,
+                refund.currency, refund.amount_minor, amount_minor, run.import_key, one.origin_key,
             )
         )  # fmt: skip
         lines += [

@@ -76,14 +76,17 @@ _CHANGE_MEMBERS = text(
 _CLAIM_ORDERS = text(
     """
     INSERT INTO order_keys (order_id, member_key, placed_at, content_hash)
-    SELECT DISTINCT ON (s.order_id) s.order_id, m.member_key, s.placed_at, s.content_hash
+    SELECT DISTINCT ON (s.order_id) s.order_id, coalesce(m.merged_into, m.member_key), s.placed_at,
+        s.content_hash
     FROM staged_orders s JOIN members m USING (member_id) ORDER BY s.order_id, s.position
     ON CONFLICT (order_id) DO NOTHING RETURNING order_key
     """
 )
 _JUDGE_ORDERS = text(
     """
-    SELECT s.position, m.member_key, k.order_key, k.content_hash = s.content_hash AS is_same
+    SELECT s.position, coalesce(m.merged_into, m.member_key) AS member_key,
+        CASE WHEN m.merged_into IS NOT NULL THEN m.member_key END AS origin_key, k.order_key,
+        k.content_hash = s.content_hash AS is_same
     FROM staged_orders s LEFT JOIN members m USING (member_id) LEFT JOIN order_keys k USING (order_id)
     ORDER BY s.position
     """
@@ -113,14 +116,15 @@ _LOCK_ACCOUNTS = text(
 )
 _REFUNDABLE = text(
     """
-    SELECT k.order_id, k.order_key, k.member_key, m.member_id, k.placed_at, o.day, o.store_key, o.currency,
+    SELECT k.order_id, k.order_key, k.member_key, m.member_id, o.origin_key, k.placed_at, o.day, o.store_key,
+        o.currency,
         o.order_goods_minor, o.goods_minor, o.spend_minor,
         (SELECT CAST(COALESCE(sum(r.order_amount_minor), 0) AS bigint) FROM refund_keys r
             WHERE r.order_key = k.order_key) AS refunded_minor,
         COALESCE((SELECT c.order_amount_minor FROM order_cancellations c WHERE c.order_key = k.order_key), 0)
             AS cancelled_minor
     FROM order_keys k JOIN orders o ON o.order_key = k.order_key AND o.placed_at = k.placed_at
-    JOIN members m ON m.member_key = k.member_key
+    JOIN members m ON m.member_key = coalesce(o.origin_key, k.member_key)
     WHERE k.order_id = ANY(:order_ids)
     """
 )

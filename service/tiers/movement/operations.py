@@ -195,9 +195,14 @@ def _count_events(conn: Connection, asked: store.Asked, split: Split | None) -> 
         closing[row.part][row.to_tier] += row.closing
         if row.moved:
             flows[row.part].append(Flow(row.from_tier, row.to_tier, row.moved))
-        if row.departed:
-            # Whatever the move that brought a member there, the way out is the same.
-            flows[row.part].append(Flow(row.to_tier, None, row.departed))
+        merged = row.merged if split == "cause" else 0
+        if merged:
+            # The way out has a cause of its own, whatever the move that brought a member there.
+            flows["merge"].append(Flow(row.to_tier, None, merged))
+        if row.departed > merged:
+            flows[row.part].append(Flow(row.to_tier, None, row.departed - merged))
+    for part in list(flows):
+        opening.setdefault(part, Counter())
     tallies = (Tally(tuple(flows[part]), opening[part], closing[part]) for part in opening)
     return {part: add_up([tally]) for part, tally in zip(opening, tallies, strict=True)}, 0
 

@@ -65,10 +65,11 @@ def count_cohort(conn: Connection, *, asked: Asked, split: Split | None) -> Sequ
 
 
 def count_events(conn: Connection, *, asked: Asked, split: Split | None) -> Sequence[Row[Any]]:
-    """Return (from_tier, to_tier, part, moved, opening, closing, departed) of [start, end), in one snapshot.
+    """Return (from_tier, to_tier, part, moved, opening, closing, departed, merged) of [start, end).
 
     `moved` counts moves; `opening` and `closing` are members that stood in `to_tier` just before each moment,
-    `departed` those who left from there.
+    `departed` those who left from there, `merged` those of them who were merged into another. All in one
+    snapshot.
     """
     statement = _count_events(asked.basis, split, asked.store_ids is not None)
     return conn.execute(statement, asked.parameters()).all()
@@ -109,12 +110,14 @@ def _count_cohort(basis: Basis, split: Split | None, scoped: bool) -> Select[Any
             func.max(stays.c.cause).filter(and_(ended.is_(None), stays.c.starts >= _from)).label("cause"),
             func.min(stays.c.joined).label("joined"),
             func.max(stays.c.left_at).label("left_at"),
+            func.max(stays.c.left_by).label("left_by"),
             *([func.max(stays.c.store_key).label("store_key")] if by_store else []),
         )
         .group_by(stays.c.member_key)
         .subquery("held")
     )
-    part, source = _part(split, held, held.c.cause)
+    way_out = case((held.c.left_at < _to, func.coalesce(held.c.left_by, held.c.cause)), else_=held.c.cause)
+    part, source = _part(split, held, way_out)
     to_tier = case((held.c.left_at < _to, null()), else_=held.c.to_tier)
     return (
         select(held.c.from_tier, to_tier.label("to_tier"), part.label("part"), func.count().label("members"))
@@ -136,6 +139,7 @@ def _count_events(basis: Basis, split: Split | None, scoped: bool) -> Select[Any
         "opening": and_(c.starts < _from, or_(c.ends.is_(None), c.ends >= _from), here_at_start),
         "closing": and_(c.ends.is_(None), here_at_end),
         "departed": and_(c.ends.is_(None), here_at_start, ~here_at_end),
+        "merged": and_(c.ends.is_(None), here_at_start, ~here_at_end, c.left_by.is_not(None)),
     }
     return (
         select(

@@ -46,8 +46,9 @@ def stays_sql(
     """Return every stay begun before `to` while its member belonged.
 
     Columns: member_key, from_tier (null: the membership began), to_tier, cause, starts, ends and next_tier
-    (null: not over by `to`), joined, left_at; store_key with `with_stores`. Only moves in [from, to) are sure
-    to be told one by one; with `since_start` earlier stays may be missing, and `joined` means nothing.
+    (null: not over by `to`), joined, left_at, left_by (a merge, or null); store_key with `with_stores`. Only
+    moves in [from, to) are sure to be told one by one; with `since_start` earlier stays may be missing, and
+    `joined` means nothing.
     """
     rows = _rows_believed() if basis == "believed" else _rows_effective(since_start=since_start)
 
@@ -72,6 +73,7 @@ def stays_sql(
             in_order(func.lead(rows.c.to_tier)).label("next_tier"),
             in_order(func.first_value(rows.c.starts)).label("joined"),
             leaving_rows.c.left_at,
+            leaving_rows.c.cause.label("left_by"),
             *([joining_rows.c.store_key] if with_stores else []),
         )
         .select_from(source)

@@ -6,7 +6,7 @@ of a past day, from the facts in effect by then. Law T3 holds the two together.
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -32,7 +32,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 
 from service.activity.readable import day_rows, day_rows_before
 from service.kit.clock import local_midnight
-from service.members.readable import joining_rows
+from service.members.readable import joining_rows, joining_rows_before, merged_rows
 from service.tiers.models import tier_changes, tier_pins, tier_states
 from service.tiers.periods import CalendarYear, MembershipYear, RollingWindow, Window
 
@@ -81,12 +81,18 @@ def members_sql(*, day: date, timezone: str, past: bool = False, keys: Keys | No
     `anchored_at` is when the tier that the rating underneath a pin says was reached.
     """
     held = _held_on(day, timezone, keys) if past else _held_now(keys)
+    joined = joining_rows_before(_end_of(day, timezone)) if past else joining_rows
     return (
-        select(*held.c, joining_rows.c.joined_at, joining_rows.c.store_key)
-        .select_from(held.join(joining_rows, joining_rows.c.member_key == held.c.member_key))
+        select(*held.c, joined.c.joined_at, joined.c.store_key)
+        .select_from(held.join(joined, joined.c.member_key == held.c.member_key))
         # The planner does not carry a range over to the other side of a join by itself.
-        .where(_within(joining_rows.c.member_key, keys))
+        .where(_within(joined.c.member_key, keys))
     )
+
+
+def _end_of(day: date, timezone: str) -> datetime:
+    """The first moment after a day."""
+    return local_midnight(day + timedelta(days=1), timezone=timezone)
 
 
 def _held_now(keys: Keys | None) -> Subquery:
@@ -104,7 +110,7 @@ def _held_now(keys: Keys | None) -> Subquery:
 
 def _held_on(day: date, timezone: str, keys: Keys | None) -> Subquery:
     """The tier that the standing log says was held at the end of a day; the first change begins it all."""
-    cut = local_midnight(day + timedelta(days=1), timezone=timezone)
+    cut = _end_of(day, timezone)
     pinned = (
         select(tier_pins.c.pin_key)
         .where(
@@ -112,6 +118,11 @@ def _held_on(day: date, timezone: str, keys: Keys | None) -> Subquery:
             tier_pins.c.starts_at < cut,
             func.coalesce(tier_pins.c.lifted_at, tier_pins.c.ends_at) >= cut,
         )
+        .exists()
+    )
+    merged = (
+        select(merged_rows.c.member_key)
+        .where(merged_rows.c.member_key == tier_changes.c.member_key, merged_rows.c.merged_at < cut)
         .exists()
     )
     return (
@@ -122,7 +133,7 @@ def _held_on(day: date, timezone: str, keys: Keys | None) -> Subquery:
             tier_changes.c.effective_at.label("anchored_at"),
         )
         .where(tier_changes.c.superseded_at.is_(None), tier_changes.c.effective_at < cut)
-        .where(_within(tier_changes.c.member_key, keys))
+        .where(_within(tier_changes.c.member_key, keys), ~merged)
         .ext(distinct_on(tier_changes.c.member_key))
         .order_by(
             tier_changes.c.member_key, tier_changes.c.effective_at.desc(), tier_changes.c.change_key.desc()
@@ -157,7 +168,7 @@ def sums_sql(
 
 def _days(earliest: date, *, day: date, timezone: str, past: bool, keys: Keys | None) -> FromClause:
     if past:
-        cut = local_midnight(day + timedelta(days=1), timezone=timezone)
+        cut = _end_of(day, timezone)
         return day_rows_before(cut, first_day=earliest, keys=keys)
     return (
         select(day_rows)
