@@ -28,7 +28,7 @@ from service.activity.readable import line_rows, order_rows, return_reasons, ret
 from service.catalogue.readable import item_rows
 from service.experiments.readable import subject
 from service.kit.db import dumps, run
-from service.members.readable import consent_rows, member_rows
+from service.members.readable import consent_rows, known_rows
 from service.recommendations.models import recommender_models
 from service.tiers.readable import ruleset_rows
 
@@ -62,7 +62,7 @@ _OPENING = subject.add_columns(
     .scalar_subquery()
     .label("context_names"),
     select(consent_rows.c.profiling)
-    .where(consent_rows.c.member_key == member_rows.c.member_key)
+    .where(consent_rows.c.member_key == known_rows.c.member_key)
     .scalar_subquery()
     .label("profiling"),
     select(ruleset_rows.c.version)
