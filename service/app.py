@@ -39,6 +39,8 @@ from service.programme.api import blueprint as programme
 from service.recommendations.api import blueprint as recommendations
 from service.recommendations.attribution import AttributionKeys
 from service.recommendations.serving import Serving
+from service.rewards.api import blueprint as rewards
+from service.rewards.watch.api import blueprint as review_queue
 from service.tiers.api import blueprint as tiers
 from service.tiers.grounds.api import blueprint as tier_explanations
 from service.tiers.movement.api import blueprint as movement
@@ -61,6 +63,8 @@ ROOMS: tuple[Blueprint, ...] = (
     profiles,
     programme,
     recommendations,
+    review_queue,
+    rewards,
     simulations,
     tiers,
     tier_explanations,

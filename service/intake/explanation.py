@@ -22,10 +22,11 @@ def explain_order(
     programme: Programme,
     locale: str,
     paid: tuple[int, str] | None = None,
+    voucher_paid: str | None = None,
 ) -> list[str]:
     """Return why an order earned what it earned and what it did to the tier.
 
-    `paid` are the points that paid for it, and what they paid.
+    `paid` are the points that paid for it, and what they paid; `voucher_paid` is what vouchers paid.
     """
     currency = programme.currency
     amount = f"{currency} {to_text(eligible_minor, currency=currency)}"
@@ -44,6 +45,8 @@ def explain_order(
         )
         wait = f"The points become available when the return period ends: {pending_until}."
     sentences = [earned]
+    if voucher_paid is not None:
+        sentences.insert(0, _explain_vouchers(voucher_paid, locale))
     if paid is not None:
         sentences.insert(0, _explain_payment(*paid, locale))
     if pending_until:
@@ -75,6 +78,12 @@ def _explain_payment(spent: int, amount: str, locale: str) -> str:
     if locale == "zh-Hant":
         return f"以 {spent} 點折抵 {amount}，折抵的金額不累積點數，也不計入消費淨額。"
     return f"{_points(spent)} paid {amount} of it, which earns nothing and is no net spend."
+
+
+def _explain_vouchers(amount: str, locale: str) -> str:
+    if locale == "zh-Hant":
+        return f"優惠券折抵 {amount}，折抵的金額不累積點數，也不計入消費淨額。"
+    return f"Vouchers paid {amount} of it, which earns nothing and is no net spend."
 
 
 def _explain_move(move: tuple[HeldTier, HeldTier], locale: str) -> list[str]:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from service.activity import operations as activity
 from service.activity.rules import NewOrder, NewRefund, convert_back
+from service.intake.checkout import price_vouchers, return_vouchers
 from service.intake.explanation import explain_order, explain_refund
 from service.intake.jobs import defer_refold
 from service.kit import audit, outbox
@@ -28,6 +29,7 @@ from service.members import operations as members
 from service.members.errors import JoinedInFuture, MemberNotEnrolled
 from service.members.rules import Member
 from service.programme.operations import Programme, ensure_stores
+from service.rewards import operations as rewards
 from service.tiers import operations as tiers
 from service.tiers.operations import HeldTier, TierOutcome
 
@@ -128,6 +130,7 @@ def place_order(
     Raises:
         MemberNotEnrolled: nobody has this id. OrderConflict: the id is recorded with other content.
         FutureTime, Invalid: see `activity.record_order`. HoldNotKnown, HoldEnded: the points cannot pay.
+        Voucher…: see `checkout.price_vouchers`.
     """
     member = _enrolled(conn, member_id)
     account = ledger.lock_account(conn, member_key=member.member_key, now=now)
@@ -138,6 +141,8 @@ def place_order(
     if order.points_hold_id is not None:
         hold = ledger.find_order_hold(conn, hold_id=order.points_hold_id, account=account, now=now)
         order = _paid_by(order, hold, programme)
+    priced = price_vouchers(conn, order=order, member_key=account.member_key, now=now)
+    order = priced.order
     recorded = activity.record_order(
         conn, member_key=member.member_key, member_id=member_id, order=order, programme=programme, now=now
     )
@@ -153,6 +158,7 @@ def place_order(
             account=account,
             now=now,
         )
+    rewards.pay_with_vouchers(conn, payments=priced.payments, order_id=order.order_id, now=now)
     outcome, move = _rate(conn, member.member_key, days, [recorded.fact], programme, now)
     settings = programme.settings_at(order.placed_at)
     rule = EarningRule(
@@ -198,12 +204,18 @@ def place_order(
             programme=programme,
             locale=locale,
             paid=_payment(spent, order.points_paid_minor, order.currency),
+            voucher_paid=_amount(order.voucher_paid_minor, order.currency),
         ),
     }, True
 
 
 def _payment(spent: int, paid_minor: int, currency: str) -> tuple[int, str] | None:
-    return (spent, f"{currency} {to_text(paid_minor, currency=currency)}") if spent and paid_minor else None
+    amount = _amount(paid_minor, currency)
+    return (spent, amount) if spent and amount else None
+
+
+def _amount(minor: int, currency: str) -> str | None:
+    return f"{currency} {to_text(minor, currency=currency)}" if minor else None
 
 
 def _paid_by(order: NewOrder, hold: ledger.Hold, programme: Programme) -> NewOrder:
@@ -277,6 +289,7 @@ def get_order(
             programme=programme,
             locale=locale,
             paid=_payment(spending.points, row.order_points_paid_minor, row.currency),
+            voucher_paid=_amount(row.order_voucher_paid_minor, row.currency),
         ),
     }
 
@@ -387,13 +400,21 @@ def _undo(
             refund_key=recorded.refund_key,
             order_key=recorded.reduced[0].order_key if recorded.reduced else None,
         )
+        vouchers = rewards.get_returned(
+            conn,
+            refund_key=recorded.refund_key,
+            order_key=recorded.reduced[0].order_key if recorded.reduced else None,
+        )
         held = tiers.get_held_tier(conn, member_key=member_key)
-        taken_then = _taken_view(repeated, returned, recorded.unallotted_minor, programme)
+        taken_then = _taken_view(repeated, (returned, vouchers), recorded.unallotted_minor, programme)
         return taken_then, TierMove(held, held, False)
-    points = shortfall = returned = 0
+    points = shortfall = returned = vouchers = 0
     for reduced in recorded.reduced:
         # What comes back comes first, so that nothing falls short of what the member has after all.
         returned += _return_spent(conn, member_key, recorded.refund_key, reduced, at, programme, now)
+        vouchers += return_vouchers(
+            conn, reduced=reduced, refund_key=recorded.refund_key, at=at, programme=programme, now=now
+        )
         record = ledger.get_order_points(conn, member_key=member_key, order_key=reduced.order_key)
         if record is None:
             continue
@@ -425,7 +446,7 @@ def _undo(
         events.append(Event("points.returned", member_key, reversed_points | {"points": returned}, at))
     outbox.emit_all(conn, events=events)
     taken_back = ledger.TakenBack(points, shortfall)
-    return _taken_view(taken_back, returned, recorded.unallotted_minor, programme), move
+    return _taken_view(taken_back, (returned, vouchers), recorded.unallotted_minor, programme), move
 
 
 def _return_spent(
@@ -509,11 +530,13 @@ def tier_view(tier: HeldTier, locale: str) -> dict[str, Any]:
 
 
 def _taken_view(
-    taken: ledger.TakenBack, returned: int, unallotted_minor: int, programme: Programme
+    taken: ledger.TakenBack, returned: tuple[int, int], unallotted_minor: int, programme: Programme
 ) -> dict[str, Any]:
+    points, vouchers_minor = returned
     return {
         "reversed": taken.points,
-        "returned": returned,
+        "returned": points,
+        "voucher_returned": to_text(vouchers_minor, currency=programme.currency),
         "shortfall": taken.shortfall,
         "unallotted": to_text(unallotted_minor, currency=programme.currency),
     }

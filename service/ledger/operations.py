@@ -49,7 +49,9 @@ from service.ledger.spending import (
     get_returned,
     get_spending,
     pay_with_hold,
+    redeem_points,
     return_spent_points,
+    unredeem_points,
 )
 from service.ledger.store import Entry
 from service.programme.operations import Programme, get_programme
@@ -104,10 +106,12 @@ __all__ = [
     "pay_with_hold",
     "points_for",
     "post_history",
+    "redeem_points",
     "release_due",
     "release_hold",
     "return_spent_points",
     "take_back_points",
+    "unredeem_points",
 ]
 
 # A report of so many broken rows shows the postings behind them; the rest are named alone.

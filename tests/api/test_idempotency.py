@@ -26,6 +26,13 @@ NATURAL = {
     "intake.record_refund": "refund_id",
     "ledger.capture_hold": "hold_id",
     "ledger.release_hold": "hold_id",
+    "review_queue.resolve_review_entry": "entry_id and note",
+    "rewards.cancel_redemption": "redemption_id",
+    "rewards.import_codes": "the codes themselves",
+    "rewards.release_voucher": "code and order_id",
+    "rewards.reserve_voucher": "code and order_id: the time begins anew",
+    "rewards.use_redemption": "redemption_id",
+    "rewards.use_voucher": "code and order_id",
     "recommendations.promote_model": "version: promoting what is in force changes nothing",
 }
 """POST routes that may come without a key, and what else tells a repetition there."""
