@@ -27,27 +27,29 @@ _COPY = "COPY incoming_codes (line_no, code) FROM STDIN"
 # What is in the file twice, or was there before: a code of an earlier import of this pool changes nothing.
 _LOAD = text("""
 WITH first AS (
-    SELECT code, min(line_no) AS line_no, array_agg(line_no ORDER BY line_no) AS lines
-    FROM incoming_codes GROUP BY code
+    SELECT code, array_agg(line_no ORDER BY line_no) AS lines FROM incoming_codes GROUP BY code
 ), fresh AS (
     INSERT INTO pool_codes (pool_key, code) SELECT :pool_key, code FROM first ORDER BY code
     ON CONFLICT (code) DO NOTHING RETURNING code
+), stale AS (
+    SELECT f.code, f.lines FROM first f LEFT JOIN fresh n USING (code) WHERE n.code IS NULL
 ), judged AS (
-    SELECT f.code, f.lines, n.code IS NOT NULL AS is_fresh, k.pool_key, k.code_key
-    FROM first f LEFT JOIN fresh n USING (code) LEFT JOIN pool_codes k ON k.code = f.code
+    SELECT s.lines, CASE WHEN k.pool_key IS DISTINCT FROM :pool_key THEN 'code-of-other-pool'
+                         WHEN k.code_key > :last_key THEN 'duplicate-code' END AS fault
+    -- One by one through the index: joined otherwise, every part of a file would read the whole table.
+    FROM stale s LEFT JOIN LATERAL (SELECT pool_key, code_key FROM pool_codes WHERE code = s.code LIMIT 1) k
+         ON true
+), faults AS (
+    SELECT lines[1] AS line_no, fault FROM judged WHERE fault IS NOT NULL
+    UNION ALL
+    SELECT l.line_no, 'duplicate-code'
+    FROM first f, unnest(f.lines) WITH ORDINALITY AS l (line_no, place)
+    WHERE cardinality(f.lines) > 1 AND l.place > 1
 )
-SELECT count(DISTINCT code) FILTER (WHERE is_fresh) AS added,
-       count(DISTINCT code)
-           FILTER (WHERE NOT is_fresh AND pool_key = :pool_key AND code_key <= :last_key) AS known,
-       CAST(coalesce(jsonb_agg(jsonb_build_array(line_no, fault) ORDER BY line_no)
-            FILTER (WHERE fault IS NOT NULL), '[]') AS text) AS rejects
-FROM judged LEFT JOIN LATERAL (
-    SELECT line_no, CASE WHEN place > 1 THEN 'duplicate-code'
-                         WHEN is_fresh THEN NULL
-                         WHEN pool_key IS DISTINCT FROM :pool_key THEN 'code-of-other-pool'
-                         WHEN code_key > :last_key THEN 'duplicate-code' END AS fault
-    FROM unnest(lines) WITH ORDINALITY AS l (line_no, place)
-) l ON fault IS NOT NULL
+SELECT (SELECT count(*) FROM fresh) AS added,
+       (SELECT count(*) FROM judged WHERE fault IS NULL) AS known,
+       (SELECT CAST(coalesce(jsonb_agg(jsonb_build_array(line_no, fault) ORDER BY line_no), '[]') AS text)
+        FROM faults) AS rejects
 """)
 
 _GIVE = """
