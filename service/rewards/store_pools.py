@@ -20,7 +20,9 @@ _COUNT = text(
     "SELECT count(*) AS codes, count(*) FILTER (WHERE redemption_id IS NULL) AS left_over "
     "FROM pool_codes WHERE pool_key = :pool_key"
 )
-_STAGE = text('CREATE TEMP TABLE incoming_codes (line_no bigint, code text COLLATE "C") ON COMMIT DROP')
+_STAGE = text(
+    'CREATE TEMP TABLE IF NOT EXISTS incoming_codes (line_no bigint, code text COLLATE "C") ON COMMIT DROP'
+)
 _EMPTY = text("TRUNCATE incoming_codes")
 _COPY = "COPY incoming_codes (line_no, code) FROM STDIN"
 
