@@ -9,7 +9,17 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import bulk, conventions, hot_routes, learning, population, postings, report
+from benchmarks import (
+    bulk,
+    checkouts,
+    conventions,
+    hot_routes,
+    learning,
+    population,
+    postings,
+    report,
+    uplift,
+)
 from benchmarks.results import Row
 from benchmarks.shop import Sizes
 from benchmarks.world import World, open_world
@@ -18,9 +28,12 @@ RESULTS = Path(__file__).resolve().parent / "results"
 _ROUTES = tuple(hot_routes.BUDGETS)
 _OTHERS: dict[str, Callable[[World, argparse.Namespace], list[Row]]] = {
     "posting": lambda world, asked: postings.measure(world, rounds=asked.rounds),
+    "checkout": lambda world, asked: checkouts.measure(world, rounds=asked.rounds),
+    "hot-account": lambda world, asked: checkouts.measure_hot(world, rounds=asked.rounds),
     "import": lambda world, asked: bulk.measure(world, rounds=min(asked.rounds, 3)),
     "import-uci": lambda world, asked: bulk.measure_uci(world, rounds=1),
     "population": lambda world, asked: population.measure(world, rounds=min(asked.rounds, 3)),
+    "uplift": lambda world, asked: uplift.measure(world, rounds=min(asked.rounds, 3)),
     "train": lambda world, asked: learning.measure(world, rounds=min(asked.rounds, 3)),
     "evaluation": lambda world, asked: learning.measure_evaluation(world, rounds=1),
     "worker": lambda world, asked: hot_routes.measure_worker(

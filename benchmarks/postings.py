@@ -23,8 +23,8 @@ _RULE = EarningRule(points=1, per_minor=3000, multiplier_bp=10000, tier="base")
 def measure(world: World, *, rounds: int) -> list[Row]:
     """Measure the client's CPU time of one posting against the same statements by psycopg alone."""
     tell("postings")
-    database = world.create("postings", template=_base(world))
-    members = _member_keys(database)
+    database = world.create("postings", template=base_name(world))
+    members = list_members(database)
     post = _library(world, database)
     sent = record(database.engine, lambda: post(members[0], 1))
     figures, baselines = [], []
@@ -69,7 +69,8 @@ def record(engine: Engine, work: Callable[[], object]) -> list[Sent]:
     return sent
 
 
-def _base(world: World) -> str:
+def base_name(world: World) -> str:
+    """Return the name of the database of members without a ledger, made first."""
     _ = world.base
     return "base"
 
@@ -98,7 +99,8 @@ def _bare(conn: Any, sent: list[Sent], member_key: int, order_key: int) -> None:
     replay(conn, sent, changed={"member_key": member_key, "order_key": order_key})
 
 
-def _member_keys(database: Database) -> list[int]:
+def list_members(database: Database) -> list[int]:
+    """Return every account, ascending."""
     from sqlalchemy import text
 
     with database.engine.connect() as conn:

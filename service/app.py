@@ -16,13 +16,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from service.access.api import blueprint as access
-from service.activity.api import blueprint as activity
 from service.catalogue.api import blueprint as catalogue
 from service.chronicle.api import blueprint as chronicle
 from service.documents import api as documents
+from service.earning.api import blueprint as earning
 from service.experiments.api import blueprint as experiments
 from service.intake.api import blueprint as intake
 from service.intake.bulk.api import blueprint as imports
+from service.intake.events.api import blueprint as events
+from service.intake.quotes.api import blueprint as quotes
 from service.kit import member_tokens, migrate
 from service.kit.auth import Authenticator
 from service.kit.errors import Unavailable
@@ -43,6 +45,7 @@ from service.rewards.api import blueprint as rewards
 from service.rewards.watch.api import blueprint as review_queue
 from service.tiers.api import blueprint as tiers
 from service.tiers.grounds.api import blueprint as tier_explanations
+from service.tiers.liability.api import blueprint as liability
 from service.tiers.movement.api import blueprint as movement
 from service.tiers.population.api import blueprint as simulations
 from service.tiers.publishing.api import blueprint as tier_rulesets
@@ -52,16 +55,19 @@ log = logging.getLogger(__name__)
 
 ROOMS: tuple[Blueprint, ...] = (
     access,
-    activity,
     catalogue,
     chronicle,
+    earning,
+    events,
     experiments,
     intake,
     imports,
     ledger,
+    liability,
     movement,
     profiles,
     programme,
+    quotes,
     recommendations,
     review_queue,
     rewards,
@@ -114,7 +120,7 @@ def create_app(settings: Settings, engine: Engine) -> Flask:
     )
     desk.tools["serving"] = Serving(
         models_folder=settings.var / "models",
-        keys=AttributionKeys.derive(settings.secret_key),
+        keys=_attribution_keys(settings),
         timezone=settings.timezone,
     )
     app.extensions["tidemark"] = desk
@@ -133,6 +139,12 @@ def create_app(settings: Settings, engine: Engine) -> Flask:
     documents.publish(app, api.spec)
     _add_probes(app, engine)
     return app
+
+
+def _attribution_keys(settings: Settings) -> AttributionKeys:
+    """Return the keys of tokens: those given, the first of which signs, and the application key's last."""
+    first, *older = (*(key.encode() for key in settings.attribution_keys), settings.secret_key)
+    return AttributionKeys.derive(first, older=older)
 
 
 def _watch_strangers(settings: Settings) -> Strangers | None:

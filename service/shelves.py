@@ -2,6 +2,7 @@
 
 import service.activity.models
 import service.catalogue.models
+import service.earning.models
 import service.experiments.models
 import service.intake.models
 import service.kit.models

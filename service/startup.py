@@ -13,6 +13,7 @@ from datetime import datetime
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import make_url
 
+from service.earning import operations as earning
 from service.experiments import operations as experiments
 from service.kit import migrate
 from service.kit.auth import register_key
@@ -76,6 +77,7 @@ def make_ready(engine: Engine, settings: Settings, *, now: datetime) -> Programm
     with transaction(engine) as conn:
         programme = fix_programme(conn, currency=settings.currency, timezone=settings.timezone, now=now)
         tiers.ensure_default_ruleset(conn, currency=programme.currency, now=now)
+        earning.ensure_default_rules(conn, currency=programme.currency, now=now)
         experiments.ensure_global_holdout(conn, now=now)
         adopt_events(conn)
         if settings.admin_key is not None:

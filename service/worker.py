@@ -12,12 +12,13 @@ import procrastinate
 from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
 
+from service.earning import operations as earning
 from service.experiments import operations as experiments
 from service.intake.bulk import staging
 from service.intake.errors import ImportRunning
 from service.kit import idempotency, outbox
 from service.kit.clock import local_day, read_clock
-from service.kit.db import transaction
+from service.kit.db import transaction, try_again
 from service.kit.jobs import rescue_stalled
 from service.kit.partitions import keep_ahead
 from service.kit.rate_limits import forget_ended_windows
@@ -93,7 +94,7 @@ def build(settings: Settings, engine: Engine, database_url: str) -> procrastinat
     @app.periodic(cron="37 * * * *")
     @app.task(name="house.keep", queueing_lock="house.keep")
     def keep_house(timestamp: int) -> None:
-        """Forget old idempotent answers, make next months' partitions, refresh the hold-out's baseline."""
+        """Forget old idempotent answers, make next months' partitions, refresh baselines and results."""
         now = read_clock()
         with transaction(engine) as conn:
             idempotency.forget_before(conn, before=now - _IDEMPOTENCY_KEPT)
@@ -105,6 +106,8 @@ def build(settings: Settings, engine: Engine, database_url: str) -> procrastinat
         with transaction(engine) as conn:
             today = local_day(now, timezone=get_programme(conn).timezone)
             experiments.refresh_holdout_baselines(conn, now=now, today=today)
+        with transaction(engine) as conn:
+            experiments.keep_results(conn, now=now)
 
     return app
 
@@ -190,6 +193,7 @@ def _declare_tier_tasks(app: procrastinate.App, engine: Engine, programme: Calla
         """Mark rule sets whose day has come; every quarter, as some zones' midnights are not on the hour."""
         with transaction(engine) as conn:
             publishing.settle_states(conn, now=read_clock())
+            earning.settle_states(conn, now=read_clock())
 
     @app.task(name=reports.REPORT_TASK)
     def report(report_id: str) -> None:
@@ -214,13 +218,19 @@ def _declare_tier_tasks(app: procrastinate.App, engine: Engine, programme: Calla
 
 
 def _sweep_chunk(engine: Engine, verb: Callable[..., Swept], now: datetime) -> Swept:
-    with transaction(engine) as conn:
-        return partial(verb, conn)(now=now, limit=_CHUNK)
+    def chunk() -> Swept:
+        with transaction(engine) as conn:
+            return partial(verb, conn)(now=now, limit=_CHUNK)
+
+    return try_again(chunk)
 
 
 def _announce_chunk(engine: Engine, programme: Programme, now: datetime) -> int:
-    with transaction(engine) as conn:
-        return ledger.announce_expiring(conn, now=now, programme=programme, limit=_CHUNK)
+    def chunk() -> int:
+        with transaction(engine) as conn:
+            return ledger.announce_expiring(conn, now=now, programme=programme, limit=_CHUNK)
+
+    return try_again(chunk)
 
 
 def _expire_redemptions(engine: Engine, now: datetime) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection
 
@@ -26,9 +27,21 @@ _TEXTS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class EventVerdict:
+    """What became of an event: `event_key` where it is recorded, `item_key` where a new one has it."""
+
+    event_id: str
+    status: Literal["accepted", "duplicate", "rejected"]
+    code: str | None = None
+    detail: str | None = None
+    event_key: int | None = None
+    item_key: int | None = None
+
+
 def record_events(
     conn: Connection, *, events: Sequence[Mapping[str, Any]], now: datetime
-) -> list[dict[str, Any]]:
+) -> list[EventVerdict]:
     """Record events that are new and return one verdict each, in the order given.
 
     A verdict's `status` is `accepted`, `duplicate` (recorded before, the same) or `rejected` with a `code`:
@@ -38,8 +51,9 @@ def record_events(
     member_keys = members.find_keys(
         conn, member_ids=sorted({event["member_id"] for event in events if event.get("member_id")})
     )
-    verdicts: dict[int, dict[str, Any]] = {}
+    verdicts: dict[int, EventVerdict] = {}
     first: dict[str, int] = {}
+    repeated: list[int] = []
     for index, event in enumerate(events):
         event_id = event["event_id"]
         if event["occurred_at"] > now + FUTURE_TOLERANCE:
@@ -47,10 +61,14 @@ def record_events(
         elif event.get("member_id") and event["member_id"] not in member_keys:
             verdicts[index] = _reject(event_id, "member-not-enrolled", "no such member")
         elif event_id in first:
-            verdicts[index] = _again(event_id, hashes[index] == hashes[first[event_id]])
+            repeated.append(index)
         else:
             first[event_id] = index
     _record(conn, events, hashes, first, member_keys, verdicts, now)
+    for index in repeated:
+        event_id = events[index]["event_id"]
+        known = first[event_id]
+        verdicts[index] = _again(event_id, verdicts[known].event_key, is_same=hashes[index] == hashes[known])
     return [verdicts[index] for index in range(len(events))]
 
 
@@ -60,7 +78,7 @@ def _record(
     hashes: Sequence[bytes],
     candidates: Mapping[str, int],
     member_keys: Mapping[str, int],
-    verdicts: dict[int, dict[str, Any]],
+    verdicts: dict[int, EventVerdict],
     now: datetime,
 ) -> None:
     if not candidates:
@@ -75,7 +93,7 @@ def _record(
         },
     )
     taken = [event_id for event_id in candidates if event_id not in claimed]
-    known = events_store.known_hashes(conn, event_ids=taken) if taken else {}
+    known = events_store.find_known(conn, event_ids=taken) if taken else {}
     item_keys = catalogue.ensure_items(
         conn,
         skus=(
@@ -88,10 +106,14 @@ def _record(
     rows = []
     for event_id, index in candidates.items():
         if event_id in claimed:
-            rows.append(_row(events[index], claimed[event_id], member_keys, item_keys))
-            verdicts[index] = {"event_id": event_id, "status": "accepted", "code": None, "detail": None}
+            row = _row(events[index], claimed[event_id], member_keys, item_keys)
+            rows.append(row)
+            verdicts[index] = EventVerdict(
+                event_id, "accepted", event_key=claimed[event_id], item_key=row["item_key"]
+            )
         else:
-            verdicts[index] = _again(event_id, known.get(event_id) == hashes[index])
+            event_key, content_hash = known.get(event_id, (None, None))
+            verdicts[index] = _again(event_id, event_key, is_same=content_hash == hashes[index])
     if rows:
         events_store.add(conn, events=dumps(rows), now=now)
 
@@ -120,11 +142,11 @@ def _content_hash(event: Mapping[str, Any]) -> bytes:
     return hashlib.sha256(dumps(plain).encode()).digest()
 
 
-def _again(event_id: str, same: bool) -> dict[str, Any]:
-    if same:
-        return {"event_id": event_id, "status": "duplicate", "code": None, "detail": None}
+def _again(event_id: str, event_key: int | None, *, is_same: bool) -> EventVerdict:
+    if is_same:
+        return EventVerdict(event_id, "duplicate", event_key=event_key)
     return _reject(event_id, "order-conflict", "recorded before with other content")
 
 
-def _reject(event_id: str, code: str, detail: str) -> dict[str, Any]:
-    return {"event_id": event_id, "status": "rejected", "code": code, "detail": detail}
+def _reject(event_id: str, code: str, detail: str) -> EventVerdict:
+    return EventVerdict(event_id, "rejected", code, detail)

@@ -14,7 +14,7 @@ _CLAIM = text(
     ON CONFLICT (event_id) DO NOTHING RETURNING event_id, event_key
     """
 )
-_KNOWN = text("SELECT event_id, content_hash FROM event_keys WHERE event_id = ANY(:event_ids)")
+_KNOWN = text("SELECT event_id, event_key, content_hash FROM event_keys WHERE event_id = ANY(:event_ids)")
 _ADD = text(
     """
     INSERT INTO events (event_key, occurred_at, received_at, type, member_key, anonymous_id, session_id,
@@ -38,10 +38,10 @@ def claim(conn: Connection, *, rows: Mapping[str, Sequence[object]]) -> dict[str
     return {row.event_id: row.event_key for row in conn.execute(_CLAIM, rows)}
 
 
-def known_hashes(conn: Connection, *, event_ids: Sequence[str]) -> dict[str, bytes]:
-    """Return the content hash of each recorded event."""
+def find_known(conn: Connection, *, event_ids: Sequence[str]) -> dict[str, tuple[int, bytes]]:
+    """Return key and content hash of each recorded event."""
     rows = conn.execute(_KNOWN, {"event_ids": list(event_ids)})
-    return {row.event_id: bytes(row.content_hash) for row in rows}
+    return {row.event_id: (row.event_key, bytes(row.content_hash)) for row in rows}
 
 
 def add(conn: Connection, *, events: str, now: object) -> None:

@@ -12,7 +12,8 @@ from sqlalchemy import Connection, Row
 from service.activity import store
 from service.activity.checks import refuse_future, store_of
 from service.activity.errors import OrderConflict, UnknownOrder
-from service.activity.events import record_events
+from service.activity.events import EventVerdict, record_events
+from service.activity.lines import OrderInLines, read_in_lines
 from service.activity.refunds import (
     RecordedRefund,
     Reduced,
@@ -24,6 +25,7 @@ from service.activity.rules import (
     DayTotals,
     NewOrder,
     NewRefund,
+    OrderAmounts,
     OrderValue,
     TierFact,
     order_content_hash,
@@ -39,8 +41,10 @@ from service.programme.operations import Programme, StoreRef
 
 __all__ = [
     "DayTotals",
+    "EventVerdict",
     "NewOrder",
     "NewRefund",
+    "OrderInLines",
     "RecordedOrder",
     "RecordedRefund",
     "Reduced",
@@ -51,6 +55,7 @@ __all__ = [
     "list_member_days",
     "list_tier_facts",
     "order_view",
+    "read_in_lines",
     "record_events",
     "record_order",
     "record_refund",
@@ -58,6 +63,7 @@ __all__ = [
     "refund_view",
     "refuse_future",
     "stream_tier_facts",
+    "value_new_order",
 ]
 
 _BEGINNING = date(1, 1, 1)
@@ -65,12 +71,16 @@ _BEGINNING = date(1, 1, 1)
 
 @dataclass(frozen=True, slots=True)
 class RecordedOrder:
-    """An order as recorded; `fact` and `view` are None when it was recorded before."""
+    """An order as recorded; `fact` and `view` are None when it was recorded before.
+
+    `line_minors` are its lines' amounts after all discounts, in its own currency.
+    """
 
     order_key: int
     spend_minor: int
     fact: TierFact | None
     view: dict[str, Any] | None = None
+    line_minors: tuple[int, ...] = ()
 
 
 def record_order(
@@ -103,11 +113,12 @@ def record_order(
     ref = store_of(conn, order.store_id, programme, now)
     item_keys = catalogue.ensure_items(conn, skus=(line.sku for line in order.lines), now=now)
     value, values = _value(order, order_key, item_keys, ref, programme)
+    line_minors: list[int] = values["order_amounts"]  # type: ignore[assignment]
     fact = order_facts(value, ())[0]
     values |= {"member_key": member_key, "received_at": now, "orders": fact.orders_delta}
     store.add_order(conn, values=values)
     view = new_order_view(order, values, member_id=member_id)
-    return RecordedOrder(order_key, value.spend_minor, fact, view)
+    return RecordedOrder(order_key, value.spend_minor, fact, view, tuple(line_minors))
 
 
 def _same_order(conn: Connection, order_id: str, content_hash: bytes) -> RecordedOrder:
@@ -117,11 +128,14 @@ def _same_order(conn: Connection, order_id: str, content_hash: bytes) -> Recorde
     return RecordedOrder(row.order_key, 0, None)
 
 
-def _value(
-    order: NewOrder, order_key: int, item_keys: Mapping[str, int], ref: StoreRef, programme: Programme
-) -> tuple[OrderValue, dict[str, object]]:
+def value_new_order(order: NewOrder, *, programme: Programme) -> OrderAmounts:
+    """Return what an order is worth by the settings of its time.
+
+    Raises:
+        Invalid: the discount is larger than the lines, or an amount too large.
+    """
     try:
-        amounts = value_order(
+        return value_order(
             [line.amount_minor for line in order.lines],
             discount_minor=order.discount_minor,
             tax_minor=order.tax_minor,
@@ -132,6 +146,12 @@ def _value(
     except ValueError as error:
         detail = FieldError(str(error), pointer="/discount")
         raise Invalid("the order's amounts do not fit together", errors=[detail]) from error
+
+
+def _value(
+    order: NewOrder, order_key: int, item_keys: Mapping[str, int], ref: StoreRef, programme: Programme
+) -> tuple[OrderValue, dict[str, object]]:
+    amounts = value_new_order(order, programme=programme)
     day = local_day(order.placed_at, timezone=ref.timezone)
     value = OrderValue(
         order_key=order_key,

@@ -29,6 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.expression import exists
 
 from service.activity.models import (
+    events,
     member_days,
     order_cancellations,
     order_keys,
@@ -43,6 +44,11 @@ order_rows = select(order_keys.c.order_key, order_keys.c.member_key, order_keys.
     "order_rows"
 )
 """Every order ever recorded, cancelled ones too; not partitioned, so one member's are one index scan."""
+
+order_day_rows = select(orders.c.order_key, orders.c.member_key, orders.c.placed_at, orders.c.day).subquery(
+    "order_day_rows"
+)
+"""Orders with their store-local day; bound `placed_at`, so that only its month is looked at."""
 
 line_rows = select(
     order_lines.c.order_key,
@@ -123,22 +129,44 @@ order_values = select(
     orders.c.placed_at,
     orders.c.checkout_started_at,
     orders.c.order_goods_minor,
+    orders.c.goods_minor,
+    orders.c.spend_minor,
+    orders.c.order_points_paid_minor,
+    orders.c.order_voucher_paid_minor,
+    orders.c.exchange_rate,
+    orders.c.recommendation_ids,
+    orders.c.attribution_token,
 ).subquery("order_values")
-"""What each order was worth, in its own currency's minor units, before anything was given back."""
+"""What each order was worth before anything was given back, and what it says it came of.
+
+`order_…` amounts are in the order's own currency's minor units, `goods_minor` and `spend_minor` in the
+programme's.
+"""
 
 order_give_backs = union_all(
     select(
+        refund_keys.c.member_key,
         refund_keys.c.order_key,
         refund_keys.c.refunded_at.label("given_back_at"),
         refund_keys.c.order_amount_minor,
     ).where(refund_keys.c.order_key.is_not(None)),
     select(
+        order_keys.c.member_key,
         order_cancellations.c.order_key,
         order_cancellations.c.cancelled_at,
         order_cancellations.c.order_amount_minor,
+    ).select_from(
+        order_cancellations.join(order_keys, order_keys.c.order_key == order_cancellations.c.order_key)
     ),
 ).subquery("order_give_backs")
-"""Linked refunds and cancellations by order, in the order's currency."""
+"""Linked refunds and cancellations by order and member, in the order's currency."""
+
+unlinked_refunds = (
+    select(refund_keys.c.member_key, refund_keys.c.refunded_at, refund_keys.c.order_amount_minor)
+    .where(refund_keys.c.order_key.is_(None))
+    .subquery("unlinked_refunds")
+)
+"""Refunds of no known order, in the programme's currency."""
 
 day_rows = select(
     member_days.c.member_key,
@@ -149,6 +177,16 @@ day_rows = select(
     member_days.c.unlinked_minor,
 ).subquery("day_rows")
 """The day roll-up; a member's days after one are a single scan of the index that covers them."""
+
+event_rows = select(
+    events.c.type,
+    events.c.member_key,
+    events.c.occurred_at,
+    events.c.recommendation_id,
+    events.c.impression_id,
+    events.c.attribution_token,
+).subquery("event_rows")
+"""What happened on the storefront, and the answer it names if it names one."""
 
 order_ids = select(order_keys.c.order_key, order_keys.c.order_id).subquery("order_ids")
 """The merchant's own id of every order."""

@@ -64,6 +64,10 @@ class EventVerdictSchema(Schema):
     status = fields.String(required=True, validate=validate.OneOf(("accepted", "duplicate", "rejected")))
     code = fields.String(required=True, allow_none=True)
     detail = fields.String(required=True, allow_none=True)
+    points = fields.Integer(
+        required=True,
+        metadata={"description": "What it earned, now or when it was recorded; 0 for what earns nothing."},
+    )
 
 
 class EventVerdictsSchema(Schema):

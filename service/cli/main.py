@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from service.cli import data, database, keys, laws, models, points, rewards, serving, tiers
+from service.cli import data, database, experiments, keys, laws, models, points, rewards, serving, tiers
 from service.kit.errors import Problem
 from service.kit.logs import configure
 from service.kit.settings import Settings, SettingsError
@@ -36,6 +36,7 @@ for command in (
     points.points,
     rewards.rewards,
     models.models,
+    experiments.experiments,
     laws.laws,
 ):
     tidemark.add_command(command)

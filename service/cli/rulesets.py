@@ -14,11 +14,11 @@ from service.cli.output import tell, tell_rows
 from service.kit.clock import read_clock
 from service.kit.exact_json import parse_json
 from service.kit.settings import Settings
+from service.kit.versioned import STATES
 from service.startup import ready_engine
 from service.tiers.publishing import operations
 from service.tiers.publishing.faults import read_definition
 from service.tiers.publishing.findings import look_through
-from service.tiers.publishing.rules import STATES
 from service.tiers.publishing.views import ruleset_json, summary_json
 
 _MOST = 500

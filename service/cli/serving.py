@@ -18,6 +18,7 @@ import yaml
 from sqlalchemy import Engine, text
 
 from service.cli.data import import_demo
+from service.cli.experiments import print_outlook
 from service.cli.progress import show_progress
 from service.intake.demo.shop import CURRENCY as DEMO_CURRENCY
 from service.kit.auth import create_key
@@ -39,6 +40,7 @@ def serve(settings: Settings) -> None:
         if settings.demo and _is_empty(engine):
             _bring_in_demo(engine, settings, programme)
         shown = _keys(engine, settings)
+        print_outlook(engine)
         engine.dispose()
         click.echo(f"\n  Tidemark   http://127.0.0.1:{settings.port}   (API description at /openapi.json)")
         for role, token in shown.items():

@@ -24,6 +24,7 @@ PAGES = {
     "problems": "Problems",
     "tiers": "Tiers: a walkthrough",
     "tier-rulesets": "Tier rule sets",
+    "earning-rules": "Earning rules",
     "bring-your-own-data": "Bring your own data",
     "glossary": "Words",
 }
@@ -64,6 +65,7 @@ def show_schemas() -> Response:
 @blueprint.get("/docs/problems")
 @blueprint.get("/docs/tiers")
 @blueprint.get("/docs/tier-rulesets")
+@blueprint.get("/docs/earning-rules")
 @blueprint.get("/docs/bring-your-own-data")
 @blueprint.get("/docs/glossary")
 def show_page() -> Response:

@@ -8,6 +8,7 @@ from sqlalchemy import (
     Date,
     DateTime,
     ForeignKey,
+    ForeignKeyConstraint,
     Identity,
     Index,
     Integer,
@@ -38,15 +39,46 @@ experiments = Table(
     Column("refund_grace_days", Integer, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("started_at", DateTime(timezone=True)),
+    # Enrolment ended: nobody new is drawn, stored arms go on until the last window has matured.
+    Column("frozen_at", DateTime(timezone=True)),
     Column("stopped_at", DateTime(timezone=True)),
+    Column("title", Text),
+    Column("surface", Text, nullable=False, server_default=text("'recommendations'")),
+    # Drawn among those whom the global hold-out leaves.
+    Column("nested", Boolean, nullable=False, server_default=text("false")),
+    Column("eligibility", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("created_by", Text),
+    # [{"metric": "returned_value", "margin_minor": 5000}, …]: what must not get worse by more than that.
+    Column("guardrails", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
+    # Fixed at the start, from what was known then: how many members, and the smallest effect they can show.
+    Column("planned_members", Integer),
+    Column("outlook", JSONB),
     UniqueConstraint("experiment", "version"),
+    Index(
+        "ux_experiments_one_running_version",
+        "experiment",
+        unique=True,
+        postgresql_where=text("status = 'running'"),
+    ),
+    Index(
+        "ux_experiments_one_draft_version",
+        "experiment",
+        unique=True,
+        postgresql_where=text("status = 'draft'"),
+    ),
     Index(
         "ux_experiments_one_running_holdout",
         "is_global_holdout",
         unique=True,
         postgresql_where=text("is_global_holdout AND status = 'running'"),
     ),
-    CheckConstraint("status IN ('draft', 'running', 'stopped')", name="known_status"),
+    CheckConstraint("status IN ('draft', 'running', 'replaced', 'analysis', 'stopped')", name="known_status"),
+    CheckConstraint("surface IN ('recommendations', 'storefront', 'campaigns')", name="known_surface"),
+    CheckConstraint("anchor IN ('assigned_at', 'first_exposure')", name="known_anchor"),
+    CheckConstraint(
+        "window_days BETWEEN 1 AND 365 AND refund_grace_days BETWEEN 0 AND 365", name="sound_days"
+    ),
+    CheckConstraint("(status = 'draft') = (started_at IS NULL)", name="started_unless_draft"),
 )
 
 assignments = Table(
@@ -61,8 +93,43 @@ assignments = Table(
     Column("reason", Text, nullable=False),
     Column("assigned_at", DateTime(timezone=True), nullable=False),
     Column("tier_at_assignment", Text),
+    # How many accounts were merged into this one, and into which this one was.
+    Column("merges", SmallInteger, nullable=False, server_default=text("0")),
+    Column("merged_into", BigInteger),
     PrimaryKeyConstraint("experiment", "member_key"),
+    Index(None, "member_key"),
     CheckConstraint("bucket BETWEEN 0 AND 9999", name="bucket_range"),
+    CheckConstraint("reason IN ('split', 'override')", name="known_reason"),
+)
+
+# What a merge of two members changed, so that it can be undone: the row as it was, null where there was none.
+assignment_merges = Table(
+    "assignment_merges",
+    metadata,
+    Column("experiment", Text, nullable=False),
+    Column("into_key", BigInteger, nullable=False),
+    Column("from_key", BigInteger, nullable=False),
+    Column("merged_at", DateTime(timezone=True), nullable=False),
+    Column("before", JSONB),
+    PrimaryKeyConstraint("experiment", "from_key"),
+)
+
+anonymous_assignments = Table(
+    "anonymous_assignments",
+    metadata,
+    Column("experiment", Text, nullable=False),
+    Column("anonymous_id", Text(collation="C"), nullable=False),
+    Column("experiment_key", Integer, ForeignKey("experiments.experiment_key"), nullable=False),
+    Column("arm", Text, nullable=False),
+    Column("bucket", SmallInteger, nullable=False),
+    Column("assigned_at", DateTime(timezone=True), nullable=False),
+    # Who it turned out to be, once somebody logged in.
+    Column("member_key", BigInteger),
+    Column("stitched_at", DateTime(timezone=True)),
+    PrimaryKeyConstraint("experiment", "anonymous_id"),
+    Index(None, "anonymous_id"),
+    CheckConstraint("bucket BETWEEN 0 AND 9999", name="bucket_range"),
+    CheckConstraint("(member_key IS NULL) = (stitched_at IS NULL)", name="stitched_once"),
 )
 
 exposures = Table(
@@ -82,8 +149,12 @@ exposures = Table(
     # Compact: item keys and scores by rank; everything else the decision needs.
     Column("item_keys", ARRAY(BigInteger), nullable=False),
     Column("decision", JSONB, nullable=False),
+    # Versions of the experiments nested in the treated side that this answer was in.
+    Column("nested", ARRAY(Integer)),
+    Column("anonymous_id", Text(collation="C")),
     PrimaryKeyConstraint("exposure_id", "issued_at"),
     Index(None, "member_key", "issued_at"),
+    Index(None, "anonymous_id", postgresql_where=text("anonymous_id IS NOT NULL")),
     postgresql_partition_by="RANGE (issued_at)",
 )
 
@@ -97,4 +168,20 @@ holdout_baselines = Table(
     Column("denominator", Integer, nullable=False),
     Column("as_of", Date, nullable=False),
     CheckConstraint("numerator BETWEEN 0 AND denominator", name="a_share"),
+)
+
+# Sums as they were last computed; final once the last member is mature, and then never changed.
+experiment_results = Table(
+    "experiment_results",
+    metadata,
+    Column("experiment", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("anchor", Text, nullable=False),
+    Column("window_days", Integer, nullable=False),
+    Column("watermark", DateTime(timezone=True), nullable=False),
+    Column("computed_at", DateTime(timezone=True), nullable=False),
+    Column("is_final", Boolean, nullable=False),
+    Column("sums", JSONB, nullable=False),
+    PrimaryKeyConstraint("experiment", "version", "anchor", "window_days"),
+    ForeignKeyConstraint(["experiment", "version"], ["experiments.experiment", "experiments.version"]),
 )

@@ -3,54 +3,90 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, Row
 
-from service.experiments import store
+from service.experiments import definitions, store
+from service.experiments.definitions import Actor, Definition, get_experiment
+from service.experiments.enrolling import (
+    Enrolled,
+    Visitor,
+    enrol_visitor,
+    merge_assignments,
+    override_arm,
+    stitch,
+    undo_merge_assignments,
+)
 from service.experiments.errors import ExposureNotFound
+from service.experiments.outlook import look_ahead
 from service.experiments.rules import (
+    ANCHORS,
     HOLDOUT,
     HOLDOUT_WEIGHT_BP,
     REFUND_GRACE_DAYS,
     REPURCHASE_WINDOW_DAYS,
+    RUNNING,
     Assignment,
     Baseline,
     Experiment,
     OutcomeWindow,
+    Place,
     arm_of,
     bucket_of,
     holdout_arms,
+    may_draw,
     name_global_holdout,
     probability_of,
     read_arms,
     window_of,
 )
+from service.experiments.uplift import METRICS, Asked, keep_results, report_uplift
 from service.kit.db import dumps
 
 __all__ = [
+    "ANCHORS",
+    "METRICS",
+    "Actor",
+    "Asked",
     "Assignment",
     "Baseline",
+    "Definition",
+    "Enrolled",
     "Experiment",
     "Exposure",
     "ExposureNotFound",
     "OutcomeWindow",
+    "Place",
     "SavedExposure",
     "Subject",
+    "Visitor",
     "assign_member",
+    "enrol_subject",
+    "enrol_visitor",
     "ensure_global_holdout",
     "find_assignment",
     "find_subject",
+    "get_experiment",
     "get_exposure",
     "get_running_holdout",
+    "keep_results",
     "list_assignments",
+    "look_ahead",
+    "merge_assignments",
+    "override_arm",
     "probability_of",
     "read_subject",
     "record_exposure",
     "refresh_holdout_baselines",
+    "report_uplift",
+    "start_experiment",
+    "stitch",
+    "undo_merge_assignments",
     "window_of",
 ]
 
@@ -68,6 +104,7 @@ class Subject:
     assignment: Assignment | None
     running: Experiment | None
     baseline: Baseline | None
+    places: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +127,8 @@ class Exposure:
     window_end: datetime | None
     item_keys: Sequence[int]
     decision: Mapping[str, Any]
+    nested: Sequence[int] = ()
+    anonymous_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +148,19 @@ def ensure_global_holdout(
     today: date | None = None,
     weight_bp: int = HOLDOUT_WEIGHT_BP,
     salt: str = "s1",
-) -> Experiment:
-    """Return the running global hold-out, starting the one of this half-year if none runs.
+) -> Experiment | None:
+    """Return the running global hold-out, starting the one of this half-year if there never was one.
 
-    Safe to call from every process at once. `weight_bp` is its share in basis points; `today` only names
-    it, by half-year, and is the day of `now` in UTC when left out.
+    Safe to call from every process at once. None where staff stopped it: theirs to start again.
+    `weight_bp` is its share in basis points; `today` only names it, by half-year, and is the day of `now` in
+    UTC when left out.
     """
     running = get_running_holdout(conn)
     if running is not None:
         return running
+    if store.had_holdout(conn):
+        # Stopped by staff, or started by another process just now.
+        return get_running_holdout(conn)
     arms = [{"arm": arm.arm, "weight_bp": arm.weight_bp} for arm in holdout_arms(weight_bp)]
     store.insert_experiment(
         conn,
@@ -130,10 +173,7 @@ def ensure_global_holdout(
         refund_grace_days=REFUND_GRACE_DAYS,
         now=now,
     )
-    started = get_running_holdout(conn)
-    if started is None:
-        raise RuntimeError("a stopped hold-out of this half-year stands in the way of a new one")
-    return started
+    return get_running_holdout(conn)
 
 
 def get_running_holdout(conn: Connection) -> Experiment | None:
@@ -160,6 +200,7 @@ def read_subject(row: Row[Any], *, member_id: str) -> Subject:
         assignment=assignment,
         running=version,
         baseline=baseline,
+        places=tuple(_read_place(place) for place in row.places or ()),
     )
 
 
@@ -195,6 +236,32 @@ def assign_member(
     if kept is None:
         raise RuntimeError("an assignment that stood in the way is gone")
     return kept
+
+
+def enrol_subject(conn: Connection, *, subject: Subject, surface: str, now: datetime) -> tuple[Subject, bool]:
+    """Return the subject with every arm that a surface draws, and whether one was drawn just now.
+
+    The global hold-out comes first; nested experiments draw among those whom it leaves.
+    """
+    if subject.member_key is None:
+        return subject, False
+    assign = partial(
+        assign_member, conn, member_key=subject.member_key, member_id=subject.member_id, tier=subject.tier
+    )
+    newly, running = False, subject.running
+    if subject.assignment is None and running is not None and running.status == RUNNING:
+        assignment = assign(experiment=running, now=now)
+        subject, newly = replace(subject, assignment=assignment), True
+    held_out = None if subject.assignment is None else subject.assignment.is_holdout
+    places = []
+    for place in subject.places:
+        if may_draw(place, surface=surface, is_held_out=held_out):
+            arm = assign(experiment=place.experiment, now=now).arm
+            places.append(replace(place, arm=arm))
+            newly = True
+        else:
+            places.append(place)
+    return replace(subject, places=tuple(places)), newly
 
 
 def find_assignment(conn: Connection, *, member_key: int, experiment: str) -> Assignment | None:
@@ -233,6 +300,8 @@ def record_exposure(conn: Connection, *, exposure: Exposure, relaxed: bool) -> N
             "window_end": exposure.window_end,
             "item_keys": list(exposure.item_keys),
             "decision": dumps(dict(exposure.decision)),
+            "nested": list(exposure.nested) or None,
+            "anonymous_id": exposure.anonymous_id,
             "relaxed": relaxed,
         },
     )
@@ -264,8 +333,29 @@ def get_exposure(conn: Connection, *, exposure_id: UUID, issued_about: datetime)
         window_end=row.window_end,
         item_keys=row.item_keys,
         decision=row.decision,
+        nested=tuple(row.nested or ()),
+        anonymous_id=row.anonymous_id,
     )
     return SavedExposure(exposure, row.member_id, row.experiment, row.version)
+
+
+def start_experiment(conn: Connection, *, experiment: str, actor: Actor, now: datetime) -> Definition:
+    """Start the draft of an experiment, and fix what it is expected to be able to show.
+
+    Raises:
+        UnknownExperiment. ExperimentNotADraft: there is nothing to start.
+    """
+    versions = definitions.list_versions(conn, experiment=experiment)
+    plan = versions[0].plan if versions else get_experiment(conn, experiment=experiment).plan
+    outlook = look_ahead(conn, plan=plan, now=now)
+    return definitions.start_version(
+        conn,
+        experiment=experiment,
+        planned_members=max(2, outlook["members"]),
+        outlook=outlook,
+        actor=actor,
+        now=now,
+    )
 
 
 def refresh_holdout_baselines(conn: Connection, *, now: datetime, today: date) -> int:
@@ -292,6 +382,18 @@ def _read_experiment(row: Row[Any]) -> Experiment:
         arms=read_arms(row.arms),
         window_days=row.window_days,
         refund_grace_days=row.refund_grace_days,
+        status=row.status,
+    )
+
+
+def _read_place(place: Mapping[str, Any]) -> Place:
+    names = ("experiment_key", "experiment", "version", "salt", "window_days", "refund_grace_days", "status")
+    return Place(
+        experiment=Experiment(arms=read_arms(place["arms"]), **{name: place[name] for name in names}),
+        surface=place["surface"],
+        nested=place["nested"],
+        arm=place["arm"],
+        is_eligible=bool(place["eligible"]),
     )
 
 

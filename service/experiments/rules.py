@@ -16,6 +16,17 @@ HOLDOUT_WEIGHT_BP = 1_000
 REPURCHASE_WINDOW_DAYS = 60
 REFUND_GRACE_DAYS = 30
 
+DRAFT, RUNNING, REPLACED, ANALYSIS, STOPPED = "draft", "running", "replaced", "analysis", "stopped"
+STATUSES = (DRAFT, RUNNING, REPLACED, ANALYSIS, STOPPED)
+"""`replaced` by a later version; in `analysis` nobody new is drawn while the last windows mature."""
+RECOMMENDATIONS, STOREFRONT, CAMPAIGNS = "recommendations", "storefront", "campaigns"
+SURFACES = (RECOMMENDATIONS, STOREFRONT, CAMPAIGNS)
+"""Where the arms differ; who answers there also draws them."""
+ASSIGNED_AT, FIRST_EXPOSURE = "assigned_at", "first_exposure"
+ANCHORS = (ASSIGNED_AT, FIRST_EXPOSURE)
+SIDE_BY_SIDE = (60, 90, 180)
+"""Windows that are shown beside each other, in days: pull-forward shows in the longer ones."""
+
 
 @dataclass(frozen=True, slots=True)
 class Arm:
@@ -23,6 +34,8 @@ class Arm:
 
     arm: str
     weight_bp: int
+    policy: str | None = None
+    """What recommends to this arm instead of the model in force."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +49,27 @@ class Experiment:
     arms: tuple[Arm, ...]
     window_days: int
     refund_grace_days: int
+    status: str = RUNNING
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A member's place in one of the other experiments: the arm, or whether one may be drawn.
+
+    A `nested` one is drawn only among those whom the global hold-out leaves.
+    """
+
+    experiment: Experiment
+    surface: str
+    nested: bool
+    arm: str | None
+    is_eligible: bool
+
+    @property
+    def policy(self) -> str | None:
+        """Return what recommends to this arm, if the arm says so."""
+        found = [one.policy for one in self.experiment.arms if one.arm == self.arm]
+        return found[0] if found else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +153,22 @@ def probability_of(arms: Sequence[Arm], arm: str) -> float:
 
 def read_arms(values: Sequence[Mapping[str, Any]]) -> tuple[Arm, ...]:
     """Return arms as they are stored."""
-    return tuple(Arm(value["arm"], value["weight_bp"]) for value in values)
+    return tuple(Arm(value["arm"], value["weight_bp"], value.get("policy")) for value in values)
+
+
+def check_arms(arms: Sequence[Arm]) -> str | None:
+    """Return what is wrong with a split, or None: two arms or more, named once, that share everybody."""
+    names = [arm.arm for arm in arms]
+    if len(names) < 2:
+        return "an experiment compares two arms or more"
+    if len(set(names)) != len(names):
+        return "every arm has a name of its own"
+    if any(arm.weight_bp <= 0 for arm in arms):
+        return "every arm has a weight above zero"
+    total = sum(arm.weight_bp for arm in arms)
+    if total != BUCKETS:
+        return f"the weights sum to {total}, not to {BUCKETS} basis points"
+    return None
 
 
 def name_global_holdout(today: date) -> str:
@@ -131,3 +180,10 @@ def window_of(experiment: Experiment, *, anchor: datetime) -> OutcomeWindow:
     """Return the outcome window [anchor, anchor + window), which matures after the refund grace."""
     end = anchor + timedelta(days=experiment.window_days)
     return OutcomeWindow(anchor, end, end + timedelta(days=experiment.refund_grace_days))
+
+
+def may_draw(place: Place, *, surface: str, is_held_out: bool | None) -> bool:
+    """Tell whether an arm is to be drawn here and now; `is_held_out` is None where there is no hold-out."""
+    if place.arm is not None or place.surface != surface or place.experiment.status != RUNNING:
+        return False
+    return place.is_eligible and not (place.nested and is_held_out)

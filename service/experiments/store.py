@@ -23,7 +23,8 @@ _INSERT_EXPERIMENT = text(
     ":window_days, :refund_grace_days, :now, :now) ON CONFLICT DO NOTHING"
 )
 _RUNNING_HOLDOUT = text(
-    "SELECT experiment_key, experiment, version, salt, arms, window_days, refund_grace_days FROM experiments "
+    "SELECT experiment_key, experiment, version, salt, arms, window_days, refund_grace_days, status "
+    "FROM experiments "
     "WHERE is_global_holdout AND status = 'running'"
 )
 _INSERT_ASSIGNMENT = text(
@@ -33,20 +34,21 @@ _INSERT_ASSIGNMENT = text(
 )
 _ASSIGNMENTS = text(
     "SELECT a.arm, a.bucket, a.reason, a.assigned_at, a.tier_at_assignment, e.experiment_key, e.experiment, "
-    "e.version, e.salt, e.arms, e.window_days, e.refund_grace_days "
+    "e.version, e.salt, e.arms, e.window_days, e.refund_grace_days, e.status "
     "FROM assignments a JOIN experiments e ON e.experiment_key = a.experiment_key "
-    "WHERE a.member_key = :member_key AND (CAST(:experiment AS text) IS NULL OR a.experiment = :experiment) "
+    "WHERE a.member_key = :member_key AND a.merged_into IS NULL "
+    "AND (CAST(:experiment AS text) IS NULL OR a.experiment = :experiment) "
     "ORDER BY a.experiment"
 )
 # One narrow row; with `relaxed` the commit does not wait for the disk, so nothing else may be in it.
 _INSERT_EXPOSURE = text(
     "INSERT INTO exposures (exposure_id, issued_at, member_key, experiment_key, arm, policy, model_version, "
-    "fallback, placement, channel, window_end, item_keys, decision) "
+    "fallback, placement, channel, window_end, item_keys, decision, nested, anonymous_id) "
     "SELECT CAST(:exposure_id AS uuid), CAST(:issued_at AS timestamptz), CAST(:member_key AS bigint), "
     "CAST(:experiment_key AS integer), CAST(:arm AS text), CAST(:policy AS text), "
     "CAST(:model_version AS text), CAST(:fallback AS text), CAST(:placement AS text), "
     "CAST(:channel AS text), CAST(:window_end AS timestamptz), CAST(:item_keys AS bigint[]), "
-    "CAST(:decision AS jsonb) "
+    "CAST(:decision AS jsonb), CAST(:nested AS integer[]), CAST(:anonymous_id AS text) "
     "WHERE NOT :relaxed OR set_config('synchronous_commit', 'off', true) = 'off'"
 )
 _EXPOSURE = (
@@ -62,6 +64,7 @@ _EXPOSURE = (
         exposures.c.issued_at < bindparam("issued_before"),
     )
 )
+_HAD_HOLDOUT = text("SELECT EXISTS (SELECT FROM experiments WHERE is_global_holdout)")
 _DELETE_BASELINES = text("DELETE FROM holdout_baselines WHERE experiment = :experiment")
 
 
@@ -73,6 +76,11 @@ def find_subject(conn: Connection, *, member_id: str) -> Row[Any]:
 def find_running_holdout(conn: Connection) -> Row[Any] | None:
     """Return the running global hold-out."""
     return conn.execute(_RUNNING_HOLDOUT).one_or_none()
+
+
+def had_holdout(conn: Connection) -> bool:
+    """Tell whether there ever was a global hold-out."""
+    return bool(conn.execute(_HAD_HOLDOUT).scalar_one())
 
 
 def insert_experiment(

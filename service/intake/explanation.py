@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from service.earning.operations import Terms
+from service.intake.reasons import explain_terms
 from service.kit.money import to_text
 from service.ledger.operations import EarningRule
 from service.programme.operations import Programme
@@ -23,10 +25,12 @@ def explain_order(
     locale: str,
     paid: tuple[int, str] | None = None,
     voucher_paid: str | None = None,
+    terms: Terms | None = None,
 ) -> list[str]:
     """Return why an order earned what it earned and what it did to the tier.
 
-    `paid` are the points that paid for it, and what they paid; `voucher_paid` is what vouchers paid.
+    `paid` are the points that paid for it, and what they paid; `voucher_paid` is what vouchers paid; `terms`
+    those of an award that has its own.
     """
     currency = programme.currency
     amount = f"{currency} {to_text(eligible_minor, currency=currency)}"
@@ -45,6 +49,10 @@ def explain_order(
         )
         wait = f"The points become available when the return period ends: {pending_until}."
     sentences = [earned]
+    if terms is not None:
+        total = f"獲得 {points} 點。" if locale == "zh-Hant" else f"{_points(points)} earned."
+        why = explain_terms(terms, points=points, tier=tier, currency=currency, locale=locale)
+        sentences = [total, *why]
     if voucher_paid is not None:
         sentences.insert(0, _explain_vouchers(voucher_paid, locale))
     if paid is not None:

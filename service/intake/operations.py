@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from service.activity import operations as activity
 from service.activity.rules import NewOrder, NewRefund, convert_back
+from service.intake import earning
 from service.intake.checkout import price_vouchers, return_vouchers
 from service.intake.explanation import explain_order, explain_refund
 from service.intake.jobs import defer_refold
@@ -24,7 +25,7 @@ from service.kit.money import MAX_MINOR, to_text
 from service.kit.outbox import Event
 from service.kit.sealing import Sealer
 from service.ledger import operations as ledger
-from service.ledger.operations import Balance, EarningRule
+from service.ledger.operations import Balance
 from service.members import operations as members
 from service.members.errors import JoinedInFuture, MemberNotEnrolled
 from service.members.rules import Member
@@ -132,7 +133,7 @@ def place_order(
         FutureTime, Invalid: see `activity.record_order`. HoldNotKnown, HoldEnded: the points cannot pay.
         Voucher…: see `checkout.price_vouchers`.
     """
-    member = _enrolled(conn, member_id)
+    member = get_enrolled(conn, member_id=member_id)
     account = ledger.lock_account(conn, member_key=member.member_key, now=now)
     days = activity.list_member_days(
         conn, member_key=member.member_key, after=_window_start(programme, order.placed_at, now)
@@ -140,7 +141,7 @@ def place_order(
     hold = None
     if order.points_hold_id is not None:
         hold = ledger.find_order_hold(conn, hold_id=order.points_hold_id, account=account, now=now)
-        order = _paid_by(order, hold, programme)
+        order = paid_by(order, hold, programme)
     priced = price_vouchers(conn, order=order, member_key=account.member_key, now=now)
     order = priced.order
     recorded = activity.record_order(
@@ -160,29 +161,18 @@ def place_order(
         )
     rewards.pay_with_vouchers(conn, payments=priced.payments, order_id=order.order_id, now=now)
     outcome, move = _rate(conn, member.member_key, days, [recorded.fact], programme, now)
-    settings = programme.settings_at(order.placed_at)
-    rule = EarningRule(
-        points=settings.earn_points,
-        per_minor=settings.earn_per_minor,
-        multiplier_bp=outcome.when_placed.multiplier_bp,
-        tier=outcome.when_placed.code,
-        settings_version=settings.version,
-    )
-    available_at, expiry = _points_dates(order.placed_at, recorded.fact.day, programme)
-    earned = ledger.earn_points(
+    dates = points_dates(order.placed_at, recorded.fact.day, programme)
+    award, earned = earning.earn(
         conn,
-        member_key=member.member_key,
-        order_key=recorded.order_key,
-        eligible_minor=recorded.spend_minor,
-        rule=rule,
-        occurred_at=order.placed_at,
-        available_at=available_at,
-        expires_at=expiry.at,
-        rolls=expiry.rolls,
-        now=now,
         account=account,
+        order=order,
+        recorded=recorded,
+        tier=outcome.when_placed,
+        dates=dates,
+        programme=programme,
+        now=now,
     )
-    pending_until = format_time(available_at) if earned.points and available_at > now else None
+    pending_until = format_time(dates[0]) if earned.points and dates[0] > now else None
     _tell_order(conn, member.member_key, order, recorded, (earned.points, pending_until), programme)
     return {
         "order": recorded.view,
@@ -196,8 +186,9 @@ def place_order(
         "tier": _move_view(move, locale),
         "explanation": explain_order(
             points=earned.points,
-            eligible_minor=recorded.spend_minor,
-            rule=rule,
+            eligible_minor=award.eligible_minor,
+            rule=award.rule,
+            terms=award.terms,
             tier_when_placed=outcome.when_placed,
             move=(move.before, move.after),
             pending_until=pending_until,
@@ -218,7 +209,7 @@ def _amount(minor: int, currency: str) -> str | None:
     return f"{currency} {to_text(minor, currency=currency)}" if minor else None
 
 
-def _paid_by(order: NewOrder, hold: ledger.Hold, programme: Programme) -> NewOrder:
+def paid_by(order: NewOrder, hold: ledger.Hold, programme: Programme) -> NewOrder:
     """Return an order with what the points of a hold pay of it, at their value when it was placed."""
     points = hold.captured if hold.state == "captured" else hold.points
     value_minor = points * programme.settings_at(order.placed_at).point_value_minor
@@ -283,6 +274,7 @@ def get_order(
             points=points.earned,
             eligible_minor=points.eligible_minor,
             rule=points.rule,
+            terms=earning.award_of(points).terms,
             tier_when_placed=before,
             move=(before, after),
             pending_until=pending_until,
@@ -343,7 +335,7 @@ def take_refund(
         MemberNotEnrolled: nobody has this id.
         OrderNotKnown, RefundAboveLeft, OrderConflict, …: see `activity.record_refund`.
     """
-    member = _enrolled(conn, member_id)
+    member = get_enrolled(conn, member_id=member_id)
     account = ledger.lock_account(conn, member_key=member.member_key, now=now)
     days = activity.list_member_days(
         conn, member_key=member.member_key, after=_window_start(programme, refund.refunded_at, now)
@@ -428,6 +420,7 @@ def _undo(
             policy=programme.settings.shortfall_policy,
             now=now,
             account=account,
+            points_left=earning.points_left(conn, order_key=reduced.order_key, award=record),
         )
         points += taken.points
         shortfall += taken.shortfall
@@ -497,7 +490,8 @@ def _window_start(programme: Programme, at: datetime, now: datetime) -> date:
     return earliest - timedelta(days=tiers.LONGEST_WINDOW_DAYS + 2)
 
 
-def _points_dates(placed_at: datetime, day: date, programme: Programme) -> tuple[datetime, ledger.Expiry]:
+def points_dates(placed_at: datetime, day: date, programme: Programme) -> tuple[datetime, ledger.Expiry]:
+    """Return when points of an order become available, and when they expire."""
     # A late order gets the dates of its own time: expiry turned on since does not reach back to it.
     settings = programme.settings_at(placed_at)
     available_at = ledger.available_from(
@@ -506,7 +500,12 @@ def _points_dates(placed_at: datetime, day: date, programme: Programme) -> tuple
     return available_at, ledger.expiry_of(day, expiry=settings.points_expiry, timezone=programme.timezone)
 
 
-def _enrolled(conn: Connection, member_id: str) -> Member:
+def get_enrolled(conn: Connection, *, member_id: str) -> Member:
+    """Return the member that a story is about.
+
+    Raises:
+        MemberNotEnrolled: nobody has this id.
+    """
     member = members.find_member(conn, member_id=member_id)
     if member is None:
         raise MemberNotEnrolled(

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import orjson
 import psycopg
 from sqlalchemy import Connection, Engine, Executable, MetaData, Result, create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.sql.expression import ClauseElement
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+BROKEN_OFF = frozenset({"40001", "40P01"})
+"""What PostgreSQL says of a transaction that did no wrong: serialisation failure, deadlock."""
+
+_TRIES = 6
 
 metadata = MetaData(
     naming_convention={
@@ -68,6 +80,27 @@ def transaction(engine: Engine) -> Iterator[Connection]:
     """Yield a connection in one transaction: committed at the end, rolled back on any exception."""
     with engine.begin() as conn:
         yield conn
+
+
+def try_again(work: Callable[[], T]) -> T:
+    """Do work that opens a transaction of its own, again when PostgreSQL breaks that off for another's sake.
+
+    At most six times in all, after waits of random length that double, so that the same ones do not meet
+    again. Whatever else is raised goes to the caller.
+    """
+    for attempt in range(_TRIES):
+        try:
+            return work()
+        except OperationalError as error:
+            sqlstate = getattr(error.orig, "sqlstate", None)
+            if sqlstate not in BROKEN_OFF:
+                raise
+            if attempt + 1 == _TRIES:
+                log.error("transaction given up", extra={"sqlstate": sqlstate, "tries": _TRIES})
+                raise
+            log.warning("transaction broken off by PostgreSQL, again", extra={"sqlstate": sqlstate})
+            time.sleep(random.uniform(0.005, 0.02) * 2**attempt)
+    raise AssertionError("the last try returns or raises")
 
 
 @dataclass(slots=True)

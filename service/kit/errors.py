@@ -179,6 +179,18 @@ class RequestInFlight(Conflict):
     code = "request-in-flight"
 
 
+class ScheduleTaken(Conflict):
+    """Another rule set comes into force at that moment."""
+
+    code = "schedule-taken"
+
+
+class NotAFutureMidnight(Invalid):
+    """A rule set comes into force now, or at the midnight of a day to come."""
+
+    code = "not-a-future-midnight"
+
+
 def list_problems(root: type[Problem] = Problem) -> Iterator[type[Problem]]:
     """Yield every kind of problem that has been imported, parents before children."""
     yield root

@@ -14,6 +14,8 @@ from marshmallow import RAISE, Schema, ValidationError, fields, validate
 from service.kit.clock import parse_time
 from service.kit.money import EXPONENTS
 
+_MOST_BYTES = 200_000
+_DEEPEST = 16
 _DECIMAL = re.compile(r"-?\d{1,16}(\.\d{1,10})?\Z", re.ASCII)
 
 
@@ -219,6 +221,38 @@ def _text(value: str) -> str:
     if not is_storable(value):
         raise ValidationError("holds a character that is not text")
     return value
+
+
+class Definition(fields.Field[dict[str, Any]]):
+    """A document that staff write, as it is kept: decimals as strings, text that can be stored."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**_documented(kwargs, type="object", additionalProperties=True))
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> dict[str, Any]:
+        if not isinstance(value, Mapping):
+            raise ValidationError("must be an object")
+        kept: dict[str, Any] = _kept(value, depth=_DEEPEST)
+        if len(json.dumps(kept)) > _MOST_BYTES:
+            raise ValidationError("larger than 200 kB")
+        return kept
+
+
+def _kept(value: Any, *, depth: int) -> Any:
+    if depth == 0:
+        raise ValidationError("nested too deep")
+    if isinstance(value, Mapping):
+        return {_text(name): _kept(inner, depth=depth - 1) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_kept(inner, depth=depth - 1) for inner in value]
+    if isinstance(value, Decimal):
+        if abs(value.adjusted()) > 40:
+            raise ValidationError("a number out of all range")
+        is_whole = value == value.to_integral_value() and abs(value) < 2**53
+        return int(value) if is_whole else format(value, "f")
+    if isinstance(value, int) and abs(value) >= 2**63:
+        raise ValidationError("a number out of all range")
+    return _text(value) if isinstance(value, str) else value
 
 
 def complete_property(

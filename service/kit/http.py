@@ -7,9 +7,6 @@ unknown query parameters, and cost several times a bare route.
 
 from __future__ import annotations
 
-import logging
-import random
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,6 +26,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from service.kit import errors, idempotency
 from service.kit.auth import ROLES, Authenticator, Caller, Role
 from service.kit.clock import read_clock
+from service.kit.db import try_again
 from service.kit.fields import is_merchant_id
 from service.kit.rate_limits import RateLimiter
 from service.kit.reading import (
@@ -46,11 +44,6 @@ from service.kit.settings import Settings
 from service.kit.strangers import Strangers
 from service.kit.tables import CSV, Table
 from service.kit.uploads import receive_upload
-
-log = logging.getLogger(__name__)
-
-_TRIES = 4
-_RETRIED = {"40001", "40P01"}  # serialisation failure, deadlock
 
 STAFF: tuple[Role, ...] = ("server", "marketing", "operations", "admin")
 """Every role that may see data about members at large."""
@@ -325,34 +318,30 @@ def _run(
     engine: Engine,
     wants_csv: bool,
 ) -> Response:
-    for attempt in range(_TRIES):
-        try:
-            return _run_once(
-                view,
-                arguments,
-                desk=desk,
-                caller=caller,
-                now=now,
-                keyed=keyed,
-                default_status=default_status,
-                secret_fields=secret_fields,
-                engine=engine,
-                wants_csv=wants_csv,
-            )
-        except PoolTimeout as error:
-            raise errors.Unavailable("every connection is busy; try again shortly") from error
-        except OperationalError as error:
-            sqlstate = getattr(error.orig, "sqlstate", None)
-            if sqlstate in _RETRIED and attempt + 1 < _TRIES:
-                log.warning("transaction broken off by PostgreSQL, again", extra={"sqlstate": sqlstate})
-                time.sleep(random.uniform(0.005, 0.02) * 2**attempt)
-                continue
-            raise errors.Unavailable("the database did not answer in time") from error
-        except DBAPIError as error:
-            if error.connection_invalidated:
-                raise errors.Unavailable("the database connection was lost") from error
-            raise
-    raise AssertionError("unreachable")
+    def once() -> Response:
+        return _run_once(
+            view,
+            arguments,
+            desk=desk,
+            caller=caller,
+            now=now,
+            keyed=keyed,
+            default_status=default_status,
+            secret_fields=secret_fields,
+            engine=engine,
+            wants_csv=wants_csv,
+        )
+
+    try:
+        return try_again(once)
+    except PoolTimeout as error:
+        raise errors.Unavailable("every connection is busy; try again shortly") from error
+    except OperationalError as error:
+        raise errors.Unavailable("the database did not answer in time") from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise errors.Unavailable("the database connection was lost") from error
+        raise
 
 
 def _run_once(

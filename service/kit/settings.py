@@ -28,6 +28,7 @@ KNOWN = {
     "TIDEMARK_TIMEZONE": "The programme's IANA zone, fixed likewise (`Asia/Taipei`).",
     "TIDEMARK_DEMO": "`1`: `make serve` fills an empty database with the demo shop; `0`: it stays empty.",
     "TIDEMARK_SECRET_KEY": "Seals personal data and signs tokens; unset: made once and kept in TIDEMARK_VAR.",
+    "TIDEMARK_ATTRIBUTION_KEYS": "The first signs attribution tokens, older ones still verify (unset: none).",
     "TIDEMARK_LOG_LEVEL": "`DEBUG`, `INFO`, `WARNING` or `ERROR` (`INFO`).",
     "TIDEMARK_MAX_BODY_BYTES": "Largest request body taken (`5242880`).",
     "TIDEMARK_MAX_UPLOAD_BYTES": "Largest file that `POST /imports` takes (`1073741824`).",
@@ -50,6 +51,7 @@ KNOWN = {
 
 # Read by the tests and the benchmarks, never by the service.
 _HARNESS = {"TIDEMARK_TEST_SCALE", "TIDEMARK_TEST_VAR", "TIDEMARK_TEST_POSTGRES", "TIDEMARK_BENCH_SCALE"}
+_LEAST_KEY = 16
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -83,6 +85,7 @@ class Settings:
     rate_limit_url: str | None
     web_concurrency: int
     given_secret_key: str | None
+    attribution_keys: tuple[str, ...] = ()
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -133,6 +136,7 @@ class Settings:
             rate_limit_url=env.get("TIDEMARK_RATE_LIMIT_URL") or None,
             web_concurrency=_number(env, "WEB_CONCURRENCY", 2, 1, 256),
             given_secret_key=env.get("TIDEMARK_SECRET_KEY") or None,
+            attribution_keys=_attribution_keys(env),
         )
 
     @cached_property
@@ -159,6 +163,13 @@ def _admin_key(env: Mapping[str, str]) -> str | None:
     if key is not None and (not re.fullmatch(r"[!-~]+", key) or key.startswith("tmt_")):
         raise SettingsError("TIDEMARK_ADMIN_KEY: visible ASCII without blanks, not beginning with tmt_")
     return key
+
+
+def _attribution_keys(env: Mapping[str, str]) -> tuple[str, ...]:
+    keys = tuple(key.strip() for key in env.get("TIDEMARK_ATTRIBUTION_KEYS", "").split(",") if key.strip())
+    if any(len(key) < _LEAST_KEY for key in keys):
+        raise SettingsError(f"TIDEMARK_ATTRIBUTION_KEYS: at least {_LEAST_KEY} characters each")
+    return keys
 
 
 def _refuse_unknown(env: Mapping[str, str]) -> None:

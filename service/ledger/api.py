@@ -23,6 +23,7 @@ from service.ledger.errors import (
     LotNotOpen,
 )
 from service.ledger.operations import Expiry, Figures, Hold, Line, Points, SignedPosting, Transaction
+from service.ledger.reporting import statement_table
 from service.ledger.schemas import (
     AdjustmentBody,
     AdjustmentSchema,
@@ -105,11 +106,13 @@ def list_transactions(door: Door, member_id: str, query: dict[str, Any]) -> obje
     query=StatementQuery(),
     answers={200: StatementSchema()},
     refusals=(UnknownMember,),
+    csv=True,
 )
 def get_statement(door: Door, member_id: str, query: dict[str, Any]) -> object:
     """Tell what a member had, what changed between two days, oldest first, and what there was after each.
 
-    Entries as they are posted: what has become due comes with the member's next entry, or a sweep.
+    Entries as they are posted: what has become due comes with the member's next entry, or a sweep. A table
+    begins with what there was and ends with what there is.
     """
     member = get_member(door.conn, member_id=member_id)
     programme = get_programme(door.conn)
@@ -124,10 +127,11 @@ def get_statement(door: Door, member_id: str, query: dict[str, Any]) -> object:
     orders, refunds = operations.name_references(door.conn, transactions=statement.lines)
     rows = [_line_to_json(line, orders, refunds) for line in statement.lines]
     cursors = [encode_cursor(format_time(line.occurred_at), line.transaction_key) for line in statement.lines]
-    return page(rows, limit=query["limit"], cursors=cursors) | {
+    shown = page(rows, limit=query["limit"], cursors=cursors) | {
         "opening": _figures_to_json(statement.opening),
         "closing": _figures_to_json(statement.closing),
     }
+    return statement_table(shown, is_first=query.get("cursor") is None) if door.wants_csv else shown
 
 
 @blueprint.door(
@@ -427,6 +431,27 @@ def _rule_to_json(rule: Any, programme: Programme) -> dict[str, Any]:
         "tier": rule["tier"],
         "eligible": to_text(rule["eligible_minor"], currency=programme.currency),
         "settings_version": rule.get("settings_version"),
+        "rules_version": rule.get("rules_version"),
+        "terms": None if rule.get("terms") is None else _terms_to_json(rule["terms"], programme),
+    }
+
+
+def _terms_to_json(terms: Any, programme: Programme) -> dict[str, Any]:
+    return {
+        "counted": to_text(terms["counted_minor"], currency=programme.currency),
+        "minimum": to_text(terms["minimum_minor"], currency=programme.currency),
+        "cap_per_order": terms["cap_order"],
+        "left_of_day_cap": terms["day_left"],
+        "rates": [
+            {
+                "points": points,
+                "per": to_text(per_minor, currency=programme.currency),
+                "multiplier_bp": multiplier_bp,
+                "why": why,
+                "by": by,
+            }
+            for points, per_minor, multiplier_bp, why, by in terms["rates"]
+        ],
     }
 
 

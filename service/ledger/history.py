@@ -34,12 +34,15 @@ def create_history_table(conn: Connection) -> None:
     - `eligible_minor`: the amount that earns, programme minor units;
     - `rule_points`, `rule_per_minor`, `multiplier_bp`, `tier`: the rule, as in `EarningRule`;
     - `available_at`, `expires_at` (NULL: never): of its lot; kept from the first run when they differ later;
-    - `rolls` (default false): whether later activity moves `expires_at` on.
+    - `rolls` (default false): whether later activity moves `expires_at` on;
+    - `rules_version` (NULL: those of the first start): which earning rules said so;
+    - `terms` and `points`: of an award by terms of its own, what they are and what they come to.
 
     One row per refund or cancellation of such an order, whichever door it came by, without a rule:
 
     - `member_key`, `order_key`, `refund_key` (NULL: the cancellation), `occurred_at` (not in the future);
-    - `eligible_minor`: what of the order's is *left* after this refund and all before it.
+    - `eligible_minor`: what of the order's is *left* after this refund and all before it;
+    - `points`: what the order's terms leave then, where it has terms of its own.
 
     Points are computed here, by the same arithmetic as for live orders.
     """

@@ -40,6 +40,8 @@ ledger_transactions = Table(
     Column("hold_id", Uuid),
     # What points were spent on outside an order: the redemption of a reward.
     Column("spend_id", Uuid),
+    # The custom event that earned it.
+    Column("event_key", BigInteger),
     Index(None, "member_key", "occurred_at"),
     Index(None, "hold_id", postgresql_where=text("hold_id IS NOT NULL")),
     # Whoever looks over everybody for what came in lately reads the end of the table alone.
@@ -71,6 +73,12 @@ ledger_transactions = Table(
         unique=True,
         postgresql_nulls_not_distinct=True,
         postgresql_where=text("kind = 'restore' AND order_key IS NOT NULL"),
+    ),
+    Index(
+        "ux_ledger_transactions_event_once",
+        "event_key",
+        unique=True,
+        postgresql_where=text("event_key IS NOT NULL"),
     ),
     CheckConstraint(
         "kind IN ('earn', 'release', 'reverse', 'adjust', 'expire', 'correct', 'restore', "

@@ -82,6 +82,7 @@ __all__ = [
     "capture_hold",
     "check_laws",
     "create_history_table",
+    "earn_for_event",
     "earn_points",
     "expire_due",
     "expires_from",
@@ -110,6 +111,7 @@ __all__ = [
     "release_due",
     "release_hold",
     "return_spent_points",
+    "sum_earned",
     "take_back_points",
     "unredeem_points",
 ]
@@ -185,13 +187,15 @@ class OrderPoints:
     earned: int
     reversed: int
     available_at: datetime | None
+    terms: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
     """A row that breaks a law: which law, what is wrong, and where to look.
 
-    `postings` are those behind the lot or of the transaction that it names, oldest first.
+    `postings` are those of the transaction, behind the lot, or of the member that it names (the last of
+    them), oldest first.
     """
 
     law: str
@@ -226,6 +230,8 @@ def earn_points(
     now: datetime,
     account: Balance | None = None,
     rolls: bool = False,
+    terms: Mapping[str, Any] | None = None,
+    granted: int | None = None,
 ) -> Earned:
     """Award an order's points: pending until `available_at`, or at once when that is not after `occurred_at`.
 
@@ -233,18 +239,19 @@ def earn_points(
     member has of that kind on to it.
 
     The rule and `eligible_minor` (programme minor units) are recorded even when they earn nothing, because
-    refunds are computed from them. An order earns once: a repetition changes nothing and returns the first.
+    refunds are computed from them. Where the award has terms of its own, they are recorded too, and `granted`
+    is what they come to. An order earns once: a repetition changes nothing and returns the first.
     """
     account = account or lock_account(conn, member_key=member_key, now=now)
     member_key = account.member_key
-    points = points_for(eligible_minor, rule)
+    points = points_for(eligible_minor, rule) if granted is None else granted
     entry = Entry(
         member_key=member_key,
         kind="earn",
         occurred_at=occurred_at,
         recorded_at=now,
         order_key=order_key,
-        rule=dumps(rule_to_json(rule, eligible_minor=eligible_minor)),
+        rule=dumps(rule_to_json(rule, eligible_minor=eligible_minor, terms=terms, granted=granted)),
     )
     key = store.earn(
         conn, entry=entry, points=points, available_at=available_at, expires_at=expires_at, rolls=rolls
@@ -254,6 +261,42 @@ def earn_points(
         return Earned(points, key)
     _, first, _ = store.get_order(conn, member_key=member_key, order_key=order_key, refund_key=None)
     return Earned(first.first_earned, first.earn_key)
+
+
+def earn_for_event(
+    conn: Connection,
+    *,
+    account: Balance,
+    event_key: int,
+    kind: str,
+    points: int,
+    occurred_at: datetime,
+    expiry: Expiry,
+    now: datetime,
+) -> int:
+    """Award points for an event, available at once, and return the transaction's key; once per event.
+
+    The caller has locked `account`; `kind` is the event's type and stands as the reason.
+    """
+    entry = Entry(
+        member_key=account.member_key,
+        kind="earn",
+        occurred_at=occurred_at,
+        recorded_at=now,
+        reason=kind,
+        event_key=event_key,
+    )
+    key = store.earn(
+        conn,
+        entry=entry,
+        points=points,
+        available_at=occurred_at,
+        expires_at=expiry.at,
+        rolls=expiry.rolls,
+    )
+    if key is None:
+        raise RuntimeError("an award for an event never repeats one for an order")
+    return key
 
 
 def take_back_points(
@@ -267,13 +310,15 @@ def take_back_points(
     policy: ShortfallPolicy,
     now: datetime,
     account: Balance | None = None,
+    points_left: int | None = None,
 ) -> TakenBack:
     """Take back what an order earned on what has been refunded, by the rule recorded with the order.
 
     `eligible_left_minor` is what of the order's eligible amount is left after this refund and all others
-    known. Pending points go first, the order's own lots before others. What is missing becomes a reported
-    shortfall (`clamp`) or a debt that later points pay (`allow_negative`). A refund takes once: a repetition
-    changes nothing and returns the first answer. `refund_key` None is the order's cancellation.
+    known; where the award had terms of its own, `points_left` is what they leave. Pending points go first,
+    the order's own lots before others. What is missing becomes a reported shortfall (`clamp`) or a debt that
+    later points pay (`allow_negative`). A refund takes once: a repetition changes nothing and returns the
+    first answer. `refund_key` None is the order's cancellation.
     """
     account = account or lock_account(conn, member_key=member_key, now=now)
     member_key = account.member_key
@@ -284,7 +329,7 @@ def take_back_points(
         return TakenBack(first.first_points, first.first_shortfall, first.first_debt)
     if record is None:
         return TakenBack(0, 0)
-    wanted = points_to_take_back(record, eligible_left_minor=eligible_left_minor)
+    wanted = points_to_take_back(record, eligible_left_minor=eligible_left_minor, points_left=points_left)
     draws, missing = allocate(wanted, lots, own_order_key=order_key)
     debt = missing if policy == "allow_negative" else 0
     entry = Entry(
@@ -300,13 +345,20 @@ def take_back_points(
     return TakenBack(wanted - missing + debt, missing - debt, debt)
 
 
+def sum_earned(conn: Connection, *, order_keys: Sequence[int]) -> dict[int, int]:
+    """Return what each of these orders earned, those that earned anything; refunds take nothing from it."""
+    return store.sum_earned(conn, order_keys=order_keys) if order_keys else {}
+
+
 def get_order_points(conn: Connection, *, member_key: int, order_key: int) -> OrderPoints | None:
     """Return what the ledger holds of an order, or None when it was never awarded."""
     record, _, _ = store.get_order(conn, member_key=member_key, order_key=order_key, refund_key=None)
     if record is None:
         return None
     available_at = store.find_available_at(conn, order_key=order_key)
-    return OrderPoints(record.rule, record.eligible_minor, record.earned, record.reversed, available_at)
+    return OrderPoints(
+        record.rule, record.eligible_minor, record.earned, record.reversed, available_at, record.terms
+    )
 
 
 def get_taken_back(
@@ -477,7 +529,12 @@ def check_laws(conn: Connection) -> list[Violation]:
             row.member_key,
             row.transaction_key,
             row.lot_key,
-            store_laws.list_postings(conn, transaction_key=row.transaction_key, lot_key=row.lot_key)
+            store_laws.list_postings(
+                conn,
+                transaction_key=row.transaction_key,
+                lot_key=row.lot_key,
+                member_key=row.member_key,
+            )
             if number < _MOST_EXPLAINED
             else (),
         )

@@ -23,7 +23,8 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 class EarningRule:
     """What an award was computed by: `points` for every `per_minor`, times the multiplier of `tier`.
 
-    `settings_version` says where the rate comes from, None for imported history. Recorded with the award,
+    `settings_version` says where the rate comes from, None for imported history; `rules_version` which
+    earning rules said so, None for those of the first start. Recorded with the award,
     because a refund is computed from it and never from a later rule.
     """
 
@@ -32,6 +33,7 @@ class EarningRule:
     multiplier_bp: int = ONE_BP
     tier: str | None = None
     settings_version: int | None = None
+    rules_version: int | None = None
 
     def __post_init__(self) -> None:
         if self.points < 0 or self.per_minor < 1 or self.multiplier_bp < 0:
@@ -78,6 +80,7 @@ class OrderRecord:
     """What the ledger holds of one order: the rule in force for it and the sums of its entries.
 
     `eligible_minor` is what the award was computed on; `earned`, `reversed` and `shortfall` are points.
+    `terms` are what the caller recorded besides the rule: then the caller says what is left of the award.
     """
 
     rule: EarningRule
@@ -85,6 +88,7 @@ class OrderRecord:
     earned: int
     reversed: int
     shortfall: int
+    terms: Mapping[str, Any] | None = None
 
     def still_held(self) -> int:
         """Return the points that have been neither taken back nor reported as a shortfall."""
@@ -102,14 +106,18 @@ def points_for(eligible_minor: int, rule: EarningRule) -> int:
     return eligible_minor * rule.points * rule.multiplier_bp // (rule.per_minor * ONE_BP)
 
 
-def points_to_take_back(record: OrderRecord, *, eligible_left_minor: int) -> int:
+def points_to_take_back(
+    record: OrderRecord, *, eligible_left_minor: int, points_left: int | None = None
+) -> int:
     """Return the points still to be taken back once only `eligible_left_minor` of an order is left.
 
-    Cumulative, by the recorded rule: what the order holds less what it would have earned on what is left.
-    A shortfall that was reported is settled and not asked for again.
+    Cumulative, by the recorded rule: what the order holds less what it would have earned on what is left,
+    which `points_left` says where the award had terms of its own. A shortfall that was reported is settled
+    and not asked for again.
     """
-    left = min(eligible_left_minor, record.eligible_minor)
-    return max(0, record.still_held() - points_for(left, record.rule))
+    if points_left is None:
+        points_left = points_for(min(eligible_left_minor, record.eligible_minor), record.rule)
+    return max(0, record.still_held() - points_left)
 
 
 def allocate(points: int, lots: Iterable[Lot], *, own_order_key: int | None = None) -> tuple[list[Draw], int]:
@@ -300,8 +308,17 @@ def _is_released(lot: LotThen, at: datetime) -> bool:
     return lot.pending > 0 and lot.available_at is not None and lot.available_at <= at
 
 
-def rule_to_json(rule: EarningRule, *, eligible_minor: int) -> dict[str, object]:
-    """Return a rule and the amount it was applied to, as they are recorded with an award."""
+def rule_to_json(
+    rule: EarningRule,
+    *,
+    eligible_minor: int,
+    terms: Mapping[str, Any] | None = None,
+    granted: int | None = None,
+) -> dict[str, object]:
+    """Return a rule and the amount it was applied to, as they are recorded with an award.
+
+    With `terms` the award is what they say, `granted`, and the rule is its base.
+    """
     recorded: dict[str, object] = {
         "points": rule.points,
         "per_minor": rule.per_minor,
@@ -311,6 +328,10 @@ def rule_to_json(rule: EarningRule, *, eligible_minor: int) -> dict[str, object]
     }
     if rule.settings_version is not None:
         recorded["settings_version"] = rule.settings_version
+    if rule.rules_version is not None:
+        recorded["rules_version"] = rule.rules_version
+    if terms is not None:
+        recorded |= {"terms": dict(terms), "granted": granted}
     return recorded
 
 
@@ -322,5 +343,6 @@ def rule_from_json(recorded: Mapping[str, Any]) -> tuple[EarningRule, int]:
         multiplier_bp=recorded["multiplier_bp"],
         tier=recorded["tier"],
         settings_version=recorded.get("settings_version"),
+        rules_version=recorded.get("rules_version"),
     )
     return rule, recorded["eligible_minor"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from service.kit.fields import Day, MerchantId, QueryWhole, StrictSchema, Text, Whole
+from service.kit.fields import Day, MerchantId, QueryWhole, StrictSchema, TableQuery, Text, Whole
 from service.kit.pagination import DEFAULT_LIMIT, MAX_LIMIT
 
 MOST_POINTS = 10**9
@@ -32,7 +32,7 @@ class PointsQuery(StrictSchema):
 
 
 # `from` is a word of Python's own, so no attribute can have that name.
-StatementQuery = StrictSchema.from_dict(
+StatementQuery = TableQuery.from_dict(
     {
         "from": Text(
             max_length=40,
@@ -229,6 +229,26 @@ class PostingSchema(Schema):
     lot = fields.Nested(LotSchema, required=True, allow_none=True)
 
 
+class LineRateSchema(Schema):
+    """What some lines of an order earned by, and why: `by` is the sku or category that a rule names."""
+
+    points = fields.Integer(required=True)
+    per = fields.String(required=True)
+    multiplier_bp = fields.Integer(required=True)
+    why = fields.String(required=True, validate=validate.OneOf(["base", "rate", "excluded", "not_included"]))
+    by = fields.String(required=True, allow_none=True)
+
+
+class AppliedTermsSchema(Schema):
+    """Terms of their own: more than one rate, a minimum, or limits."""
+
+    counted = fields.String(required=True)
+    minimum = fields.String(required=True)
+    cap_per_order = fields.Integer(required=True, allow_none=True)
+    left_of_day_cap = fields.Integer(required=True, allow_none=True)
+    rates = fields.List(fields.Nested(LineRateSchema), required=True)
+
+
 class AppliedRuleSchema(Schema):
     """The earning rule of an award: `points` for every `per`, times the tier's multiplier."""
 
@@ -241,6 +261,17 @@ class AppliedRuleSchema(Schema):
         required=True,
         allow_none=True,
         metadata={"description": "The settings it was made by; null for imported history."},
+    )
+    rules_version = fields.Integer(
+        required=True,
+        allow_none=True,
+        metadata={"description": "The earning rules it was made by; null for those of the first start."},
+    )
+    terms = fields.Nested(
+        AppliedTermsSchema,
+        required=True,
+        allow_none=True,
+        metadata={"description": "Where the award is more than the base rate on the eligible amount."},
     )
 
 

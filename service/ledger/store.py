@@ -37,6 +37,7 @@ class Entry:
     import_key: int | None = None
     hold_id: UUID | None = None
     spend_id: UUID | None = None
+    event_key: int | None = None
 
     def params(self) -> dict[str, Any]:
         """Return the statement's parameters."""
@@ -161,9 +162,9 @@ RETURNING b.member_key, b.pending, b.available, b.held, b.debt, b.lifetime_earne
 _EARN = text("""
 WITH entry AS (
     INSERT INTO ledger_transactions
-        (member_key, kind, occurred_at, recorded_at, order_key, rule, reason, actor, import_key)
+        (member_key, kind, occurred_at, recorded_at, order_key, rule, reason, actor, import_key, event_key)
     VALUES (:member_key, :kind, :occurred_at, :recorded_at, :order_key, CAST(:rule AS jsonb),
-            :reason, :actor, :import_key)
+            :reason, :actor, :import_key, :event_key)
     ON CONFLICT (order_key, kind, refund_key) WHERE kind IN ('earn', 'reverse') AND order_key IS NOT NULL
     DO NOTHING
     RETURNING transaction_key
@@ -298,6 +299,11 @@ FROM record r LEFT JOIN (
 """)
 
 _LOT_OF_ORDER = text("SELECT min(available_at) FROM lots WHERE order_key = :order_key")
+
+_EARNED_BY_ORDER = text(
+    "SELECT order_key, sum(earned) AS points FROM lots "
+    "WHERE order_key = ANY(CAST(:order_keys AS bigint[])) GROUP BY order_key"
+)
 
 _TAKEN_BACK = text("""
 SELECT CAST(coalesce(sum(p.points), 0) AS bigint) AS points,
@@ -483,8 +489,16 @@ def get_order(
     record = None
     if head.rule is not None:
         rule, eligible_minor = rule_from_json(head.rule)
-        record = OrderRecord(rule, eligible_minor, head.earned, head.reversed, head.shortfall)
+        record = OrderRecord(
+            rule, eligible_minor, head.earned, head.reversed, head.shortfall, head.rule.get("terms")
+        )
     return record, head, [_lot(row) for row in rows if row.lot_key is not None]
+
+
+def sum_earned(conn: Connection, *, order_keys: Sequence[int]) -> dict[int, int]:
+    """Return what each of these orders earned, those that have a lot."""
+    rows = run(conn, _EARNED_BY_ORDER, {"order_keys": list(order_keys)})
+    return {row.order_key: int(row.points) for row in rows}
 
 
 def find_available_at(conn: Connection, *, order_key: int) -> datetime | None:

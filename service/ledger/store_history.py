@@ -14,10 +14,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
-# Exact, and rounded down once, at the end: the same arithmetic as rules.points_for.
+# Exact, and rounded down once, at the end: the same arithmetic as rules.points_for. An award by terms of its
+# own brings what it comes to.
 _POINTS = (
-    "CAST(div(CAST(h.eligible_minor AS numeric) * {rule}.rule_points * {rule}.multiplier_bp, "
-    "CAST({rule}.rule_per_minor AS numeric) * 10000) AS bigint)"
+    "coalesce(h.points, CAST(div("
+    "CAST(h.eligible_minor AS numeric) * {rule}.rule_points * {rule}.multiplier_bp, "
+    "CAST({rule}.rule_per_minor AS numeric) * 10000) AS bigint))"
 )
 
 _CREATE = text("""
@@ -35,6 +37,10 @@ CREATE TEMPORARY TABLE IF NOT EXISTS ledger_history (
     expires_at timestamptz,
     is_order boolean GENERATED ALWAYS AS (rule_points IS NOT NULL) STORED,
     rolls boolean NOT NULL DEFAULT false,
+    rules_version int,
+    points bigint CHECK (points >= 0),
+    terms jsonb,
+    CHECK (terms IS NULL OR points IS NOT NULL),
     UNIQUE NULLS NOT DISTINCT (order_key, is_order, refund_key),
     CHECK (CASE WHEN rule_points IS NOT NULL
                 THEN rule_per_minor IS NOT NULL AND multiplier_bp IS NOT NULL AND available_at IS NOT NULL
@@ -133,7 +139,11 @@ FROM ledger_history h
 CROSS JOIN LATERAL (
     SELECT {points} AS points,
            jsonb_build_object('points', h.rule_points, 'per_minor', h.rule_per_minor,
-               'multiplier_bp', h.multiplier_bp, 'tier', h.tier, 'eligible_minor', h.eligible_minor) AS rule
+               'multiplier_bp', h.multiplier_bp, 'tier', h.tier, 'eligible_minor', h.eligible_minor)
+           || CASE WHEN h.rules_version IS NULL THEN '{}'
+                   ELSE jsonb_build_object('rules_version', h.rules_version) END
+           || CASE WHEN h.terms IS NULL THEN '{}'
+                   ELSE jsonb_build_object('terms', h.terms, 'granted', h.points) END AS rule
 ) r
 LEFT JOIN known k ON k.order_key = h.order_key
 LEFT JOIN lots l ON l.order_key = h.order_key

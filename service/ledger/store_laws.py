@@ -227,23 +227,38 @@ _CHECKS = [
 ]
 
 
-_POSTINGS = text("""
-SELECT t.transaction_key, t.kind, t.occurred_at, p.posting_no, p.from_account, p.to_account, p.points,
+_POSTINGS = """
+SELECT p.transaction_key, t.kind, t.occurred_at, p.posting_no, p.from_account, p.to_account, p.points,
        p.lot_key, p.member_key
 FROM postings p LEFT JOIN ledger_transactions t USING (transaction_key)
-WHERE CASE WHEN CAST(:transaction_key AS bigint) IS NOT NULL THEN p.transaction_key = :transaction_key
-           ELSE p.lot_key = :lot_key END
-ORDER BY p.transaction_key, p.posting_no LIMIT 100
-""")
+{where}
+"""
+
+# One statement each, so that each goes by an index. Of a member only the last can be told.
+_POSTINGS_OF = {
+    "transaction": text(
+        _POSTINGS.format(where="WHERE p.transaction_key = :key ORDER BY p.posting_no LIMIT 100")
+    ),
+    "lot": text(
+        _POSTINGS.format(where="WHERE p.lot_key = :key ORDER BY p.transaction_key, p.posting_no LIMIT 100")
+    ),
+    "member": text(
+        _POSTINGS.format(
+            where="WHERE p.member_key = :key ORDER BY p.transaction_key DESC, p.posting_no DESC LIMIT 100"
+        )
+    ),
+}
 
 
 def list_postings(
-    conn: Connection, *, transaction_key: int | None, lot_key: int | None
+    conn: Connection, *, transaction_key: int | None, lot_key: int | None, member_key: int | None
 ) -> tuple[dict[str, Any], ...]:
-    """Return the postings of a transaction, or else those behind a lot, as a report shows them."""
-    if transaction_key is None and lot_key is None:
+    """Return the postings of a transaction, else those behind a lot, else a member's last, oldest first."""
+    named = {"transaction": transaction_key, "lot": lot_key, "member": member_key}
+    narrowest = next((name for name, key in named.items() if key is not None), None)
+    if narrowest is None:
         return ()
-    rows = conn.execute(_POSTINGS, {"transaction_key": transaction_key, "lot_key": lot_key})
+    rows = conn.execute(_POSTINGS_OF[narrowest], {"key": named[narrowest]}).all()
     return tuple(
         {
             "transaction_key": row.transaction_key,
@@ -256,7 +271,7 @@ def list_postings(
             "lot_key": row.lot_key,
             "member_key": row.member_key,
         }
-        for row in rows
+        for row in sorted(rows, key=lambda row: (row.transaction_key, row.posting_no))
     )
 
 

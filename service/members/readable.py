@@ -18,3 +18,10 @@ leaving_rows = (
     .subquery("leaving_rows")
 )
 """Whose membership ended, and when: erasing a person is the only way to leave. An index holds these alone."""
+
+consent_rows = select(
+    members.c.member_key,
+    members.c.consent_marketing["granted"].as_boolean().label("marketing"),
+    members.c.consent_profiling["granted"].as_boolean().label("profiling"),
+).subquery("consent_rows")
+"""What each member agreed to; null where it was never asked."""

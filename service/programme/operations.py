@@ -30,7 +30,15 @@ from service.programme.rules import (
     plan_change,
     read_settings,
 )
-from service.programme.stores import Store, StoreRef, ensure_stores, get_store, list_stores, put_store
+from service.programme.stores import (
+    Store,
+    StoreRef,
+    ensure_stores,
+    find_zone,
+    get_store,
+    list_stores,
+    put_store,
+)
 
 __all__ = [
     "PointsExpiry",
@@ -42,6 +50,7 @@ __all__ = [
     "StoreRef",
     "change_settings",
     "ensure_stores",
+    "find_zone",
     "fix_programme",
     "get_programme",
     "get_store",

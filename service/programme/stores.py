@@ -59,6 +59,15 @@ def ensure_stores(
     return {row.store_id: StoreRef(row.store_key, row.timezone or programme.timezone) for row in rows}
 
 
+def find_zone(conn: Connection, *, store_id: str | None, programme: Programme) -> str:
+    """Return the zone that a store's days are counted in, the programme's where it has none of its own.
+
+    A store that is not known yet has none; it is not added.
+    """
+    rows = [] if store_id is None else store.find_stores(conn, store_ids=[store_id])
+    return next((str(row.timezone) for row in rows if row.timezone is not None), programme.timezone)
+
+
 def get_store(conn: Connection, *, store_id: str) -> Store:
     """Return a store.
 

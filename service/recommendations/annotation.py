@@ -65,7 +65,7 @@ def build_measurement(
         "issued_at": format_time(issued_at),
         "attribution_token": attribution_token,
         "assignment": _assignment(subject, reason),
-        "nested": [],
+        "nested": _nested(subject),
         "policy": {
             "name": policy.name,
             "version": policy.version,
@@ -103,6 +103,19 @@ def _assignment(subject: Subject | None, reason: str | None) -> dict[str, Any]:
         "is_holdout": assignment is not None and assignment.is_holdout,
         "reason": reason or (SPLIT if assignment is None else assignment.reason),
     }
+
+
+def _nested(subject: Subject | None) -> list[dict[str, Any]]:
+    """Return the member's arms in the other experiments that run."""
+    return [
+        {
+            "experiment": place.experiment.experiment,
+            "version": place.experiment.version,
+            "arm": place.arm,
+        }
+        for place in (() if subject is None else subject.places)
+        if place.arm is not None
+    ]
 
 
 def _outcome(subject: Subject | None) -> dict[str, Any]:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from service.activity import operations as activity
+from service.activity.errors import UnknownOrder
 from service.catalogue.errors import UnknownItem
+from service.experiments.errors import ExperimentNotRunning, SurfaceNotServed, UnknownExperiment
+from service.experiments.operations import Visitor
 from service.kit.audit import actor_of
 from service.kit.clock import format_time, parse_time
 from service.kit.errors import FieldError, Malformed
@@ -12,17 +16,22 @@ from service.kit.http import STAFF, Blueprint, Door
 from service.kit.pagination import decode_cursor, encode_cursor, page
 from service.kit.web import traceparent
 from service.recommendations import operations
+from service.recommendations.crediting import trace_order
 from service.recommendations.errors import DecisionNotFound, ModelUnusable, UnknownModel
-from service.recommendations.operations import Asked
+from service.recommendations.operations import Asked, Surface
 from service.recommendations.schemas import (
     DecisionSchema,
+    ExposureBody,
+    ExposureSchema,
     ModelSchema,
     ModelsQuery,
     ModelsSchema,
+    OrderAttributionSchema,
     RecommendationsQuery,
     RecommendationsSchema,
     RelatedQuery,
 )
+from service.recommendations.showing import expose_visitor as expose
 
 blueprint = Blueprint(
     "recommendations", __name__, url_prefix="/v1", description="What to show, and what it led to."
@@ -76,6 +85,53 @@ def get_related(door: Door, sku: str, query: dict[str, Any]) -> object:
 def get_decision(door: Door, recommendation_id: str) -> object:
     """Return the decision record of an answer."""
     return operations.get_decision(door.conn, recommendation_id=recommendation_id)
+
+
+@blueprint.door(
+    "POST",
+    "/experiments/<id:key>/exposures",
+    roles=("server", "operations", "admin", "storefront"),
+    body=ExposureBody(),
+    answers={200: ExposureSchema()},
+    refusals=(UnknownExperiment, ExperimentNotRunning, SurfaceNotServed),
+    idempotency_key="optional",
+)
+def expose_visitor(door: Door, key: str, body: dict[str, Any]) -> object:
+    """Draw an arm of the shop's own test for a member or an anonymous visitor, and record that it is shown.
+
+    Ask before showing and show the arm of the answer: asking again gives the same. With both ids, when
+    somebody logs in, the earlier of the two assignments stands.
+    """
+    if door.caller.role == "storefront" and body["member_id"] is not None:
+        door.caller.check_member(body["member_id"])
+    return expose(
+        door.conn,
+        serving=door.desk.tools["serving"],
+        experiment=key,
+        visitor=Visitor(body["member_id"], body["anonymous_id"]),
+        surface=Surface(body["placement"], body["channel"]),
+        traceparent=traceparent(),
+        now=door.now,
+    )
+
+
+@blueprint.door(
+    "GET",
+    "/orders/<id:order_id>/attribution",
+    roles=STAFF,
+    answers={200: OrderAttributionSchema()},
+    refusals=(UnknownOrder,),
+    store_scope=True,
+)
+def get_order_attribution(door: Door, order_id: str) -> object:
+    """Return the answers an order names, each with the rule set, the model and the arm behind it.
+
+    A forged, foreign or expired token, and an answer nobody gave, are told as unattributable.
+    """
+    order = activity.find_order(door.conn, order_id=order_id)
+    if order is None or not door.caller.sees_store(order.store_id):
+        raise UnknownOrder(f"there is no order {order_id}")
+    return trace_order(door.conn, keys=door.desk.tools["serving"].keys, order_id=order_id)
 
 
 @blueprint.door("GET", "/models", roles=STAFF, query=ModelsQuery(), answers={200: ModelsSchema()})

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from recommender.serving import Recommendation
 from service.catalogue.errors import UnknownItem
 from service.experiments import operations as experiments
+from service.experiments.rules import RECOMMENDATIONS
 from service.kit.clock import local_day
 from service.kit.ids import new_uuid
 from service.recommendations import store
@@ -129,8 +130,7 @@ def _answer(
         conn, active_version=opening.active_model, catalogue_mark=opening.catalogue_mark, now=now
     )
     question = Question(asked, _read_taken(conn, serving, subject, asked, opening), today)
-    if subject.assignment is not None and subject.assignment.is_holdout:
-        policy = BASELINE
+    policy = _choose_policy(subject, policy)
     ranked = rank(conn, shelf=shelf, policy=policy, question=question)
     exposure_id = new_uuid(now)
     answer = _annotate(serving, question, ranked, subject=subject, exposure_id=exposure_id, now=now)
@@ -143,19 +143,17 @@ def _answer(
 def _enrol(
     conn: Connection, opening: Row[Any], asked: Asked, now: datetime
 ) -> tuple[experiments.Subject, bool]:
-    """Return who asks, assigned if that can be, and whether the assignment was made just now."""
+    """Return who asks, assigned wherever that can be, and whether an assignment was made just now."""
     subject = experiments.read_subject(opening, member_id=asked.member_id or "")
-    if subject.member_key is None or subject.assignment is not None or subject.running is None:
-        return subject, False
-    assignment = experiments.assign_member(
-        conn,
-        experiment=subject.running,
-        member_key=subject.member_key,
-        member_id=subject.member_id,
-        tier=subject.tier,
-        now=now,
-    )
-    return replace(subject, assignment=assignment), True
+    return experiments.enrol_subject(conn, subject=subject, surface=RECOMMENDATIONS, now=now)
+
+
+def _choose_policy(subject: experiments.Subject, policy: PolicyName) -> PolicyName:
+    """Return the policy of this member's arms: the hold-out's, or one that a nested experiment tries."""
+    if subject.assignment is not None and subject.assignment.is_holdout:
+        return BASELINE
+    tried = [place.policy for place in subject.places if place.surface == RECOMMENDATIONS]
+    return BASELINE if policy == PERSONAL and BASELINE in tried else policy
 
 
 def _read_taken(
@@ -249,6 +247,11 @@ def _expose(
         window_end=now + timedelta(days=TOKEN_DAYS),
         item_keys=ranked.item_keys,
         decision=build_decision(question, subject, ranked),
+        nested=[
+            place.experiment.experiment_key
+            for place in subject.places
+            if place.arm is not None and place.surface == RECOMMENDATIONS
+        ],
     )
 
 

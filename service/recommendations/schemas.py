@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from service.kit.fields import MerchantId, QueryWhole, StrictSchema, Text, is_visible
 from service.recommendations.operations import DEFAULT_LIMIT, MAX_LIMIT
@@ -104,7 +104,17 @@ class AssignmentSchema(Schema):
     reason = fields.String(
         required=True,
         validate=validate.OneOf(
-            ("split", "not_a_member", "not_assigned", "no_experiment", "assignment_unavailable")
+            (
+                "split",
+                "override",
+                "not_a_member",
+                "not_assigned",
+                "not_eligible",
+                "held_out",
+                "enrolment_ended",
+                "no_experiment",
+                "assignment_unavailable",
+            )
         ),
     )
 
@@ -278,6 +288,80 @@ class DecisionSchema(Schema):
     seed = fields.Integer(required=True, allow_none=True)
     config_hash = fields.String(required=True, allow_none=True)
     items = fields.List(fields.Nested(DecidedItemSchema), required=True)
+
+
+class ExposureBody(StrictSchema):
+    """Who stands before a page; both ids when somebody logs in. The arm is drawn here, never given."""
+
+    member_id = MerchantId(allow_none=True, load_default=None)
+    anonymous_id = MerchantId(allow_none=True, load_default=None)
+    placement = _placement()
+    channel = _channel()
+
+    @validates_schema
+    def _somebody(self, data: dict[str, Any], **_: Any) -> None:
+        if data.get("member_id") is None and data.get("anonymous_id") is None:
+            raise ValidationError("member_id or anonymous_id is needed", "member_id")
+
+
+class ExposureSchema(Schema):
+    """The arm to show; null where nobody was drawn, and why: then show what you would without a test."""
+
+    recommendation_id = fields.String(required=True, metadata={"pattern": "^rec_[0-9a-f]{32}$"})
+    experiment = fields.String(required=True)
+    version = fields.Integer(required=True)
+    arm = fields.String(required=True, allow_none=True)
+    reason = fields.String(required=True)
+    assigned_at = fields.DateTime(required=True, allow_none=True)
+    measurement = fields.Nested(MeasurementSchema, required=True)
+
+
+class CreditedModelSchema(Schema):
+    """The model behind an answer."""
+
+    version = fields.String(required=True)
+    content_hash = fields.String(required=True, allow_none=True)
+    trained_through = fields.Date(required=True, allow_none=True)
+
+
+class CreditedAnswerSchema(Schema):
+    """What was shown and what decided it: arm, policy, model and the rule set of then."""
+
+    issued_at = fields.DateTime(required=True)
+    surface = fields.Nested(SurfaceSchema, required=True)
+    experiment = fields.String(required=True, allow_none=True)
+    version = fields.Integer(required=True, allow_none=True)
+    arm = fields.String(required=True, allow_none=True)
+    nested = fields.List(fields.Nested(NestedAssignmentSchema), required=True)
+    policy = fields.String(required=True)
+    fallback = fields.String(required=True, allow_none=True)
+    model = fields.Nested(CreditedModelSchema, required=True, allow_none=True)
+    tier = fields.String(required=True, allow_none=True)
+    ruleset_version = fields.Integer(required=True, allow_none=True)
+
+
+class ClaimSchema(Schema):
+    """One answer that an order names; what does not hold is told, and never counted."""
+
+    source = fields.String(
+        required=True, validate=validate.OneOf(("recommendation_ids", "attribution_token"))
+    )
+    recommendation_id = fields.String(required=True, allow_none=True)
+    status = fields.String(required=True, validate=validate.OneOf(("attributed", "unattributable")))
+    reason = fields.String(required=True, allow_none=True)
+    answer = fields.Nested(CreditedAnswerSchema, required=True, allow_none=True)
+
+
+class OrderAttributionSchema(Schema):
+    """From an order back to rule set, model and arm."""
+
+    order_id = fields.String(required=True)
+    member_id = fields.String(required=True)
+    placed_at = fields.DateTime(required=True)
+    ruleset_version = fields.Integer(
+        required=True, allow_none=True, metadata={"description": "The rule set it was rated by."}
+    )
+    claims = fields.List(fields.Nested(ClaimSchema), required=True)
 
 
 class ModelsQuery(StrictSchema):

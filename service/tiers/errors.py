@@ -92,18 +92,6 @@ class RulesetHasErrors(Invalid):
     code = "ruleset-has-errors"
 
 
-class ScheduleTaken(Conflict):
-    """Another rule set comes into force at that moment."""
-
-    code = "schedule-taken"
-
-
-class NotAFutureMidnight(Invalid):
-    """A rule set comes into force now, or at the midnight of a day to come."""
-
-    code = "not-a-future-midnight"
-
-
 class SimulationNeeded(Invalid):
     """A rule set is published on a simulation of it."""
 

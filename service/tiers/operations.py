@@ -54,6 +54,7 @@ __all__ = [
     "refold_member",
     "refold_members",
     "review_due",
+    "see_held_tier",
     "show_standing",
     "start_membership",
     "tiers_around_order",
@@ -137,19 +138,44 @@ def show_standing(standing: Standing, *, locale: str) -> dict[str, Any]:
     return {**standing_json(standing, locale=locale), "explanation": explain(standing, locale=locale)}
 
 
+def see_held_tier(conn: Connection, *, member_key: int, now: datetime, programme: Programme) -> HeldTier:
+    """Return the tier that an order placed now would be placed at, caught up in memory; writes nothing.
+
+    Raises:
+        NoMembership: none was begun.
+    """
+    member = _resume(conn, member_key=member_key, now=now, programme=programme)
+    if member is None:
+        replay = replay_member(conn, member_key=member_key, moment=now, now=now, programme=programme)
+        return replay.see().tier.held()
+    member.catch_up(local_day(now, timezone=programme.timezone), at=now)
+    return member.tier.held()
+
+
 def _see_present(
     conn: Connection, *, member_key: int, now: datetime, programme: Programme, looks_ahead: bool
 ) -> Standing:
+    member = _resume(conn, member_key=member_key, now=now, programme=programme)
+    if member is None:
+        return replay_member(conn, member_key=member_key, moment=now, now=now, programme=programme).see()
+    today = local_day(now, timezone=programme.timezone)
+    member.catch_up(today)
+    day = max(today, member.last_day)
+    return see_standing(member, day=day, as_of=now, looks_ahead=looks_ahead)
+
+
+def _resume(conn: Connection, *, member_key: int, now: datetime, programme: Programme) -> MemberFold | None:
+    """Return a member's fold as last written; None where rules overtook it: all facts have to be folded."""
     row = store.find_state(conn, member_key=member_key)
     if row is None:
         raise NoMembership
     timeline, state = recall_timeline(conn, stamp=row.stamp), read_state(row)
     if is_overtaken(state, timeline=timeline):
-        return replay_member(conn, member_key=member_key, moment=now, now=now, programme=programme).see()
+        return None
     today = local_day(now, timezone=programme.timezone)
     after = days_needed_after(state, timeline=timeline, timezone=programme.timezone, day=today)
     pinned = state.pinned_until is not None
-    member = MemberFold.resume(
+    return MemberFold.resume(
         timeline=timeline,
         timezone=programme.timezone,
         state=state,
@@ -157,6 +183,3 @@ def _see_present(
         joined_at=find_joined(conn, member_key=member_key, timeline=timeline),
         pins=read_pins(conn, member_keys=[member_key])[member_key] if pinned else (),
     )
-    member.catch_up(today)
-    day = max(today, member.last_day)
-    return see_standing(member, day=day, as_of=now, looks_ahead=looks_ahead)

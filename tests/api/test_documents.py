@@ -22,6 +22,7 @@ PAGES = (
     "/docs/problems",
     "/docs/tiers",
     "/docs/tier-rulesets",
+    "/docs/earning-rules",
     "/docs/bring-your-own-data",
     "/docs/glossary",
 )

@@ -18,7 +18,7 @@ CALLERS = 50
 
 NATURAL = {
     "access.issue_member_token": "writes nothing: a second token harms nobody",
-    "activity.record_events": "event_id",
+    "events.record_events": "event_id",
     "imports.cancel_import": "import_id",
     "intake.cancel_order": "order_id",
     "intake.place_order": "order_id",
@@ -33,6 +33,8 @@ NATURAL = {
     "rewards.reserve_voucher": "code and order_id: the time begins anew",
     "rewards.use_redemption": "redemption_id",
     "rewards.use_voucher": "code and order_id",
+    "quotes.quote_points": "writes nothing",
+    "recommendations.expose_visitor": "member_id or anonymous_id: the arm stays as first drawn",
     "recommendations.promote_model": "version: promoting what is in force changes nothing",
 }
 """POST routes that may come without a key, and what else tells a repetition there."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
@@ -83,3 +85,30 @@ def test_a_statement_has_a_running_balance_from_opening_to_closing(client: Clien
 def test_a_stretch_that_is_none_is_refused(client: Client, query: str, status: int) -> None:
     enrol(client)
     assert client.get(f"/v1/members/m1/points/statement?{query}").status_code == status
+
+
+def test_a_statement_is_a_table_too_from_opening_to_closing(client: Client) -> None:
+    enrol(client)
+    for points in (100, -30, 5):
+        adjust(client, points, reason="=cmd()")
+    path = "/v1/members/m1/points/statement?format=csv"
+    whole = client.get(path)
+    assert whole.headers["Content-Disposition"] == 'attachment; filename="points-statement.csv"'
+    rows = list(csv.DictReader(io.StringIO(whole.text)))
+    assert [(row["kind"], row["available_change"], row["available"]) for row in rows] == [
+        ("opening", "", "0"),
+        ("adjust", "100", "100"),
+        ("adjust", "-30", "70"),
+        ("adjust", "5", "75"),
+        ("closing", "", "75"),
+    ]
+    assert {row["reason"] for row in rows} == {"", "'=cmd()"}, "no spreadsheet runs what somebody typed"
+    paged: list[dict[str, str]] = []
+    cursor = ""
+    while True:
+        page = client.get(f"{path}&limit=2{cursor}")
+        paged += csv.DictReader(io.StringIO(page.text))
+        if "X-Next-Cursor" not in page.headers:
+            break
+        cursor = f"&cursor={page.headers['X-Next-Cursor']}"
+    assert paged == rows

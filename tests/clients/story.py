@@ -9,6 +9,8 @@ from typing import Any
 from service.kit.clock import read_clock
 from service.programme.operations import get_programme
 from tests.clients.recording import Recorder
+from tests.clients.story_earning import write_earning_rules
+from tests.clients.story_experiments import try_a_text
 from tests.clients.story_imports import bring_files
 from tests.clients.story_movement import watch_movement
 from tests.clients.story_overrides import hold_at_a_tier
@@ -41,7 +43,9 @@ def tell_story(recorder: Recorder) -> None:
     recommend(recorder)
     run_programme(recorder)
     write_rules(recorder)
+    write_earning_rules(recorder, member_id="mei-lin")
     try_rules(recorder)
+    try_a_text(recorder)
     watch_movement(recorder)
     hold_at_a_tier(recorder)
     ask_for_reports(recorder)
@@ -149,6 +153,7 @@ def take_back(recorder: Recorder) -> None:
     goodwill = {"refund_id": "R-2", "member_id": "mei-lin", "kind": "goodwill", "amount": "50"}
     recorder.call("POST", "/v1/refunds", json=goodwill | {"refunded_at": ago(10)})
     recorder.call("GET", "/v1/orders/A-1001")
+    recorder.call("GET", "/v1/orders/A-1001/attribution")
     cancellation = {"cancelled_at": ago(2), "reason": "out of stock"}
     recorder.call("POST", "/v1/orders/A-1004/cancel", json=cancellation)
 
@@ -185,6 +190,8 @@ def set_aside(recorder: Recorder) -> None:
     recorder.call("POST", f"/v1/points/holds/{paid['hold_id']}/capture", json=capture)
     recorder.call("POST", f"/v1/points/holds/{given_up['hold_id']}/release")
     recorder.call("GET", f"{MEI_LIN}/points/statement", query_string={"limit": 3})
+    recorder.call("GET", "/v1/points/liability", query_string={"allocated_bp": 9000})
+    recorder.call("GET", "/v1/points/liability", query_string={"as_of": "2999-01-01"})
     given = {"points": 5, "reason": "a birthday", "expires_on": "2998-01-01"}
     recorder.call(
         "POST", f"{MEI_LIN}/points/adjustments", json=given, headers={"Idempotency-Key": "birthday"}

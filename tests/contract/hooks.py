@@ -50,6 +50,10 @@ UNSAYABLE = (
     "must not lie before 1900",
     "larger than 200 kB",
     "a number out of all range",
+    "the discount is larger than",
+    "there are no earning rules of this version",
+    "an arm has a name of its own",
+    "the weights sum to",
 )
 SAYABLE_CODES = {"invalid", "malformed-request"}
 

@@ -9,7 +9,6 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.client import HTTPConnection, HTTPException
@@ -17,16 +16,15 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-import pytest
 from sqlalchemy import Engine, text
 
 from service.kit.auth import create_key
-from service.kit.db import open_engine, transaction
+from service.kit.db import transaction
 from service.kit.settings import Settings
 from service.laws import check_laws
 from service.programme.operations import get_programme
 from service.startup import make_ready
-from tests.conftest import SCALE, create_database, drop_database
+from tests.conftest import SCALE
 from tests.serving import WebServer, serve_web
 
 WRITES = 200 if SCALE == 1 else 1000
@@ -54,16 +52,6 @@ class Tally:
     answers: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     seen: Counter[str] = field(default_factory=Counter)
     failures: list[BaseException] = field(default_factory=list)
-
-
-@pytest.fixture
-def database(server_url: str) -> Iterator[tuple[str, Engine]]:
-    """A database of the test's own, which other processes can reach."""
-    url = create_database(server_url)
-    engine = open_engine(url, pool_size=4)
-    yield url, engine
-    engine.dispose()
-    drop_database(server_url, url)
 
 
 def list_writes() -> list[Write]:

@@ -19,6 +19,7 @@ ROOMS = (
     "catalogue",
     "activity",
     "ledger",
+    "earning",
     "tiers",
     "experiments",
     "rewards",

@@ -24,6 +24,7 @@ from service.ledger.errors import (
 )
 from tests.conftest import SCALE
 from tests.integration.ledger.books import START, TAIPEI, Books
+from tests.laws.ledger_liability import check_liability
 from tests.laws.ledger_machine import NEVER, ModelAccount, ModelHold, ModelLot, ModelOrder
 
 HOUR = timedelta(hours=1)
@@ -53,6 +54,8 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             assert ledger.check_laws(self.conn) == []
+            for hours in {0, self.now // 3, self.now // 2, self.now}:
+                check_liability(self.conn, at=START + hours * HOUR)
         finally:
             self.savepoint.rollback()
 
@@ -96,17 +99,24 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
         self.wait(wait)
         order, at = len(self.orders) + 1, self.now - late
         expires_at = NEVER if lasts is None else at + lasts
-        points = self.books(member).earn(
-            order,
-            minor,
-            at=at / 24,
-            pending_days=pending / 24,
-            expires=None if lasts is None else expires_at / 24,
-            now=self.day,
-        )
+
+        def earn() -> int:
+            return self.books(member).earn(
+                order,
+                minor,
+                at=at / 24,
+                pending_days=pending / 24,
+                expires=None if lasts is None else expires_at / 24,
+                now=self.day,
+            )
+
+        points = earn()
         assert points == minor // 100
+        lot_key = self.newest_lot()
+        assert earn() == points
+        assert self.newest_lot() == lot_key
         account = self.accounts[self.root(member)]
-        lot = ModelLot(self.newest_lot(), order, at, at + pending, expires_at)
+        lot = ModelLot(lot_key, order, at, at + pending, expires_at)
         account.earn(lot, points, at_once=pending == 0)
         account.catch_up(self.now)
         self.orders[order] = (member, ModelOrder(minor, points))
@@ -178,7 +188,8 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
         if hold.state in {"captured", "expired"}:
             self.refused(HoldEnded, lambda: self.books(1).release(hold_id, at=self.day))
             return
-        self.books(1).release(hold_id, at=self.day)
+        first = self.books(1).release(hold_id, at=self.day)
+        assert self.books(1).release(hold_id, at=self.day) == first
         if hold.state == "open":
             account.end(hold, capture=0, now=self.now)
 
@@ -327,6 +338,7 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
             assert at_once == points
         if self.steps % 10 == 9:
             assert ledger.check_laws(self.conn) == []
+            check_liability(self.conn, at=START + self.now * HOUR)
 
 
 def test_the_ledger_agrees_with_books_kept_by_hand_whatever_is_done_and_when(conn: Connection) -> None:

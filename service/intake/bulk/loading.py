@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row
 
-from service.activity.operations import record_events, refuse_future
+from service.activity.operations import refuse_future
 from service.activity.rules import NewOrder, OrderAmounts, order_content_hash, value_order
 from service.catalogue import operations as catalogue
 from service.intake.bulk import store
 from service.intake.bulk.adapters.source import Reject
 from service.intake.bulk.files import Record, reject
+from service.intake.events.operations import take_events
 from service.intake.reading import read_order
 from service.kit.clock import local_day
 from service.kit.errors import FieldError, Invalid, Problem
@@ -109,9 +110,12 @@ def load_items(conn: Connection, *, records: Sequence[Record], run: Run) -> Tall
 
 
 def load_events(conn: Connection, *, records: Sequence[Record], run: Run) -> Tally:
-    """Record events that are new, by the verdicts that the API gives."""
+    """Record events that are new, by the verdicts that the API gives; those that earn are awarded."""
     tally = Tally()
-    verdicts = record_events(conn, events=[body for _, body in records], now=run.now)
+    bodies = [body for _, body in records]
+    verdicts = take_events(
+        conn, events=bodies, by_storefront=False, programme=run.programme, now=run.now, tells=False
+    )
     for (line_nos, _), verdict in zip(records, verdicts, strict=True):
         if verdict["status"] == "rejected":
             tally.refuse(line_nos, verdict["code"], verdict["detail"])

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from service.intake.bulk import rating_store as store
 from service.intake.bulk import store as import_store
+from service.intake.bulk.earning import Earnings, award_columns, prepare_earnings
 from service.intake.bulk.rules import (
     GiveBack,
     Kept,
@@ -21,6 +22,7 @@ from service.intake.bulk.rules import (
     keep_track,
     left_of,
 )
+from service.intake.earning import points_left
 from service.ledger import operations as ledger
 from service.programme.operations import Programme, ProgrammeSettings, list_settings
 from service.tiers import operations as tiers
@@ -58,7 +60,11 @@ def rate_members(
     settings = list_settings(conn)
     live: list[tuple[int, Purchase, Kept]] = []
     _convert(conn, facts)
-    store.stage_history(conn, rows=_history(facts, allotted, held, settings, programme.timezone, now, live))
+    earnings = prepare_earnings(
+        conn, purchases={key: member.purchases for key, member in facts.items()}, programme=programme
+    )
+    rows = _history(facts, allotted, held, settings, earnings, programme.timezone, now, live)
+    store.stage_history(conn, rows=rows)
     ledger.post_history(conn, now=now, import_key=import_key, policy=programme.settings.shortfall_policy)
     _take_from_live(conn, live, programme, now)
     store.clear_backlog(conn, member_keys=member_keys)
@@ -124,6 +130,7 @@ def _history(
     allotted: dict[int, dict[int, int]],
     held: dict[int, Any],
     settings: SettingsOverTime,
+    earnings: Earnings,
     timezone: str,
     now: datetime,
     live: list[tuple[int, Purchase, Kept]],
@@ -138,6 +145,7 @@ def _history(
             elif one.refund_key is not None:
                 for order_key, amount in allotted.get(one.refund_key, {}).items():
                     parts.setdefault(order_key, []).append((one, amount))
+        earnings.count_live(member_key, member.purchases)
         alive = _stay_alive(member.purchases, settings, timezone)
         for purchase in member.purchases:
             order_key = purchase.order_key
@@ -154,15 +162,16 @@ def _history(
                 timezone=timezone,
             )
             expiry = alive[order_key]
+            award = earnings.award(member_key, purchase, tier=tier, settings=rule)
             yield (
-                member_key, order_key, None, min(purchase.placed_at, now), purchase.spend_minor,
-                rule.earn_points, rule.earn_per_minor, tier.multiplier_bp, tier.tier, available_at,
-                expiry.at, expiry.rolls,
+                member_key, order_key, None, min(purchase.placed_at, now), award.eligible_minor,
+                award.rule.points, award.rule.per_minor, award.rule.multiplier_bp, tier.tier, available_at,
+                expiry.at, expiry.rolls, *award_columns(award),
             )  # fmt: skip
-            for kept in steps:
+            for kept, points in zip(steps, earnings.points_left(purchase, award, steps), strict=True):
                 yield (
                     member_key, order_key, kept.refund_key, min(kept.at, now), kept.left_minor,
-                    None, None, None, None, None, None, False,
+                    None, None, None, None, None, None, False, None, points, None,
                 )  # fmt: skip
 
 
@@ -210,7 +219,13 @@ def _take_from_live(
                 occurred_at=min(one.at, now),
                 policy=programme.settings.shortfall_policy,
                 now=now,
+                points_left=_left_of_live(conn, member_key, purchase.order_key),
             )
+
+
+def _left_of_live(conn: Connection, member_key: int, order_key: int) -> int | None:
+    record = ledger.get_order_points(conn, member_key=member_key, order_key=order_key)
+    return None if record is None else points_left(conn, order_key=order_key, award=record)
 
 
 def _return_spent(

@@ -68,7 +68,7 @@ _CONVERT = text(
 _HISTORY_COLUMNS = (
     "member_key", "order_key", "refund_key", "occurred_at", "eligible_minor", "rule_points", "rule_per_minor",
     "multiplier_bp", "tier", "available_at", "expires_at",
-    "rolls",
+    "rolls", "rules_version", "points", "terms",
 )  # fmt: skip
 
 

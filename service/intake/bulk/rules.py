@@ -48,7 +48,10 @@ class GiveBack:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What of an order's spend is left after one refund and all before it, and what those came to."""
+    """What of an order's spend is left after one refund and all before it, and what those came to.
+
+    `seen` are the keys of those refunds, None for a cancellation.
+    """
 
     refund_key: int
     at: datetime
@@ -56,6 +59,7 @@ class Kept:
     is_imported: bool
     refunded_minor: int = 0
     allotted_minor: int = 0
+    seen: tuple[int | None, ...] = ()
 
 
 Allotments = Mapping[int, Mapping[int, int]]
@@ -131,12 +135,14 @@ def keep_track(
     steps.sort(key=lambda step: (step[0].at, step[0].source_id))
     refunded = gone = 0
     kept = []
+    seen: tuple[int | None, ...] = ()
     for one, amount, part in steps:
+        seen = (*seen, one.refund_key)
         refunded += amount
         gone += part
         if one.refund_key is not None:
             left = left_of(purchase, refunded_minor=refunded, allotted_minor=gone)
-            kept.append(Kept(one.refund_key, one.at, left, one.is_imported, refunded, gone))
+            kept.append(Kept(one.refund_key, one.at, left, one.is_imported, refunded, gone, seen))
     return kept
 
 

@@ -40,6 +40,7 @@ from service.intake.bulk.loading import (
 from service.intake.bulk.rating import rate_members
 from service.intake.bulk.refunds import load_refunds, take_parked
 from service.intake.errors import ImportCancelled
+from service.kit.db import BROKEN_OFF
 from service.kit.errors import Problem
 from service.kit.partitions import ensure_months
 from service.kit.sealing import Sealer
@@ -58,7 +59,6 @@ _CHUNK_MEMBERS = 1_000
 _TRIES = 4
 # Fewer new rows than this leave the planner's picture as it is.
 _ANALYZE_FROM = 5_000
-_RETRIED = {"40001", "40P01"}  # serialisation failure, deadlock
 
 _Chunk = TypeVar("_Chunk")
 
@@ -264,7 +264,7 @@ class ImportRun:
                     store.tune(self.conn)
                     return work()
             except OperationalError as error:
-                if attempt == _TRIES or getattr(error.orig, "sqlstate", None) not in _RETRIED:
+                if attempt == _TRIES or getattr(error.orig, "sqlstate", None) not in BROKEN_OFF:
                     raise
                 # Stubs and stores that were made in it are gone with it.
                 self.chunk.item_keys.clear()

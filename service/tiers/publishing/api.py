@@ -7,16 +7,15 @@ from typing import Any
 
 from service.kit.audit import actor_of
 from service.kit.auth import Role
+from service.kit.errors import NotAFutureMidnight, ScheduleTaken
 from service.kit.http import STAFF, Blueprint, Door
 from service.kit.pagination import decode_cursor, encode_cursor, page
 from service.programme.operations import get_programme
 from service.tiers.errors import (
-    NotAFutureMidnight,
     RulesetHasErrors,
     RulesetNotADraft,
     RulesetNotReadable,
     RulesetNotScheduled,
-    ScheduleTaken,
     SimulationNeeded,
     SimulationNotDone,
     SimulationStale,

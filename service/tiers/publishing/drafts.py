@@ -18,6 +18,7 @@ from service.tiers.publishing import store
 from service.tiers.publishing.faults import read_definition
 from service.tiers.publishing.findings import Finding, look_through
 from service.tiers.publishing.rules import Evidence
+from service.tiers.publishing.store import SHELF
 from service.tiers.rules import RuleSet, parse_ruleset
 
 
@@ -88,7 +89,7 @@ def get_ruleset(conn: Connection, *, version: int, now: datetime) -> Ruleset:
     Raises:
         UnknownRuleset: there is none.
     """
-    row = store.find_ruleset(conn, version=version, now=now)
+    row = SHELF.find(conn, version=version, now=now)
     if row is None:
         raise UnknownRuleset(f"there is no rule set of version {version}")
     return _read(row)
@@ -98,9 +99,7 @@ def list_rulesets(
     conn: Connection, *, state: str | None, before: int | None, limit: int, now: datetime
 ) -> list[Ruleset]:
     """Return up to `limit` versions below one (None: from the newest), the newest first."""
-    rows = store.list_rulesets(
-        conn, state=state, before=2**31 - 1 if before is None else before, limit=limit, now=now
-    )
+    rows = SHELF.list_versions(conn, state=state, before=before, limit=limit, now=now)
     return [_read(row) for row in rows]
 
 
@@ -123,8 +122,8 @@ def list_findings(ruleset: Ruleset) -> list[Finding]:
 
 def draft_ruleset(conn: Connection, *, draft: Draft, actor: Actor, now: datetime) -> Ruleset:
     """Add a draft whose definition can be read."""
-    store.lock_rulesets(conn)
-    version = store.add_draft(conn, title=draft.title, definition=draft.definition, actor=actor.name, now=now)
+    SHELF.lock(conn)
+    version = SHELF.add_draft(conn, title=draft.title, definition=draft.definition, actor=actor.name, now=now)
     record(conn, "drafted", version, None, _content(draft.title, draft.definition), actor, now)
     return get_ruleset(conn, version=version, now=now)
 
@@ -135,7 +134,7 @@ def copy_of(conn: Connection, *, version: int, now: datetime) -> Mapping[str, An
     Raises:
         Invalid: there is no such version.
     """
-    row = store.find_ruleset(conn, version=version, now=now)
+    row = SHELF.find(conn, version=version, now=now)
     if row is None:
         detail = "there is no rule set of this version"
         raise Invalid(detail, errors=[FieldError(detail, pointer="/copy_of")])
@@ -152,7 +151,7 @@ def change_draft(conn: Connection, *, version: int, draft: Draft, actor: Actor, 
     old = lock_draft(conn, version=version, now=now)
     before, after = _content(old.title, old.definition), _content(draft.title, draft.definition)
     if before != after:
-        store.change_draft(conn, version=version, title=draft.title, definition=draft.definition, now=now)
+        SHELF.change_draft(conn, version=version, title=draft.title, definition=draft.definition, now=now)
         record(conn, "changed", version, before, after, actor, now)
     return get_ruleset(conn, version=version, now=now)
 
@@ -164,7 +163,7 @@ def discard_draft(conn: Connection, *, version: int, actor: Actor, now: datetime
         UnknownRuleset: there is none. RulesetNotADraft: it was published.
     """
     old = lock_draft(conn, version=version, now=now)
-    store.discard_draft(conn, version=version, now=now)
+    SHELF.discard_draft(conn, version=version, now=now)
     record(conn, "discarded", version, _content(old.title, old.definition), None, actor, now)
     return replace(old, state="discarded")
 
@@ -175,7 +174,7 @@ def lock_draft(conn: Connection, *, version: int, now: datetime) -> Ruleset:
     Raises:
         UnknownRuleset: there is none. RulesetNotADraft: it was published.
     """
-    store.lock_rulesets(conn)
+    SHELF.lock(conn)
     found = get_ruleset(conn, version=version, now=now)
     if found.state != "draft":
         raise RulesetNotADraft(

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from service.tiers.publishing import store
+from service.kit.versioned import has_begun
 from service.tiers.publishing.diff import Change, Side, compare_rulesets
 from service.tiers.publishing.drafts import (
     Actor,
@@ -28,12 +28,12 @@ from service.tiers.publishing.drafts import (
 from service.tiers.publishing.findings import Finding
 from service.tiers.publishing.release import (
     Publishing,
-    has_begun,
     publish_ruleset,
     settle_states,
     withdraw_ruleset,
 )
 from service.tiers.publishing.rules import Evidence
+from service.tiers.publishing.store import SHELF
 from service.tiers.rules import parse_ruleset
 
 __all__ = [
@@ -69,7 +69,7 @@ def compare(
     """
     new = get_ruleset(conn, version=version, now=now)
     if against is None:
-        begun = [row.version for row in store.list_published(conn) if has_begun(row, now)]
+        begun = [row.version for row in SHELF.list_published(conn) if has_begun(row, now=now)]
         against = begun[-1] if begun else version
     old = get_ruleset(conn, version=against, now=now)
     sides = [Side(parse_ruleset(one.definition, version=one.version), one.definition) for one in (old, new)]

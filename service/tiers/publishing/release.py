@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from service.kit import outbox
 from service.kit.clock import format_time, local_day
 from service.kit.errors import FieldError
 from service.kit.jobs import defer
+from service.kit.versioned import choose_moment, version_before
 from service.programme.operations import Programme
-from service.tiers.errors import NotAFutureMidnight, RulesetHasErrors, RulesetNotScheduled, ScheduleTaken
+from service.tiers.errors import RulesetHasErrors, RulesetNotScheduled
 from service.tiers.publishing import store
 from service.tiers.publishing.drafts import Actor, Ruleset, get_ruleset, lock_draft, read_or_refuse, record
 from service.tiers.publishing.findings import Finding, look_through
-from service.tiers.publishing.rules import Evidence, check_demotions, check_evidence, read_effective_from
-
-_INSTANT = timedelta(microseconds=1)
+from service.tiers.publishing.rules import Evidence, check_demotions, check_evidence
+from service.tiers.publishing.store import SHELF
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +52,13 @@ def publish_ruleset(
     draft = lock_draft(conn, version=version, now=now)
     rules = read_or_refuse(draft.definition, version=version, programme=programme, locale=locale)
     _refuse_errors(look_through(rules, definition=draft.definition), locale=locale)
-    timeline = store.list_published(conn)
-    at = _choose_moment(asked.effective_from, timeline, programme=programme, now=now)
-    replaces = _version_at(timeline, at)
+    timeline = SHELF.list_published(conn)
+    at = choose_moment(asked.effective_from, timeline=timeline, now=now, timezone=programme.timezone)
+    replaces = version_before(timeline, at=at)
     if replaces is not None:
         _check_evidence(conn, draft, asked, replaces=replaces, programme=programme, now=now)
     is_now = asked.effective_from is None
-    store.publish(
+    SHELF.publish(
         conn,
         version=version,
         state="active" if is_now else "scheduled",
@@ -70,7 +69,7 @@ def publish_ruleset(
         now=now,
     )
     seen_at = at if is_now else now
-    store.settle_states(conn, now=seen_at)
+    SHELF.settle_states(conn, now=seen_at)
     _tell_published(conn, version, at, replaces, asked, actor, now)
     return get_ruleset(conn, version=version, now=seen_at)
 
@@ -107,37 +106,6 @@ def _check_evidence(
         now=now,
     )
     check_demotions(evidence, confirmed=asked.confirm_demotions)
-
-
-def _choose_moment(
-    given: str | None, timeline: Sequence[Row[Any]], *, programme: Programme, now: datetime
-) -> datetime:
-    if given is None:
-        # Of two published at one moment, the one that got the lock later comes later.
-        begun: list[datetime] = [row.effective_from for row in timeline if has_begun(row, now)]
-        return max([now, *(moment + _INSTANT for moment in begun)])
-    if not timeline:
-        detail = "nothing is in force yet: publish the first rule set now"
-        raise NotAFutureMidnight(detail, errors=[FieldError(detail, pointer="/effective_from")])
-    at = read_effective_from(given, now=now, timezone=programme.timezone)
-    taken = next((row for row in timeline if row.effective_from == at), None)
-    if taken is not None:
-        detail = f"version {taken.version} comes into force then; withdraw it, or choose another day"
-        raise ScheduleTaken(detail, errors=[FieldError(detail, pointer="/effective_from")])
-    return at
-
-
-def has_begun(row: Row[Any], now: datetime) -> bool:
-    """Say whether a published set is or was in force, even where the clock that published it was ahead."""
-    return bool(row.state != "scheduled" or row.effective_from <= now)
-
-
-def _version_at(timeline: Sequence[Row[Any]], at: datetime) -> int | None:
-    """Return the version in force just before a moment; the first one is since the beginning of time."""
-    begun = [row.version for row in timeline if row.effective_from < at]
-    if begun:
-        return int(begun[-1])
-    return int(timeline[0].version) if timeline else None
 
 
 def _tell_published(
@@ -183,11 +151,11 @@ def withdraw_ruleset(conn: Connection, *, version: int, reason: str, actor: Acto
     Raises:
         UnknownRuleset: there is none. RulesetNotScheduled: it is a draft, or came into force.
     """
-    store.lock_rulesets(conn)
+    SHELF.lock(conn)
     old = get_ruleset(conn, version=version, now=now)
     if old.state != "scheduled" or old.effective_from is None:
         raise RulesetNotScheduled(f"version {version} is {old.state}")
-    store.withdraw(conn, version=version)
+    SHELF.withdraw(conn, version=version)
     before = {"state": "scheduled", "effective_from": format_time(old.effective_from)}
     record(conn, "withdrawn", version, before, {"state": "draft"}, actor, now, reason=reason)
     payload = {"version": version, "effective_from": format_time(old.effective_from)}
@@ -201,8 +169,8 @@ def settle_states(conn: Connection, *, now: datetime) -> dict[int, str]:
     Reads go by the clock and do not wait for it. Of a set that came into force others are told, and everybody
     is reviewed.
     """
-    store.lock_rulesets(conn)
-    settled = {row.version: row.state for row in store.settle_states(conn, now=now)}
+    SHELF.lock(conn)
+    settled = {row.version: row.state for row in SHELF.settle_states(conn, now=now)}
     for version, state in sorted(settled.items()):
         if state == "active":
             payload = {"version": version}

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from fractions import Fraction
 from typing import Any
 
-from service.kit.clock import format_time, local_day, local_midnight, parse_time
 from service.kit.errors import FieldError, Problem
 from service.tiers.errors import (
-    NotAFutureMidnight,
     SimulationNeeded,
     SimulationNotDone,
     SimulationStale,
     TooManyDemotions,
 )
 
-STATES = ("draft", "scheduled", "active", "retired")
 MAX_AGE = timedelta(hours=24)
 """A simulation older than this no longer counts: members have moved meanwhile."""
 GUARD = Fraction(5, 100)
 """The share of members that may be demoted without a word of confirmation."""
-_FURTHEST = timedelta(days=3_653)
-_EFFECTIVE_FROM = "/effective_from"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,39 +49,6 @@ class Evidence:
             members=int(share.get("denominator", row["members"] or 0)),
             demoted=int(share.get("numerator", row["demoted"] or 0)),
         )
-
-
-def read_effective_from(given: str, *, now: datetime, timezone: str) -> datetime:
-    """Return the midnight that a day, or a time with an offset, names.
-
-    Raises:
-        NotAFutureMidnight: it is none in the programme's zone, or none to come; says which would do.
-    """
-    tomorrow = local_day(now, timezone=timezone) + timedelta(days=1)
-    hint = (
-        f"leave it out to publish now; else name a day from {tomorrow.isoformat()} on, or its first moment "
-        f"in {timezone} ({format_time(local_midnight(tomorrow, timezone=timezone))} is the first)"
-    )
-    try:
-        if re.fullmatch(r"\d{4}-\d\d-\d\d", given, re.ASCII):
-            moment = local_midnight(date.fromisoformat(given), timezone=timezone)
-        else:
-            moment = parse_time(given)
-    except (ValueError, OverflowError) as error:
-        raise _not_a_midnight("neither a day nor a time with an offset", hint) from error
-    if moment <= now:
-        raise _not_a_midnight("lies in the past, or has begun already", hint)
-    if moment > now + _FURTHEST:
-        raise _not_a_midnight("lies more than ten years ahead", hint)
-    if moment != local_midnight(local_day(moment, timezone=timezone), timezone=timezone):
-        raise _not_a_midnight("lies within a day", hint)
-    return moment
-
-
-def _not_a_midnight(what: str, hint: str) -> NotAFutureMidnight:
-    return NotAFutureMidnight(
-        f"effective_from {what}: {hint}", errors=[FieldError(what, pointer=_EFFECTIVE_FROM)]
-    )
 
 
 def check_evidence(

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from service.kit.fields import QueryWhole, StrictBoolean, StrictSchema, Text, Whole, is_storable
+from service.kit.fields import Definition, QueryWhole, StrictBoolean, StrictSchema, Text, Whole
 from service.kit.pagination import DEFAULT_LIMIT, MAX_LIMIT
-from service.tiers.publishing.rules import STATES
+from service.kit.versioned import STATES
 
 _TIME = {"format": "date-time"}
 _DAY = {"format": "date"}
 _MAX_VERSION = 2**31 - 1
-_MAX_BYTES = 200_000
-_DEEPEST = 16
 _DEFINITION = {
     "type": "object",
     "additionalProperties": True,
@@ -25,56 +20,18 @@ _DEFINITION = {
 }
 
 
-class Definition(fields.Field[dict[str, Any]]):
-    """A rule set's definition as it is kept: decimals as strings, text that can be stored."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(metadata=_DEFINITION, **kwargs)
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> dict[str, Any]:
-        if not isinstance(value, Mapping):
-            raise ValidationError("must be an object")
-        kept: dict[str, Any] = _plain(value, depth=_DEEPEST)
-        if len(json.dumps(kept)) > _MAX_BYTES:
-            raise ValidationError("larger than 200 kB")
-        return kept
-
-
-def _plain(value: Any, *, depth: int) -> Any:
-    if depth == 0:
-        raise ValidationError("nested too deep")
-    if isinstance(value, Mapping):
-        return {_text(name): _plain(inner, depth=depth - 1) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_plain(inner, depth=depth - 1) for inner in value]
-    if isinstance(value, Decimal):
-        if abs(value.adjusted()) > 40:
-            raise ValidationError("a number out of all range")
-        is_whole = value == value.to_integral_value() and abs(value) < 2**53
-        return int(value) if is_whole else format(value, "f")
-    if isinstance(value, int) and abs(value) >= 2**63:
-        raise ValidationError("a number out of all range")
-    return _text(value) if isinstance(value, str) else value
-
-
-def _text(value: str) -> str:
-    if not is_storable(value):
-        raise ValidationError("holds a character that is not text")
-    return value
-
-
 class DraftBody(StrictSchema):
     """A draft: what it is called among staff, and what it says."""
 
     title = Text(required=True, min_length=1, max_length=200)
-    definition = Definition(required=True)
+    definition = Definition(required=True, metadata=_DEFINITION)
 
 
 class NewDraftBody(StrictSchema):
     """A new draft: from a definition, or beginning as a copy of a version."""
 
     title = Text(required=True, min_length=1, max_length=200)
-    definition = Definition()
+    definition = Definition(metadata=_DEFINITION)
     copy_of = Whole(least=1, most=_MAX_VERSION, metadata={"description": "A version to begin with."})
 
     @validates_schema

@@ -36,7 +36,9 @@ def test_the_global_holdout_starts_once_at_ten_percent(conn: Connection) -> None
 def test_many_processes_start_one_holdout(engine: Engine) -> None:
     def start(_: int) -> int:
         with engine.begin() as conn:
-            return operations.ensure_global_holdout(conn, now=NOON, today=NOON.date()).experiment_key
+            started = operations.ensure_global_holdout(conn, now=NOON, today=NOON.date())
+            assert started is not None
+            return started.experiment_key
 
     with ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(start, range(16)))) == 1

@@ -14,17 +14,15 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from service.kit.db import transaction
-from service.kit.errors import Invalid, Problem
+from service.kit.errors import Invalid, NotAFutureMidnight, Problem, ScheduleTaken
 from service.kit.settings import Settings
 from service.tiers import operations as tiers
 from service.tiers.defaults import default_ruleset
 from service.tiers.errors import (
-    NotAFutureMidnight,
     RulesetHasErrors,
     RulesetNotADraft,
     RulesetNotReadable,
     RulesetNotScheduled,
-    ScheduleTaken,
     SimulationNeeded,
     SimulationNotDone,
     SimulationStale,

@@ -1,0 +1,325 @@
+"""The outcome join: one statement, sums only, one row per arm and tier at assignment.
+
+A cohort (who was drawn, from which moment, and who is left out why) is joined with what its members ordered
+around their own anchors, and added up. Whatever the number of members, what leaves the database is a row per
+arm and stratum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    CTE,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Date,
+    Integer,
+    Interval,
+    Numeric,
+    Row,
+    Select,
+    Subquery,
+    and_,
+    bindparam,
+    case,
+    cast,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    text,
+    union_all,
+)
+
+from service.activity.readable import order_give_backs, order_values, unlinked_refunds
+from service.experiments.models import assignments, exposures
+
+COVARIATE = timedelta(days=90)
+"""How far before the anchor the covariate looks."""
+
+VALUES = ("repurchase", "orders", "net_spend", "returned_value", "reward_cost", "net_after_rewards")
+"""What is added up of each member, beside the covariate x: Σv, Σv² and Σvx of each."""
+_COUNTS = {"repurchase", "orders"}
+REASONS = ("other_version", "override", "unexposed", "immature")
+"""Why a member is left out, in the order they are asked."""
+
+# A membership is hashed and sorted in memory, for this transaction alone.
+_ROOM = text("SELECT set_config('work_mem', '128MB', true)")
+_window = bindparam("window", type_=Interval)
+_grace = bindparam("grace", type_=Interval)
+_covariate = literal(COVARIATE, Interval)
+
+
+def read_sums(
+    conn: Connection,
+    *,
+    experiment: str,
+    experiment_key: int,
+    started_at: datetime,
+    by_exposure: bool,
+    window: timedelta,
+    grace: timedelta,
+    watermark: datetime,
+) -> Sequence[Row[Any]]:
+    """Return the sums of one version of an experiment: rows with a `day` are draws, those without are sums.
+
+    Amounts are the programme's minor units. `by_exposure` anchors at the first would-be exposure instead of
+    the assignment.
+    """
+    statement = _BY_EXPOSURE if by_exposure else _BY_ASSIGNMENT
+    parameters = {
+        "experiment": experiment,
+        "experiment_key": experiment_key,
+        "started_at": started_at,
+        "window": window,
+        "grace": grace,
+        "watermark": watermark,
+        "earliest": started_at - COVARIATE,
+    }
+    conn.execute(_ROOM)
+    return conn.execute(statement, parameters).all()
+
+
+def _first_exposures() -> Subquery:
+    """When each member was first answered in this version, in whichever arm."""
+    key = bindparam("experiment_key", type_=Integer)
+    home = assignments.alias("home")
+    owner = func.coalesce(home.c.merged_into, exposures.c.member_key)
+    of_merged = and_(
+        home.c.experiment == bindparam("experiment"),
+        home.c.member_key == exposures.c.member_key,
+        home.c.merged_into.is_not(None),
+    )
+    return (
+        select(owner.label("member_key"), func.min(exposures.c.issued_at).label("first_at"))
+        .select_from(exposures.outerjoin(home, of_merged))
+        .where(
+            or_(exposures.c.experiment_key == key, key == func.any(exposures.c.nested)),
+            exposures.c.issued_at >= bindparam("started_at"),
+            exposures.c.member_key.is_not(None),
+        )
+        .group_by(owner)
+        .subquery("first_exposures")
+    )
+
+
+def _cohort(*, by_exposure: bool) -> CTE:
+    """Everybody with an assignment: arm, stratum, anchor, and the reason to leave them out (null: none)."""
+    source: Any = assignments
+    anchor: ColumnElement[Any] = assignments.c.assigned_at
+    if by_exposure:
+        first = _first_exposures()
+        source = assignments.outerjoin(first, first.c.member_key == assignments.c.member_key)
+        anchor = first.c.first_at
+    key, matures_at = bindparam("experiment_key", type_=Integer), anchor + _window + _grace
+    left_out = case(
+        (assignments.c.experiment_key != key, "other_version"),
+        (assignments.c.reason == "override", "override"),
+        (anchor.is_(None), "unexposed"),
+        (matures_at > bindparam("watermark"), "immature"),
+    )
+    # The same as conditions on columns, of which the planner knows how many rows meet them.
+    is_settled = and_(
+        assignments.c.experiment_key == key,
+        assignments.c.reason != "override",
+        anchor <= bindparam("watermark") - _window - _grace,
+    )
+    return (
+        select(
+            assignments.c.member_key,
+            assignments.c.arm,
+            func.coalesce(assignments.c.tier_at_assignment, "").label("stratum"),
+            assignments.c.merges,
+            anchor.label("anchor"),
+            (anchor + _window).label("window_end"),
+            matures_at.label("frozen_at"),
+            left_out.label("left_out"),
+            is_settled.label("is_settled"),
+        )
+        .select_from(source)
+        .where(assignments.c.experiment == bindparam("experiment"), assignments.c.merged_into.is_(None))
+        .cte("cohort")
+        # First exposures are looked for once; assignments are quickly read again, by several at once.
+        .prefix_with("MATERIALIZED" if by_exposure else "NOT MATERIALIZED", dialect="postgresql")
+    )
+
+
+def _given_back(settled: CTE) -> Subquery:
+    """What was given back of each order by its member's freeze, and by the member's anchor."""
+    amount, at = order_give_backs.c.order_amount_minor, order_give_backs.c.given_back_at
+    return (
+        select(
+            order_give_backs.c.order_key,
+            cast(func.sum(amount), BigInteger).label("by_freeze"),
+            cast(func.sum(amount).filter(at < settled.c.anchor), BigInteger).label("by_anchor"),
+        )
+        .select_from(settled.join(order_give_backs, order_give_backs.c.member_key == settled.c.member_key))
+        .where(at < settled.c.frozen_at, at >= settled.c.anchor - _covariate)
+        .group_by(order_give_backs.c.order_key)
+        .subquery("given_back")
+    )
+
+
+def _left(whole: ColumnElement[int], back: ColumnElement[Any]) -> ColumnElement[Any]:
+    """What is left of an amount once `back` of its order's goods was given back, as `left_after` rounds."""
+    goods = order_values.c.order_goods_minor
+    twice = 2 * cast(whole, Numeric) * back + goods
+    return case(
+        (or_(back.is_(None), goods == 0), whole),
+        else_=whole - cast(func.div(twice, 2 * cast(goods, Numeric)), BigInteger),
+    )
+
+
+def _bought(settled: CTE) -> Subquery:
+    """What each settled member ordered before the anchor and in the window, net as of the member's freeze."""
+    back = _given_back(settled)
+    placed_at, goods = order_values.c.placed_at, order_values.c.order_goods_minor
+    begun_at = func.coalesce(order_values.c.checkout_started_at, placed_at)
+    # A basket in progress at the anchor was not brought about by what came after it.
+    inside = and_(placed_at >= settled.c.anchor, begun_at >= settled.c.anchor)
+    counts = and_(inside, goods > func.coalesce(back.c.by_freeze, 0))
+    before = and_(placed_at < settled.c.anchor, goods > func.coalesce(back.c.by_anchor, 0))
+    paid = order_values.c.order_points_paid_minor + order_values.c.order_voucher_paid_minor
+    cost = case(
+        (order_values.c.exchange_rate.is_(None), paid),
+        else_=cast(func.round(paid * order_values.c.exchange_rate), BigInteger),
+    )
+    returned = order_values.c.goods_minor - _left(order_values.c.goods_minor, back.c.by_freeze)
+    return (
+        select(
+            order_values.c.member_key,
+            func.count().filter(before).label("x"),
+            func.count().filter(counts).label("orders"),
+            cast(
+                func.sum(_left(order_values.c.spend_minor, back.c.by_freeze)).filter(counts), BigInteger
+            ).label("net"),
+            # Of most orders nothing was given back, and nothing paid in points.
+            cast(func.sum(returned).filter(inside, back.c.by_freeze.is_not(None)), BigInteger).label(
+                "returned"
+            ),
+            cast(func.sum(cost).filter(counts, paid > 0), BigInteger).label("cost"),
+        )
+        .select_from(
+            settled.join(order_values, order_values.c.member_key == settled.c.member_key).outerjoin(
+                back, back.c.order_key == order_values.c.order_key
+            )
+        )
+        .where(
+            placed_at >= settled.c.anchor - _covariate,
+            placed_at < settled.c.window_end,
+            # Nobody's window reaches further: known before planning, so that other months are not read.
+            placed_at >= bindparam("earliest"),
+            placed_at < bindparam("watermark"),
+        )
+        .group_by(order_values.c.member_key)
+        .subquery("bought")
+    )
+
+
+def _taken_back(settled: CTE) -> Subquery:
+    """Refunds of no known order in the window: they lower net spend on their own day."""
+    amount = func.sum(unlinked_refunds.c.order_amount_minor)
+    return (
+        select(settled.c.member_key, cast(amount, BigInteger).label("unlinked"))
+        .select_from(settled.join(unlinked_refunds, unlinked_refunds.c.member_key == settled.c.member_key))
+        .where(
+            unlinked_refunds.c.refunded_at >= settled.c.anchor,
+            unlinked_refunds.c.refunded_at < settled.c.window_end,
+        )
+        .group_by(settled.c.member_key)
+        .subquery("taken_back")
+    )
+
+
+def _members(cohort: CTE) -> Subquery:
+    """One row per member of the cohort with every value that is added up."""
+    settled = (
+        select(cohort.c.member_key, cohort.c.anchor, cohort.c.window_end, cohort.c.frozen_at)
+        .where(cohort.c.is_settled)
+        .cte("settled")
+        .prefix_with("NOT MATERIALIZED", dialect="postgresql")
+    )
+    bought, back = _bought(settled), _taken_back(settled)
+
+    def zero(column: ColumnElement[Any]) -> ColumnElement[Any]:
+        return func.coalesce(column, 0)
+
+    net = zero(bought.c.net) - zero(back.c.unlinked)
+    return (
+        select(
+            cohort.c.arm,
+            cohort.c.stratum,
+            cohort.c.left_out,
+            cohort.c.merges,
+            zero(bought.c.x).label("x"),
+            case((bought.c.orders > 0, 1), else_=0).label("repurchase"),
+            zero(bought.c.orders).label("orders"),
+            net.label("net_spend"),
+            (zero(bought.c.returned) + zero(back.c.unlinked)).label("returned_value"),
+            zero(bought.c.cost).label("reward_cost"),
+            (net - zero(bought.c.cost)).label("net_after_rewards"),
+        )
+        .select_from(
+            cohort.outerjoin(bought, bought.c.member_key == cohort.c.member_key).outerjoin(
+                back, back.c.member_key == cohort.c.member_key
+            )
+        )
+        .subquery("people")
+    )
+
+
+def _sums(cohort: CTE) -> Select[Any]:
+    people = _members(cohort)
+    analysed = people.c.left_out.is_(None)
+
+    def total(value: ColumnElement[Any]) -> ColumnElement[Any]:
+        return func.coalesce(func.sum(value).filter(analysed), 0)
+
+    x = people.c.x
+    columns: list[ColumnElement[Any]] = [
+        func.count().filter(analysed).label("members"),
+        total(x).label("x"),
+        total(x * x).label("x_squares"),
+        total(cast(people.c.net_spend, Numeric) * people.c.orders).label("net_spend_by_orders"),
+    ]
+    for name in VALUES:
+        # Counts stay far within the integers of the database, products of amounts do not.
+        value = people.c[name]
+        wide = value if name in _COUNTS else cast(value, Numeric)
+        columns += [
+            total(value).label(name),
+            total(wide * value).label(f"{name}_squares"),
+            total(wide * x).label(f"{name}_by_x"),
+        ]
+    columns += [func.count().filter(people.c.left_out == reason).label(reason) for reason in REASONS]
+    columns.append(func.count().filter(analysed, people.c.merges > 0).label("merged"))
+    return select(people.c.arm, people.c.stratum, cast(null(), Date).label("day"), *columns).group_by(
+        people.c.arm, people.c.stratum
+    )
+
+
+def _draws(cohort: CTE, width: int) -> Select[Any]:
+    """How many were drawn and anchored on each day, mature or not: what the sample-ratio test reads."""
+    day = cast(cohort.c.anchor, Date)
+    nothing = [cast(null(), Numeric) for _ in range(width)]
+    return (
+        select(cohort.c.arm, cohort.c.stratum, day, func.count(), *nothing)
+        .where(or_(cohort.c.left_out.is_(None), cohort.c.left_out == "immature"))
+        .group_by(cohort.c.arm, cohort.c.stratum, day)
+    )
+
+
+def _statement(*, by_exposure: bool) -> Any:
+    cohort = _cohort(by_exposure=by_exposure)
+    sums = _sums(cohort)
+    draws = _draws(cohort, len(sums.selected_columns) - 4)
+    return union_all(sums, draws)
+
+
+_BY_ASSIGNMENT = _statement(by_exposure=False)
+_BY_EXPOSURE = _statement(by_exposure=True)

@@ -1,0 +1,131 @@
+"""From an order back to what led to it: rule set, model and arm of every answer it names (law E2).
+
+An order names answers by their ids or by a token. A claim that does not hold is kept and told as
+unattributable, with the reason; it never enters a figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from service.activity.errors import UnknownOrder
+from service.kit.clock import format_time
+from service.kit.ids import parse_id
+from service.recommendations import crediting_store as store
+from service.recommendations.attribution import AttributionKeys, verify_token
+from service.recommendations.decisions import ID_PREFIX
+from service.recommendations.errors import AttributionRefused, TokenForeign
+
+UNKNOWN = "unknown-recommendation"
+OTHER_MEMBER = "other-member"
+AFTER_ORDER = "after-order"
+
+
+def trace_order(conn: Connection, *, keys: AttributionKeys, order_id: str) -> dict[str, Any]:
+    """Return every answer that an order names, with what decided it, or why it cannot be credited.
+
+    Raises:
+        UnknownOrder: there is none.
+    """
+    order = store.find_claims(conn, order_id=order_id)
+    if order is None:
+        raise UnknownOrder(f"there is no order {order_id}")
+    claims: list[tuple[str, str | None, str | None]] = [
+        ("recommendation_ids", one, None) for one in order.recommendation_ids or ()
+    ]
+    if order.attribution_token is not None:
+        claims.append(_read_token(keys, order))
+    rows = _find_chain(conn, order, claims)
+    return {
+        "order_id": order_id,
+        "member_id": order.member_id,
+        "placed_at": format_time(order.placed_at),
+        "ruleset_version": order.ruleset_version,
+        "claims": [_judge(order, claim, rows) for claim in claims],
+    }
+
+
+def _read_token(keys: AttributionKeys, order: Row[Any]) -> tuple[str, str | None, str | None]:
+    """Return what a token claims, or the code by which it is refused; as of the order, not of now."""
+    source, token = "attribution_token", order.attribution_token
+    try:
+        try:
+            said = verify_token(keys, token, member_id=order.member_id, now=order.placed_at)
+        except TokenForeign:
+            # Given to somebody nobody knew yet.
+            said = verify_token(keys, token, member_id=None, now=order.placed_at)
+    except AttributionRefused as refused:
+        return source, None, refused.code
+    return source, said.recommendation_id, None
+
+
+def _find_chain(
+    conn: Connection, order: Row[Any], claims: Sequence[tuple[str, str | None, str | None]]
+) -> dict[str, Row[Any]]:
+    named: dict[str, datetime] = {}
+    for _, recommendation_id, _ in claims:
+        try:
+            exposure_id, issued_about = parse_id(ID_PREFIX, recommendation_id or "")
+        except ValueError:
+            continue
+        named[str(exposure_id)] = issued_about
+    if not named:
+        return {}
+    rows = store.find_chain(
+        conn,
+        exposure_ids=list(named),
+        issued_from=min(named.values()),
+        issued_to=max(named.values()),
+        member_key=order.member_key,
+    )
+    return {f"{ID_PREFIX}_{row.exposure_id.hex}": row for row in rows}
+
+
+def _judge(
+    order: Row[Any], claim: tuple[str, str | None, str | None], rows: dict[str, Row[Any]]
+) -> dict[str, Any]:
+    source, recommendation_id, fault = claim
+    row = rows.get(recommendation_id or "")
+    if fault is None:
+        fault = _find_fault(order, row)
+    return {
+        "source": source,
+        "recommendation_id": recommendation_id,
+        "status": "attributed" if fault is None else "unattributable",
+        "reason": fault,
+        "answer": None if fault is not None or row is None else _show(row),
+    }
+
+
+def _find_fault(order: Row[Any], row: Row[Any] | None) -> str | None:
+    if row is None:
+        return UNKNOWN
+    if not row.is_theirs:
+        return OTHER_MEMBER
+    return AFTER_ORDER if row.issued_at > order.placed_at else None
+
+
+def _show(row: Row[Any]) -> dict[str, Any]:
+    return {
+        "issued_at": format_time(row.issued_at),
+        "surface": {"placement": row.placement, "channel": row.channel},
+        "experiment": row.experiment,
+        "version": row.version,
+        "arm": row.arm,
+        "nested": row.nested or [],
+        "policy": row.policy,
+        "fallback": row.fallback,
+        "model": None
+        if row.model_version is None
+        else {
+            "version": row.model_version,
+            "content_hash": row.content_hash,
+            "trained_through": None if row.trained_through is None else row.trained_through.isoformat(),
+        },
+        "tier": row.tier,
+        "ruleset_version": row.ruleset_version,
+    }

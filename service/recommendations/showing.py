@@ -1,0 +1,145 @@
+"""A shop's own test of a page, a text or a flow: drawn, exposed and annotated by one call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection
+
+from service.experiments import operations as experiments
+from service.experiments.operations import Enrolled, Visitor
+from service.experiments.rules import STOREFRONT
+from service.kit.clock import format_time
+from service.kit.ids import new_uuid
+from service.recommendations.annotation import SPLIT, Policy, Surface, build_measurement
+from service.recommendations.attribution import sign_token
+from service.recommendations.decisions import ID_PREFIX
+from service.recommendations.serving import Serving
+
+TOKEN_DAYS = 60
+"""An echo is taken for as long as an outcome may still come of what was shown."""
+
+
+def expose_visitor(
+    conn: Connection,
+    *,
+    serving: Serving,
+    experiment: str,
+    visitor: Visitor,
+    surface: Surface,
+    traceparent: str | None,
+    now: datetime,
+) -> dict[str, Any]:
+    """Draw a visitor's arm if that was not done before, and record that it is shown now.
+
+    Whoever cannot be drawn is answered in the same shape, with no arm and the reason; nothing is recorded.
+
+    Raises:
+        UnknownExperiment, SurfaceNotServed, ExperimentNotRunning: see `enrol_visitor`.
+    """
+    enrolled = experiments.enrol_visitor(
+        conn, experiment=experiment, surface=STOREFRONT, visitor=visitor, now=now
+    )
+    exposure_id = new_uuid(now)
+    assignment = enrolled.assignment
+    policy = Policy(STOREFRONT, version=str(enrolled.experiment.version))
+    if assignment is not None:
+        exposure = experiments.Exposure(
+            exposure_id=exposure_id,
+            issued_at=now,
+            member_key=enrolled.member_key,
+            experiment_key=assignment.experiment.experiment_key,
+            arm=assignment.arm,
+            policy=policy.name,
+            model_version=None,
+            fallback=None,
+            placement=surface.placement,
+            channel=surface.channel,
+            window_end=now + timedelta(days=TOKEN_DAYS),
+            item_keys=(),
+            decision=_decide(enrolled),
+            anonymous_id=visitor.anonymous_id,
+        )
+        # The first assignment is worth waiting for the disk, and those of a test are few.
+        experiments.record_exposure(conn, exposure=exposure, relaxed=False)
+    return _answer(
+        serving,
+        enrolled,
+        visitor,
+        recommendation_id=f"{ID_PREFIX}_{exposure_id.hex}",
+        policy=policy,
+        surface=surface,
+        traceparent=traceparent,
+        now=now,
+    )
+
+
+def _answer(
+    serving: Serving,
+    enrolled: Enrolled,
+    visitor: Visitor,
+    *,
+    recommendation_id: str,
+    policy: Policy,
+    surface: Surface,
+    traceparent: str | None,
+    now: datetime,
+) -> dict[str, Any]:
+    assignment = enrolled.assignment
+    subject = experiments.Subject(
+        member_id=visitor.member_id or "",
+        member_key=enrolled.member_key,
+        tier=enrolled.tier,
+        assignment=assignment,
+        running=enrolled.experiment,
+        baseline=None,
+    )
+    return {
+        "recommendation_id": recommendation_id,
+        "experiment": enrolled.experiment.experiment,
+        "version": (assignment.experiment if assignment else enrolled.experiment).version,
+        "arm": None if assignment is None else assignment.arm,
+        "reason": enrolled.reason,
+        "assigned_at": None if assignment is None else format_time(assignment.assigned_at),
+        "measurement": build_measurement(
+            subject=subject,
+            reason=enrolled.reason if assignment is None else None,
+            policy=policy,
+            surface=surface,
+            # An anonymous visitor's echo is nobody's own: whoever they turn out to be may send it.
+            attribution_token=sign_token(
+                serving.keys,
+                recommendation_id=recommendation_id,
+                member_id=visitor.member_id,
+                issued_at=now,
+                window_end=now + timedelta(days=TOKEN_DAYS),
+            ),
+            issued_at=now,
+            traceparent=traceparent,
+        ),
+    }
+
+
+def _decide(enrolled: Enrolled) -> Mapping[str, Any]:
+    """Return the decision record of an answer that ranked nothing."""
+    assignment = enrolled.assignment
+    drawn = None if assignment is None else assignment.experiment
+    return {
+        "assignment": {
+            "reason": SPLIT if assignment is None else assignment.reason,
+            "bucket": None if assignment is None else assignment.bucket,
+            "salt_id": None if drawn is None else drawn.salt,
+            "arm_probability": None
+            if assignment is None or drawn is None
+            else experiments.probability_of(drawn.arms, assignment.arm),
+        },
+        "candidates": {"count": 0, "hash": None},
+        "propensity": {"kind": "deterministic", "value": None},
+        "context": {"tier": enrolled.tier, "days_since_last_order": None, "purchases_read": 0},
+        "request": {"limit": 0, "mode": "none", "category": None, "context_sku": None, "excluded": 0},
+        "seed": None,
+        "config_hash": None,
+        "ranking": [],
+    }
