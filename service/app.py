@@ -41,6 +41,8 @@ from service.programme.api import blueprint as programme
 from service.recommendations.api import blueprint as recommendations
 from service.recommendations.attribution import AttributionKeys
 from service.recommendations.serving import Serving
+from service.rewards.api import blueprint as rewards
+from service.rewards.watch.api import blueprint as review_queue
 from service.tiers.api import blueprint as tiers
 from service.tiers.grounds.api import blueprint as tier_explanations
 from service.tiers.liability.api import blueprint as liability
@@ -67,6 +69,8 @@ ROOMS: tuple[Blueprint, ...] = (
     programme,
     quotes,
     recommendations,
+    review_queue,
+    rewards,
     simulations,
     tiers,
     tier_explanations,

@@ -11,9 +11,10 @@ from sqlalchemy import Connection
 
 from service.ledger import operations as ledger
 from service.programme.operations import Programme
+from service.rewards import operations as rewards
 from service.tiers import operations as tiers
 
-LAWS = ("T1", "T4", "P1", "P2", "P4", "P5")
+LAWS = ("T1", "T4", "P1", "P2", "P4", "P5", "R1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ def check_laws(
     """Check every law that exists so far, over everyone; reads only."""
     progress("ledger", 0, None)
     violations = [violation.to_json() for violation in ledger.check_laws(conn)]
+    progress("rewards", 0, None)
+    violations += [violation.to_json() for violation in rewards.check_laws(conn)]
     progress("tiers", 0, None)
     violations += [violation.to_json() for violation in tiers.check_laws(conn, programme=programme, now=now)]
     return LawReport(LAWS, violations)

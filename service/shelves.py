@@ -10,6 +10,7 @@ import service.ledger.models
 import service.members.models
 import service.programme.models
 import service.recommendations.models
+import service.rewards.models
 import service.tiers.models  # noqa: F401
 from service.kit.db import metadata
 

@@ -32,6 +32,8 @@ from service.recommendations import exports
 from service.recommendations.attribution import AttributionKeys
 from service.recommendations.operations import TRAINING_TASK
 from service.recommendations.serving import Serving
+from service.rewards import operations as rewards
+from service.rewards.watch.operations import Thresholds, appraise_rewards, find_patterns
 from service.tiers import operations as tiers
 from service.tiers import reports, reviews
 from service.tiers.movement import forecast
@@ -59,6 +61,7 @@ def build(settings: Settings, engine: Engine, database_url: str) -> procrastinat
     _declare_imports(app, settings, engine)
     _declare_exports(app, settings, engine)
     _declare_tier_tasks(app, engine, programme)
+    _declare_rewards(app, settings, engine, programme)
 
     @app.periodic(cron="*/5 * * * *")
     @app.task(name="jobs.rescue", queueing_lock="jobs.rescue")
@@ -69,11 +72,13 @@ def build(settings: Settings, engine: Engine, database_url: str) -> procrastinat
     @app.periodic(cron="17 * * * *")
     @app.task(name="points.sweep", queueing_lock="points.sweep")
     def sweep(timestamp: int) -> None:
-        """Post points that became available and points that expired; tell of those that are going to."""
+        """Post points that became available or expired, tell of those that will, and expire redemptions."""
         for verb in (ledger.release_due, ledger.expire_due):
             while _sweep_chunk(engine, verb, read_clock()).members:
                 pass
         while _announce_chunk(engine, programme(), read_clock()):
+            pass
+        while _expire_redemptions(engine, read_clock()):
             pass
 
     @app.periodic(cron="27 19 * * *")
@@ -116,6 +121,32 @@ def build(settings: Settings, engine: Engine, database_url: str) -> procrastinat
             experiments.keep_results(conn, now=now)
 
     return app
+
+
+def _declare_rewards(
+    app: procrastinate.App, settings: Settings, engine: Engine, programme: Callable[[], Programme]
+) -> None:
+    thresholds = Thresholds(
+        redemptions=settings.review_redemptions,
+        adjustments=settings.review_adjustments,
+        refund_days=settings.review_refund_days,
+        unwanted_days=settings.unwanted_days,
+    )
+
+    @app.periodic(cron="23 * * * *")
+    @app.task(name="rewards.watch", queueing_lock="rewards.watch")
+    def look_for_patterns(timestamp: int) -> None:
+        """Enter unusual patterns of redemptions, refunds and adjustments into the review queue."""
+        now = read_clock()
+        with transaction(engine) as conn:
+            find_patterns(conn, thresholds=thresholds, timezone=programme().timezone, now=now)
+
+    @app.periodic(cron="33 19 * * *")
+    @app.task(name="rewards.appraise", queueing_lock="rewards.appraise")
+    def appraise(timestamp: int) -> None:
+        """See which rewards are out of reach of the median active member, or wanted by nobody."""
+        with transaction(engine) as conn:
+            appraise_rewards(conn, thresholds=thresholds, now=read_clock())
 
 
 def forget_changes(engine: Engine, *, before: datetime) -> int:
@@ -226,6 +257,11 @@ def _announce_chunk(engine: Engine, programme: Programme, now: datetime) -> int:
             return ledger.announce_expiring(conn, now=now, programme=programme, limit=_CHUNK)
 
     return try_again(chunk)
+
+
+def _expire_redemptions(engine: Engine, now: datetime) -> int:
+    with transaction(engine) as conn:
+        return rewards.expire_due(conn, now=now, limit=_CHUNK)
 
 
 def run_worker(settings: Settings, engine: Engine, database_url: str) -> None:

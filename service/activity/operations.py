@@ -160,7 +160,7 @@ def value_new_order(order: NewOrder, *, programme: Programme) -> OrderAmounts:
             [line.amount_minor for line in order.lines],
             discount_minor=order.discount_minor,
             tax_minor=order.tax_minor,
-            paid_otherwise_minor=order.points_paid_minor,
+            paid_otherwise_minor=order.points_paid_minor + order.voucher_paid_goods_minor,
             rate=order.rate,
             tax_counts=programme.settings_at(order.placed_at).tax_counts,
         )
@@ -196,6 +196,7 @@ def _value(
         "order_shipping_minor": order.shipping_minor,
         "order_tax_minor": order.tax_minor,
         "order_points_paid_minor": order.points_paid_minor,
+        "order_voucher_paid_minor": order.voucher_paid_minor,
         "goods_minor": amounts.goods_minor,
         "spend_minor": amounts.spend_minor,
         "checkout_started_at": order.checkout_started_at,

@@ -177,8 +177,13 @@ class NewOrder:
     recommendation_ids: tuple[str, ...] = ()
     attribution_token: str | None = None
     points_hold_id: str | None = None
+    voucher_codes: tuple[str, ...] = ()
     points_paid_minor: int = 0
     """What points paid of it; not part of what the shop sent."""
+    voucher_paid_minor: int = 0
+    """What vouchers paid of it, shipping included; likewise."""
+    voucher_paid_goods_minor: int = 0
+    """Of that, what they paid for goods and tax."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +235,7 @@ def order_header(order: NewOrder, *, member_id: str) -> str:
             order.attribution_token or "",
             # Only where there is one: what was recorded before holds existed keeps its hash.
             *([] if order.points_hold_id is None else [order.points_hold_id]),
+            *(f"voucher:{code}" for code in order.voucher_codes),
         )
     )
 

@@ -25,11 +25,11 @@ _ADD_ORDER = text(
     WITH the_order AS (
         INSERT INTO orders (order_key, placed_at, received_at, member_key, store_key, day, channel, currency,
             exchange_rate, order_goods_minor, order_discount_minor, order_shipping_minor, order_tax_minor,
-            order_points_paid_minor, goods_minor, spend_minor, checkout_started_at, recommendation_ids,
-            attribution_token, origin_key)
+            order_points_paid_minor, order_voucher_paid_minor, goods_minor, spend_minor, checkout_started_at,
+            recommendation_ids, attribution_token, origin_key)
         VALUES (:order_key, :placed_at, :received_at, :member_key, :store_key, :day, :channel, :currency,
             :exchange_rate, :order_goods_minor, :order_discount_minor, :order_shipping_minor,
-                :order_tax_minor, :order_points_paid_minor,
+                :order_tax_minor, :order_points_paid_minor, :order_voucher_paid_minor,
             :goods_minor, :spend_minor, :checkout_started_at, CAST(:recommendation_ids AS text[]),
             :attribution_token, :origin_key)
     ), the_lines AS (

@@ -17,7 +17,15 @@ from service.kit.db import dumps
 from service.kit.errors import FieldError, Invalid
 from service.kit.money import to_minor, to_text
 
-__all__ = ["ensure_items", "find_names", "find_skus", "get_item", "item_values", "put_item"]
+__all__ = [
+    "ensure_items",
+    "find_categories",
+    "find_names",
+    "find_skus",
+    "get_item",
+    "item_values",
+    "put_item",
+]
 
 
 def ensure_items(conn: Connection, *, skus: Iterable[str], now: datetime) -> dict[str, int]:
@@ -39,6 +47,11 @@ def find_skus(conn: Connection, *, item_keys: Iterable[int]) -> dict[int, str]:
 def find_names(conn: Connection, *, skus: Iterable[str]) -> dict[str, dict[str, str]]:
     """Return the names per locale of each known sku; a stub has none."""
     return store.find_names(conn, skus=sorted(set(skus)))
+
+
+def find_categories(conn: Connection, *, skus: Iterable[str]) -> dict[str, frozenset[str]]:
+    """Return the categories of each known sku."""
+    return store.find_categories(conn, skus=sorted(set(skus)))
 
 
 def item_values(body: Mapping[str, Any], *, sku: str, currency: str) -> dict[str, object]:

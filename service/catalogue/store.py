@@ -20,6 +20,7 @@ _ADD_STUBS = text(
 )
 _SKUS = text("SELECT item_key, sku FROM items WHERE item_key = ANY(:item_keys)")
 _NAMES = text("SELECT sku, names FROM items WHERE sku = ANY(:skus)")
+_CATEGORIES = text("SELECT sku, categories FROM items WHERE sku = ANY(:skus)")
 _UPSERT = text(
     "INSERT INTO items (sku, names, categories, price_minor, currency, available, attributes, stub, "
     "created_at, updated_at) VALUES (:sku, CAST(:names AS jsonb), CAST(:categories AS text[]), :price_minor, "
@@ -54,6 +55,11 @@ def find_skus(conn: Connection, *, item_keys: Sequence[int]) -> dict[int, str]:
 def find_names(conn: Connection, *, skus: Sequence[str]) -> dict[str, dict[str, str]]:
     """Return the names per locale of each known sku."""
     return {row.sku: row.names for row in conn.execute(_NAMES, {"skus": list(skus)})}
+
+
+def find_categories(conn: Connection, *, skus: Sequence[str]) -> dict[str, frozenset[str]]:
+    """Return the categories of each known sku."""
+    return {row.sku: frozenset(row.categories) for row in run(conn, _CATEGORIES, {"skus": list(skus)})}
 
 
 def upsert(conn: Connection, *, values: Mapping[str, object], now: datetime) -> Row[Any]:

@@ -17,6 +17,7 @@ from service.kit.db import transaction, try_again
 from service.kit.settings import Settings
 from service.ledger import operations as ledger
 from service.ledger.operations import Swept
+from service.rewards import operations as rewards
 from service.startup import ready_engine
 from service.tiers.errors import AsOfInFuture
 from service.tiers.liability.answers import liability_json, liability_table
@@ -65,10 +66,11 @@ def announce(settings: Settings) -> None:
 @points.command()
 @click.pass_obj
 def verify(settings: Settings) -> None:
-    """Check the laws of the ledger on every balance and lot; exit 1 and list the rows on drift."""
+    """Check the laws of points on every balance, lot and redemption; exit 1 and list the rows on drift."""
     with ready_engine(settings) as (engine, _), engine.connect() as conn:
-        violations = ledger.check_laws(conn)
-    tell_rows([violation.to_json() for violation in violations])
+        violations = [violation.to_json() for violation in ledger.check_laws(conn)]
+        violations += [violation.to_json() for violation in rewards.check_laws(conn)]
+    tell_rows(violations)
     tell({"violations": len(violations)})
     sys.exit(1 if violations else 0)
 

@@ -13,6 +13,7 @@ GROUPS = {
     "tiers": "Where members stand, why, how they moved and what is missing for the next tier; the rule "
     "sets, from draft to in force.",
     "points": "What members hold, and the ledger behind it.",
+    "rewards": "What can be had for points or with a tier, what was taken, and vouchers at a checkout.",
     "recommendations": "What to show next, each answer with its `measurement`; what decided it; the models.",
     "experiments": "Hold-outs and experiments: who is on which side, and what that brought.",
     "imports": "History in bulk.",
@@ -26,6 +27,8 @@ _PATHS = tuple(
     for pattern, name in (
         (r"/v1/members/[^/]+/tier(/|$)|/v1/tier-", "tiers"),
         (r"/v1/members/[^/]+/points(/|$)|/v1/points/|/v1/earning-rules", "points"),
+        (r"/v1/members/[^/]+/(rewards|redemptions)$|/v1/(rewards|redemptions|vouchers)(/|$)", "rewards"),
+        (r"/v1/code-pools/|/v1/review-queue", "rewards"),
         (r"/v1/members/[^/]+/recommendations$|/v1/items/[^/]+/related$", "recommendations"),
         (r"/v1/orders/[^/]+/attribution$", "recommendations"),
         (r"/v1/decisions/|/v1/models|/v1/recommendation-exports", "recommendations"),

@@ -37,6 +37,18 @@ from service.ledger.errors import HoldEnded, HoldNotKnown
 from service.members import operations as members
 from service.members.errors import JoinedInFuture, MemberMerged, MemberNotEnrolled
 from service.programme.operations import get_programme
+from service.rewards.errors import (
+    VoucherBelowMinimum,
+    VoucherCancelled,
+    VoucherExpired,
+    VoucherMistyped,
+    VoucherNotApplicable,
+    VoucherNotCombinable,
+    VoucherNotKnown,
+    VoucherOfOtherMember,
+    VoucherReserved,
+    VoucherUsed,
+)
 
 blueprint = Blueprint("intake", __name__, url_prefix="/v1", description="Orders and refunds come in.")
 
@@ -95,7 +107,24 @@ def enrol_member(door: Door, member_id: str, body: dict[str, Any]) -> object:
     roles=_WRITERS,
     body=OrderBody(),
     answers={201: OrderAnswerSchema(), 200: OrderViewSchema()},
-    refusals=(MemberNotEnrolled, OrderConflict, FutureTime, CurrencyMismatch, HoldNotKnown, HoldEnded),
+    refusals=(
+        MemberNotEnrolled,
+        OrderConflict,
+        FutureTime,
+        CurrencyMismatch,
+        HoldNotKnown,
+        HoldEnded,
+        VoucherNotKnown,
+        VoucherMistyped,
+        VoucherUsed,
+        VoucherReserved,
+        VoucherExpired,
+        VoucherCancelled,
+        VoucherOfOtherMember,
+        VoucherBelowMinimum,
+        VoucherNotApplicable,
+        VoucherNotCombinable,
+    ),
     idempotency_key="optional",
     store_scope=True,
     localised=True,
@@ -105,7 +134,8 @@ def place_order(door: Door, body: dict[str, Any]) -> object:
 
     An order is known by its `order_id`: the same content again is answered 200 and changes nothing,
     other content is a conflict. With a `points_hold_id` the points of that hold pay for it: they are spent
-    in the same transaction, and what they paid neither earns nor counts as net spend.
+    in the same transaction, and what they paid neither earns nor counts as net spend. Likewise with a
+    `voucher_code`: what it pays is worked out from the lines, as its reservation said.
     """
     programme = get_programme(door.conn)
     body["store_id"] = door.caller.choose_store(body.get("store_id"))

@@ -55,8 +55,8 @@ def basket_of(order: NewOrder, *, line_minors: Sequence[int], spend_minor: int) 
         tax_minor=order.tax_minor,
         shipping_minor=order.shipping_minor,
         points_paid_minor=order.points_paid_minor,
-        # No voucher pays for an order yet.
-        voucher_paid_minor=0,
+        # Shipping that a voucher paid lowers nothing that was paid for goods.
+        voucher_paid_minor=order.voucher_paid_goods_minor,
         rate=order.rate,
         spend_minor=spend_minor,
     )

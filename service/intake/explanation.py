@@ -24,11 +24,13 @@ def explain_order(
     programme: Programme,
     locale: str,
     paid: tuple[int, str] | None = None,
+    voucher_paid: str | None = None,
     terms: Terms | None = None,
 ) -> list[str]:
     """Return why an order earned what it earned and what it did to the tier.
 
-    `paid` are the points that paid for it, and what they paid; `terms` those of an award that has its own.
+    `paid` are the points that paid for it, and what they paid; `voucher_paid` is what vouchers paid; `terms`
+    those of an award that has its own.
     """
     currency = programme.currency
     amount = f"{currency} {to_text(eligible_minor, currency=currency)}"
@@ -51,6 +53,8 @@ def explain_order(
         total = f"獲得 {points} 點。" if locale == "zh-Hant" else f"{_points(points)} earned."
         why = explain_terms(terms, points=points, tier=tier, currency=currency, locale=locale)
         sentences = [total, *why]
+    if voucher_paid is not None:
+        sentences.insert(0, _explain_vouchers(voucher_paid, locale))
     if paid is not None:
         sentences.insert(0, _explain_payment(*paid, locale))
     if pending_until:
@@ -82,6 +86,12 @@ def _explain_payment(spent: int, amount: str, locale: str) -> str:
     if locale == "zh-Hant":
         return f"以 {spent} 點折抵 {amount}，折抵的金額不累積點數，也不計入消費淨額。"
     return f"{_points(spent)} paid {amount} of it, which earns nothing and is no net spend."
+
+
+def _explain_vouchers(amount: str, locale: str) -> str:
+    if locale == "zh-Hant":
+        return f"優惠券折抵 {amount}，折抵的金額不累積點數，也不計入消費淨額。"
+    return f"Vouchers paid {amount} of it, which earns nothing and is no net spend."
 
 
 def _explain_move(move: tuple[HeldTier, HeldTier], locale: str) -> list[str]:

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from service.activity import operations as activity
 from service.activity.rules import NewOrder, NewRefund, SentFor, convert_back
 from service.intake import earning
+from service.intake.checkout import price_vouchers, return_vouchers
 from service.intake.explanation import explain_order, explain_refund
 from service.intake.jobs import defer_refold
 from service.kit import audit, outbox
@@ -29,6 +30,7 @@ from service.members import operations as members
 from service.members.errors import JoinedInFuture, MemberMerged, MemberNotEnrolled
 from service.members.rules import Member
 from service.programme.operations import Programme, ensure_stores
+from service.rewards import operations as rewards
 from service.tiers import operations as tiers
 from service.tiers.operations import HeldTier, TierOutcome
 
@@ -132,6 +134,7 @@ def place_order(
     Raises:
         MemberNotEnrolled: nobody has this id. OrderConflict: the id is recorded with other content.
         FutureTime, Invalid: see `activity.record_order`. HoldNotKnown, HoldEnded: the points cannot pay.
+        Voucher…: see `checkout.price_vouchers`.
     """
     member, account = _locked_member(conn, member_id, now)
     days = activity.list_member_days(
@@ -141,6 +144,8 @@ def place_order(
     if order.points_hold_id is not None:
         hold = ledger.find_order_hold(conn, hold_id=order.points_hold_id, account=account, now=now)
         order = paid_by(order, hold, programme)
+    priced = price_vouchers(conn, order=order, member_key=account.member_key, now=now)
+    order = priced.order
     recorded = activity.record_order(
         conn,
         member_key=member.member_key,
@@ -162,6 +167,7 @@ def place_order(
             account=account,
             now=now,
         )
+    rewards.pay_with_vouchers(conn, payments=priced.payments, order_id=order.order_id, now=now)
     outcome, move = _rate(conn, member.member_key, days, [recorded.fact], programme, now)
     dates = points_dates(order.placed_at, recorded.fact.day, programme)
     award, earned = earning.earn(
@@ -197,12 +203,18 @@ def place_order(
             programme=programme,
             locale=locale,
             paid=_payment(spent, order.points_paid_minor, order.currency),
+            voucher_paid=_amount(order.voucher_paid_minor, order.currency),
         ),
     }, True
 
 
 def _payment(spent: int, paid_minor: int, currency: str) -> tuple[int, str] | None:
-    return (spent, f"{currency} {to_text(paid_minor, currency=currency)}") if spent and paid_minor else None
+    amount = _amount(paid_minor, currency)
+    return (spent, amount) if spent and amount else None
+
+
+def _amount(minor: int, currency: str) -> str | None:
+    return f"{currency} {to_text(minor, currency=currency)}" if minor else None
 
 
 def paid_by(order: NewOrder, hold: ledger.Hold, programme: Programme) -> NewOrder:
@@ -277,6 +289,7 @@ def get_order(
             programme=programme,
             locale=locale,
             paid=_payment(spending.points, row.order_points_paid_minor, row.currency),
+            voucher_paid=_amount(row.order_voucher_paid_minor, row.currency),
         ),
     }
 
@@ -389,13 +402,17 @@ def _undo(
         }
         repeated = ledger.get_taken_back(conn, **found_by)
         returned = ledger.get_returned(conn, **found_by)
+        vouchers = rewards.get_returned(conn, refund_key=recorded.refund_key, order_key=found_by["order_key"])
         held = tiers.get_held_tier(conn, member_key=member_key)
-        taken_then = _taken_view(repeated, returned, recorded.unallotted_minor, programme)
+        taken_then = _taken_view(repeated, (returned, vouchers), recorded.unallotted_minor, programme)
         return taken_then, TierMove(held, held, False)
-    points = shortfall = returned = 0
+    points = shortfall = returned = vouchers = 0
     for reduced in recorded.reduced:
         # What comes back comes first, so that nothing falls short of what the member has after all.
         returned += _return_spent(conn, member_key, recorded.refund_key, reduced, at, programme, now)
+        vouchers += return_vouchers(
+            conn, reduced=reduced, refund_key=recorded.refund_key, at=at, programme=programme, now=now
+        )
         record = ledger.get_order_points(conn, member_key=member_key, order_key=reduced.order_key)
         if record is None:
             continue
@@ -428,7 +445,7 @@ def _undo(
         events.append(Event("points.returned", member_key, reversed_points | {"points": returned}, at))
     outbox.emit_all(conn, events=events)
     taken_back = ledger.TakenBack(points, shortfall)
-    return _taken_view(taken_back, returned, recorded.unallotted_minor, programme), move
+    return _taken_view(taken_back, (returned, vouchers), recorded.unallotted_minor, programme), move
 
 
 def _return_spent(
@@ -534,11 +551,13 @@ def tier_view(tier: HeldTier, locale: str) -> dict[str, Any]:
 
 
 def _taken_view(
-    taken: ledger.TakenBack, returned: int, unallotted_minor: int, programme: Programme
+    taken: ledger.TakenBack, returned: tuple[int, int], unallotted_minor: int, programme: Programme
 ) -> dict[str, Any]:
+    points, vouchers_minor = returned
     return {
         "reversed": taken.points,
-        "returned": returned,
+        "returned": points,
+        "voucher_returned": to_text(vouchers_minor, currency=programme.currency),
         "shortfall": taken.shortfall,
         "unallotted": to_text(unallotted_minor, currency=programme.currency),
     }

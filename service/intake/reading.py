@@ -41,8 +41,7 @@ def read_order(body: Mapping[str, Any], *, currency: str) -> NewOrder:
         for index, line in enumerate(body["lines"])
     )
     amounts = {
-        f"{name}_minor": _minor(body.get(name), its, f"/{name}", wrong)
-        for name in ("shipping", "tax", "discount")
+        name: _minor(body.get(name), its, f"/{name}", wrong) for name in ("shipping", "tax", "discount")
     }
     _refuse(wrong)
     return NewOrder(
@@ -58,8 +57,17 @@ def read_order(body: Mapping[str, Any], *, currency: str) -> NewOrder:
         recommendation_ids=tuple(body.get("recommendation_ids") or ()),
         attribution_token=body.get("attribution_token"),
         points_hold_id=body.get("points_hold_id"),
-        **amounts,
+        voucher_codes=_read_codes(body),
+        shipping_minor=amounts["shipping"],
+        tax_minor=amounts["tax"],
+        discount_minor=amounts["discount"],
     )
+
+
+def _read_codes(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return every voucher that an order names, each once."""
+    single = body.get("voucher_code")
+    return tuple(dict.fromkeys([*([] if single is None else [single]), *(body.get("voucher_codes") or ())]))
 
 
 def read_refund(body: Mapping[str, Any], *, order_currency: str) -> NewRefund:

@@ -96,6 +96,17 @@ class OrderBody(StrictSchema):
         metadata={"description": "Points set aside for this order: all of them are spent on it."},
     )
 
+    voucher_code = MerchantId(
+        allow_none=True,
+        metadata={"description": "A voucher that pays for this order, reserved for it or free."},
+    )
+    voucher_codes = fields.List(
+        MerchantId(),
+        validate=validate.Length(max=10),
+        allow_none=True,
+        metadata={"description": "Several of them, where all may be used with another one."},
+    )
+
 
 class RefundLineBody(StrictSchema):
     """What was given back."""
@@ -175,6 +186,12 @@ class OrderSchema(Schema):
     points_paid = fields.String(
         required=True,
         metadata={"description": "What points paid of it: earns nothing and is no net spend."},
+    )
+    voucher_paid = fields.String(
+        required=True,
+        metadata={
+            "description": "What vouchers paid of it: of goods, that earns nothing and is no net spend."
+        },
     )
     refunded = fields.String(required=True)
     cancelled_at = fields.String(required=True, allow_none=True)
@@ -288,6 +305,9 @@ class TakenBackSchema(Schema):
     )
     shortfall = fields.Integer(
         required=True, metadata={"description": "What should have been taken back and was no longer there."}
+    )
+    voucher_returned = fields.String(
+        required=True, metadata={"description": "What went back to the vouchers that paid for the order."}
     )
     unallotted = fields.String(
         required=True, metadata={"description": "Of an unlinked refund: what no order was found for."}

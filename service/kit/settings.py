@@ -42,6 +42,10 @@ KNOWN = {
     "TIDEMARK_TRUSTED_PROXIES": "Proxies in front whose `X-Forwarded-For` is believed (`0`).",
     "TIDEMARK_CHANGES_KEPT_DAYS": "Days that the change feed reaches back; `0`: for ever (`400`).",
     "TIDEMARK_MODELS_KEPT": "Artefacts of trained models that are kept besides the one in force (`5`).",
+    "TIDEMARK_REVIEW_REDEMPTIONS": "Redemptions by one member a day that are looked at; `0`: none (`10`).",
+    "TIDEMARK_REVIEW_ADJUSTMENTS": "Adjustments by one actor a day that are looked at; `0`: none (`50`).",
+    "TIDEMARK_REVIEW_REFUND_DAYS": "Days after a redemption when a refund is looked at; `0`: none (`14`).",
+    "TIDEMARK_UNWANTED_DAYS": "Days without a redemption that flag a reward; `0`: none do (`90`).",
     "TIDEMARK_RATE_LIMIT_URL": "Where rate limits are counted, such as `redis://…` (unset: in PostgreSQL).",
 }
 """Every setting of our own; `DATABASE_URL`, `PORT` and `WEB_CONCURRENCY` are read besides."""
@@ -76,6 +80,10 @@ class Settings:
     trusted_proxies: int
     changes_kept_days: int
     models_kept: int
+    review_redemptions: int
+    review_adjustments: int
+    review_refund_days: int
+    unwanted_days: int
     rate_limit_url: str | None
     web_concurrency: int
     given_secret_key: str | None
@@ -124,6 +132,10 @@ class Settings:
             trusted_proxies=_number(env, "TIDEMARK_TRUSTED_PROXIES", 0, 0, 10),
             changes_kept_days=_number(env, "TIDEMARK_CHANGES_KEPT_DAYS", 400, 0, 36_500),
             models_kept=_number(env, "TIDEMARK_MODELS_KEPT", 5, 1, 1_000),
+            review_redemptions=_number(env, "TIDEMARK_REVIEW_REDEMPTIONS", 10, 0, 1_000_000),
+            review_adjustments=_number(env, "TIDEMARK_REVIEW_ADJUSTMENTS", 50, 0, 1_000_000),
+            review_refund_days=_number(env, "TIDEMARK_REVIEW_REFUND_DAYS", 14, 0, 3_650),
+            unwanted_days=_number(env, "TIDEMARK_UNWANTED_DAYS", 90, 0, 3_650),
             rate_limit_url=env.get("TIDEMARK_RATE_LIMIT_URL") or None,
             web_concurrency=_number(env, "WEB_CONCURRENCY", 2, 1, 256),
             given_secret_key=env.get("TIDEMARK_SECRET_KEY") or None,

@@ -38,10 +38,22 @@ ledger_transactions = Table(
     Column("actor", Text),
     Column("import_key", BigInteger),
     Column("hold_id", Uuid),
+    # What points were spent on outside an order: the redemption of a reward.
+    Column("spend_id", Uuid),
     # The custom event that earned it.
     Column("event_key", BigInteger),
     Index(None, "member_key", "occurred_at"),
     Index(None, "hold_id", postgresql_where=text("hold_id IS NOT NULL")),
+    # Whoever looks over everybody for what came in lately reads the end of the table alone.
+    Index("ix_ledger_transactions_recorded_at", "recorded_at", postgresql_using="brin"),
+    # It is paid once, and given back once.
+    Index(
+        "ux_ledger_transactions_spent_once",
+        "spend_id",
+        "kind",
+        unique=True,
+        postgresql_where=text("spend_id IS NOT NULL"),
+    ),
     Index(None, "order_key", postgresql_where=text("order_key IS NOT NULL")),
     # An order earns once, each refund takes back from it once, and so does its cancellation (no refund_key).
     Index(
@@ -71,9 +83,10 @@ ledger_transactions = Table(
     ),
     CheckConstraint(
         "kind IN ('earn', 'release', 'reverse', 'adjust', 'expire', 'correct', 'restore', "
-        "'hold', 'capture', 'unhold', 'merge', 'unmerge', 'extend')",
+        "'hold', 'capture', 'unhold', 'merge', 'unmerge', 'extend', 'redeem', 'unredeem')",
         name="known_kind",
     ),
+    CheckConstraint("(kind IN ('redeem', 'unredeem')) = (spend_id IS NOT NULL)", name="spend_is_named"),
     CheckConstraint("shortfall >= 0", name="shortfall_not_negative"),
 )
 

@@ -49,7 +49,9 @@ from service.ledger.spending import (
     get_returned,
     get_spending,
     pay_with_hold,
+    redeem_points,
     return_spent_points,
+    unredeem_points,
 )
 from service.ledger.store import Entry
 from service.ledger.sweeps import Swept, expire_due, release_due
@@ -107,12 +109,14 @@ __all__ = [
     "pay_with_hold",
     "points_for",
     "post_history",
+    "redeem_points",
     "release_due",
     "release_hold",
     "return_spent_points",
     "sum_earned",
     "take_back_points",
     "unmerge_accounts",
+    "unredeem_points",
 ]
 
 ShortfallPolicy = Literal["clamp", "allow_negative"]

@@ -1,19 +1,21 @@
-"""Points that paid for an order: what was spent on it, and what of that its refunds gave back."""
+"""Points that paid for an order or a reward: what was spent on it, and what of that was given back."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from sqlalchemy import Connection
 
 from service.kit.clock import local_day, local_midnight
-from service.ledger import store, store_entries, store_holds
+from service.ledger import store, store_entries, store_holds, store_spends
 from service.ledger.accounts import Balance, lock_account
-from service.ledger.errors import HoldEnded, HoldNotFound, HoldNotKnown
+from service.ledger.errors import HoldEnded, HoldNotFound, HoldNotKnown, InsufficientPoints
+from service.ledger.expiry import Expiry, keep_alive
 from service.ledger.holds import Hold, capture_hold, get_hold
-from service.ledger.rules import Lot, give_back, share_back
+from service.ledger.rules import Lot, Move, allocate, give_back, share_back
 from service.ledger.store import Entry
 
 REVIVED_DAYS = 30
@@ -133,9 +135,6 @@ def return_spent_points(
     wanted = spending.points - spending.returned - points_left
     if wanted <= 0 or store_holds.is_restored(conn, order_key=order_key, refund_key=refund_key):
         return 0
-    revived = local_midnight(
-        local_day(now, timezone=timezone) + timedelta(days=REVIVED_DAYS), timezone=timezone
-    )
     shares = share_back(wanted, [one.lot for one in spending.lots])
     owners = {one.lot.lot_key: one.member_key for one in spending.lots}
     for owner in sorted({owners[lot.lot_key] for lot, _ in shares}):
@@ -149,26 +148,105 @@ def return_spent_points(
             refund_key=refund_key,
         )
         own = [(lot, points) for lot, points in shares if owners[lot.lot_key] == owner]
-        _restore(conn, entry, own, debt=its.debt, revived=revived)
+        _restore(conn, entry, own, debt=its.debt, timezone=timezone)
     return wanted
 
 
 def _restore(
-    conn: Connection, entry: Entry, shares: Sequence[tuple[Lot, int]], *, debt: int, revived: datetime
+    conn: Connection, entry: Entry, shares: Sequence[tuple[Lot, int]], *, debt: int, timezone: str
 ) -> None:
-    """Give points back to the lots of one account; those that have expired can be used until `revived`."""
-    now, lots, changed = entry.recorded_at, list[tuple[Lot, int]](), dict[int, datetime | None]()
-    for lot, points in shares:
-        if lot.expires_at is not None and lot.expires_at <= now:
-            changed[lot.lot_key] = revived
-            lots.append((replace(lot, expires_at=revived), points))
-        else:
-            lots.append((lot, points))
-    moves, _ = give_back(lots, account_from="redeemed", debt=debt, now=now)
-    due_at = min((lot.expires_at for lot, _ in lots if lot.expires_at is not None), default=None)
-    key = store.post(conn, entry=entry, moves=moves, due_at=due_at)
+    """Give points back to the lots of one account; those that have expired can be used for 30 days more."""
+    lots, changed = _revive(shares, timezone, entry.recorded_at)
+    moves, _ = give_back(lots, account_from="redeemed", debt=debt, now=entry.recorded_at)
+    key = store.post(conn, entry=entry, moves=moves, due_at=_soonest(lots))
     if changed:
         store.change_expiries(conn, transaction_key=key, expiries=changed)
+
+
+def redeem_points(
+    conn: Connection,
+    *,
+    account: Balance,
+    points: int,
+    spend_id: UUID,
+    now: datetime,
+    expiry: Expiry | None = None,
+) -> int:
+    """Spend available points of a locked member on something that is no order; return the entry's key.
+
+    They come from what expires soonest. Spending is activity: `expiry` is what points earned now would have.
+    `spend_id` names what they were spent on, once.
+
+    Raises:
+        InsufficientPoints: fewer are available.
+    """
+    if account.available < points:
+        raise InsufficientPoints(f"{account.available} points are available, {points} were asked for")
+    lots = store.list_available_lots(conn, member_key=account.member_key, points=points)
+    draws, _ = allocate(points, lots)
+    entry = Entry(
+        member_key=account.member_key, kind="redeem", occurred_at=now, recorded_at=now, spend_id=spend_id
+    )
+    moves = [Move("available", "redeemed", draw.points, draw.lot_key) for draw in draws]
+    key = store.post(conn, entry=entry, moves=moves)
+    if expiry is not None:
+        keep_alive(conn, member_key=account.member_key, transaction_key=key, expiry=expiry)
+    return key
+
+
+def unredeem_points(
+    conn: Connection,
+    *,
+    account: Balance,
+    spend_id: UUID,
+    timezone: str,
+    reason: str,
+    actor: str,
+    now: datetime,
+) -> int:
+    """Give all points of a spend back to the lots they came from; return how many, 0 when they were before.
+
+    A lot that has expired meanwhile can be used for 30 days more. What is owed is paid first.
+    """
+    taken = store_spends.list_unreturned(conn, spend_id=spend_id)
+    if not taken:
+        return 0
+    lots, changed = _revive([(lot, lot.remaining) for lot in taken], timezone, now)
+    moves, _ = give_back(lots, account_from="redeemed", debt=account.debt, now=now)
+    entry = Entry(
+        member_key=account.member_key,
+        kind="unredeem",
+        occurred_at=now,
+        recorded_at=now,
+        spend_id=spend_id,
+        reason=reason,
+        actor=actor,
+    )
+    key = store.post(conn, entry=entry, moves=moves, due_at=_soonest(lots))
+    if changed:
+        store.change_expiries(conn, transaction_key=key, expiries=changed)
+    return sum(points for _, points in lots)
+
+
+def _revive(
+    shares: Sequence[tuple[Lot, int]], timezone: str, now: datetime
+) -> tuple[list[tuple[Lot, int]], dict[int, datetime | None]]:
+    """Return what goes back to each lot, expired ones with a new expiry, and which expiries that moves."""
+    revived = local_midnight(
+        local_day(now, timezone=timezone) + timedelta(days=REVIVED_DAYS), timezone=timezone
+    )
+    changed: dict[int, datetime | None] = {
+        lot.lot_key: revived for lot, _ in shares if lot.expires_at is not None and lot.expires_at <= now
+    }
+    lots = [
+        (replace(lot, expires_at=revived) if lot.lot_key in changed else lot, points)
+        for lot, points in shares
+    ]
+    return lots, changed
+
+
+def _soonest(lots: Sequence[tuple[Lot, int]]) -> datetime | None:
+    return min((lot.expires_at for lot, _ in lots if lot.expires_at is not None), default=None)
 
 
 def get_returned(

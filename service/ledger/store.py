@@ -35,6 +35,7 @@ class Entry:
     actor: str | None = None
     import_key: int | None = None
     hold_id: UUID | None = None
+    spend_id: UUID | None = None
     event_key: int | None = None
 
     def params(self) -> dict[str, Any]:
@@ -106,9 +107,9 @@ WITH moves AS (
 ), entry AS (
     INSERT INTO ledger_transactions
         (member_key, kind, occurred_at, recorded_at, order_key, refund_key, rule, shortfall, reason, actor,
-         import_key, hold_id)
+         import_key, hold_id, spend_id)
     VALUES (:member_key, :kind, :occurred_at, :recorded_at, :order_key, :refund_key, CAST(:rule AS jsonb),
-            :shortfall, :reason, :actor, :import_key, :hold_id)
+            :shortfall, :reason, :actor, :import_key, :hold_id, :spend_id)
     RETURNING transaction_key
 ), lotted AS (
     UPDATE lots l SET remaining = l.remaining + d.change, held = l.held + d.held,

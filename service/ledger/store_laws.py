@@ -167,6 +167,20 @@ SELECT format('%s points were spent on the order and %s given back', s.points, b
 FROM back b JOIN spent s USING (order_key) WHERE b.points > s.points
 """
 
+_SPENDS = """
+WITH moved AS (
+    SELECT t.spend_id, p.lot_key, min(t.member_key) AS member_key, max(t.transaction_key) AS transaction_key,
+           coalesce(sum(p.points) FILTER (WHERE t.kind = 'redeem' AND p.to_account = 'redeemed'), 0) AS spent,
+           coalesce(sum(p.points) FILTER (WHERE t.kind = 'unredeem' AND p.from_account = 'redeemed'), 0)
+               AS returned
+    FROM ledger_transactions t JOIN postings p USING (transaction_key)
+    WHERE t.spend_id IS NOT NULL GROUP BY t.spend_id, p.lot_key
+)
+SELECT format('%s points of the lot were spent on %s and %s given back', spent, spend_id, returned) AS detail,
+       member_key, transaction_key, lot_key
+FROM moved WHERE returned > 0 AND returned <> spent OR lot_key IS NULL
+"""
+
 _MERGED = """
 WITH sides AS (
     SELECT to_account AS account, points FROM postings UNION ALL SELECT from_account, -points FROM postings
@@ -207,6 +221,7 @@ _CHECKS = [
         ("P1", _EXPIRIES_AGAINST_ENTRIES),
         ("P4", _OVERTAKEN),
         ("P4", _OVERRETURNED),
+        ("P4", _SPENDS),
         ("P5", _MERGED),
     )
 ]

@@ -20,9 +20,11 @@ from service.members.rules import Member
 from service.programme.operations import Programme
 from service.recommendations import operations as recommendations
 from service.recommendations.operations import Policy, Serving, Surface
+from service.rewards import operations as rewards
 from service.tiers import operations as tiers
 
 _SHOWN_EXPIRIES = 5
+_SHOWN_REWARDS = 5
 # The card is the same for everybody: no model decides it.
 _CARD = Policy(
     name="card", version="1", model_name=None, model_version=None, trained_through=None, fallback=None
@@ -128,6 +130,18 @@ def get_card(
             "expiring": [{"points": lot.points, "on": lot.on} for lot in points.expiring[:_SHOWN_EXPIRIES]],
             "value": to_text(points.value_minor, currency=programme.currency),
         },
+        "rewards": [
+            {"code": reward.code, "name": reward.name, "kind": reward.kind, "points": reward.points}
+            for reward in rewards.list_affordable(
+                conn,
+                member_key=member_key,
+                tier=standing["tier"],
+                points=points.available,
+                limit=_SHOWN_REWARDS,
+                locale=locale,
+                now=now,
+            )
+        ],
         "explanation": standing["explanation"],
         "measurement": recommendations.measure(
             serving=serving,

@@ -112,6 +112,15 @@ class CardProgressSchema(Schema):
     to_rise = fields.Nested(RiseSchema, required=True, allow_none=True)
 
 
+class CardRewardSchema(Schema):
+    """A reward that the member can have now."""
+
+    code = fields.String(required=True)
+    name = fields.String(required=True)
+    kind = fields.String(required=True)
+    points = fields.Integer(required=True)
+
+
 class CardSchema(Schema):
     """What a storefront shows in one call."""
 
@@ -120,6 +129,11 @@ class CardSchema(Schema):
     tier = fields.Nested(CardTierSchema, required=True)
     progress = fields.Nested(CardProgressSchema, required=True)
     points = fields.Nested(CardPointsSchema, required=True)
+    rewards = fields.List(
+        fields.Nested(CardRewardSchema),
+        required=True,
+        metadata={"description": "What the member can have now, the dearest five; see `/members/…/rewards`."},
+    )
     explanation = fields.String(required=True)
     measurement = fields.Nested(
         MeasurementSchema,

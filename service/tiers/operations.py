@@ -5,6 +5,7 @@ Every write locks the member's state; whoever locks the member's balance too doe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
@@ -47,6 +48,7 @@ __all__ = [
     "get_standing",
     "lift_pin",
     "list_changes",
+    "list_tier_names",
     "lock_two",
     "merge_tiers",
     "pin_tier",
@@ -96,6 +98,11 @@ def get_held_tier(conn: Connection, *, member_key: int) -> HeldTier:
     rules = timeline.entries[timeline.place_of(row.ruleset_version)].rules
     held: HeldTier = rules.tiers[row.rank].held()
     return held
+
+
+def list_tier_names(conn: Connection, *, now: datetime) -> dict[str, Mapping[str, str]]:
+    """Return the names per locale of every tier in force, by code, the lowest first."""
+    return {tier.code: tier.names for tier in recall_timeline(conn).at(now).tiers}
 
 
 def get_standing(

@@ -88,6 +88,7 @@ def test_a_refund_takes_back_exactly_what_the_order_earned(client: Client) -> No
         "returned": 0,
         "shortfall": 0,
         "unallotted": "0.00",
+        "voucher_returned": "0.00",
     }
     assert points(client)["pending"] == 0
     again = client.post("/v1/refunds", json=refund)
@@ -154,6 +155,7 @@ def test_an_unlinked_refund_larger_than_every_order_reports_what_is_left_over(cl
         "returned": 0,
         "shortfall": 0,
         "unallotted": "200.00",
+        "voucher_returned": "0.00",
     }
     again = client.post("/v1/refunds", json=body)
     assert again.status_code == 200

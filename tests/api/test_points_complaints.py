@@ -305,6 +305,7 @@ def test_amounts_that_floats_cannot_hold_are_exact(client: Client) -> None:
         "returned": 1,
         "shortfall": 0,
         "unallotted": "0.00",
+        "voucher_returned": "0.00",
     }
     assert holdings(client) == (1, 0, 0)
 

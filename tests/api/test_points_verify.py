@@ -120,3 +120,17 @@ def test_a_balance_read_for_a_lot_that_is_due_is_no_drift(shop: Client, tmp_path
         key = conn.scalar(text("SELECT member_key FROM members WHERE member_id = 'm3'")) or 0
         ledger.lock_account(conn, member_key=key, now=read_clock())
     assert verify(shop, tmp_path) == (0, [])
+
+
+def test_a_shelf_that_was_changed_behind_its_back_is_found_by_verify(shop: Client, tmp_path: Path) -> None:
+    body = {"name": {"en": "A cup"}, "kind": "product", "points": 10, "stock": 5}
+    assert shop.put("/v1/rewards/cup", json=body, role="marketing").status_code == 201
+    taken = shop.post(
+        "/v1/members/m1/redemptions", json={"reward": "cup"}, headers={"Idempotency-Key": "cup"}
+    )
+    assert taken.status_code == 201
+    assert verify(shop, tmp_path) == (0, [])
+    with shop.engine.begin() as conn:
+        conn.execute(text("UPDATE reward_shelves SET taken = 0"))
+    status, rows = verify(shop, tmp_path)
+    assert (status, [(row["law"], row["reward"]) for row in rows]) == (1, [("R1", "cup")])

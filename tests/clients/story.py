@@ -17,6 +17,7 @@ from tests.clients.story_merges import merge_two_members
 from tests.clients.story_movement import watch_movement
 from tests.clients.story_overrides import hold_at_a_tier
 from tests.clients.story_reports import ask_for_reports
+from tests.clients.story_rewards import take_rewards
 from tests.clients.story_rules import write_rules
 from tests.clients.story_simulations import try_rules
 
@@ -39,6 +40,7 @@ def tell_story(recorder: Recorder) -> None:
     take_back(recorder)
     look(recorder)
     set_aside(recorder)
+    take_rewards(recorder)
     train(recorder)
     recommend(recorder)
     export_for_a_mailing(recorder)
