@@ -38,8 +38,8 @@ class Sizes:
             members=scaled(10_000, 200),
             items=scaled(20_000, 500),
             growth=20,
-            learned_members=scaled(20_000, 400),
-            learned_lines=scaled(1_000_000, 20_000),
+            learned_members=scaled(100_000, 400),
+            learned_lines=scaled(5_000_000, 20_000),
             population=scaled(100_000, 2_000),
         )
 

@@ -31,7 +31,7 @@ from recommender.errors import (
 )
 
 FORMAT = "recommender-artifact"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST_NAME = "manifest.json"
 _HASHED = (
     "format",

@@ -10,19 +10,36 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from recommender.artifact import read_manifest
+from recommender.card import evaluation_markdown, to_svg, write_card
 from recommender.config import TrainingConfig
+from recommender.datasets import read_source
+from recommender.engines import ENGINES, using_engine
 from recommender.errors import InvalidConfig, RecommenderError
 from recommender.evaluation import CANDIDATE, Evaluation, beats, evaluate
-from recommender.files import EPOCH, read_interactions
+from recommender.files import EPOCH
 from recommender.interactions import Interactions
+from recommender.search import search
 from recommender.training import train
+
+_HOW_MEASURED = """Learned up to a day, judged by what the same people took in the days after it.
+Global time cut, rolling origins, the catalogue as of the cut, every item in the
+running; settings come from earlier origins only. Recall, NDCG and hit rate are at
+k; `repeat` and `explore` are recall of what had and had not been taken before, by
+the same list; coverage is the share of the catalogue that was shown; novelty is the
+mean surprise in bits; diversity is 1 minus the mean cosine of item factors;
+calibration is how far the share of repeats in the list is from that in what was
+taken (0 is best). Differences are paired by member, with bootstrap intervals over
+members. The served lists are bold.
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when done, 2 when the input is refused."""
     options = _parser().parse_args(arguments)
     try:
-        code: int = options.run(options)
+        with using_engine(options.engine):
+            code: int = options.run(options)
     except RecommenderError as refused:
         title = " ".join((type(refused).__doc__ or "").split())
         sys.stderr.write(f"error: {title} {refused}\n")
@@ -35,14 +52,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument(
-        "file", metavar="FILE", help="CSV or Parquet: user_id, item_id, day or date, quantity"
+        "file",
+        metavar="FILE",
+        help="CSV or Parquet: user_id, item_id, day or date, quantity; or uci:PARQUET, or completejourney",
     )
-    shared.add_argument("--seed", type=int, default=0)
-    shared.add_argument("--config", metavar="JSON", help="settings by section; what is left out is default")
-    shared.add_argument("--horizon-days", type=int, default=28)
-    shared.add_argument("--origins", type=int, default=3)
-    shared.add_argument("--max-users", type=int, help="measure on a seeded sample of users per origin")
-
+    _add_settings(shared)
     training = commands.add_parser("train", parents=[shared], help="fit, measure and write an artefact")
     training.add_argument("--out", required=True, metavar="DIR", help="a new directory for the artefact")
     training.add_argument("--version", help="the model's name (default: through-YYYY-MM-DD)")
@@ -52,40 +66,102 @@ def _parser() -> argparse.ArgumentParser:
     measuring = commands.add_parser("evaluate", parents=[shared], help="print the table of all methods")
     measuring.add_argument("--json", action="store_true", help="print JSON instead of a table")
     measuring.set_defaults(run=_evaluate)
+
+    reporting = commands.add_parser("report", help="evaluate several files into one Markdown page and plot")
+    reporting.add_argument("page", metavar="OUT.md")
+    reporting.add_argument("sources", nargs="+", metavar="NAME=FILE")
+    _add_settings(reporting)
+    reporting.set_defaults(run=_report)
     return parser
 
 
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--engine", choices=ENGINES, default="local", help="what fits: this machine or Spark")
+    parser.add_argument("--config", metavar="JSON", help="settings by section; what is left out is default")
+    parser.add_argument("--horizon-days", type=int, default=28)
+    parser.add_argument("--origins", type=int, default=3)
+    parser.add_argument("--max-users", type=int, help="measure on a seeded sample of users per origin")
+    parser.add_argument(
+        "--search-origins", type=int, default=4, help="how many earlier origins to learn from"
+    )
+    parser.add_argument(
+        "--search",
+        action="store_true",
+        help="learn the blend on earlier time origins instead of its defaults",
+    )
+
+
 def _train(options: argparse.Namespace) -> int:
-    interactions, config = _inputs(options)
+    interactions, config = read_source(options.file), _config(options)
     metrics: dict[str, Any] = {}
     if not options.no_evaluation:
         table = _measure(options, interactions, config)
         metrics = table.as_dict()
         decision = beats(table.candidate, table.baselines, None)
         sys.stdout.write(f"{as_text(table)}\n{decision.reason}\n")
+    if options.search:
+        config = search(
+            interactions,
+            config,
+            seed=options.seed,
+            horizon_days=options.horizon_days,
+            origins=options.search_origins,
+            progress=_tell,
+        )
     trained = train(interactions, config, seed=options.seed, progress=_tell)
     version = options.version or f"through-{EPOCH + timedelta(days=trained.trained_through)}"
     content_hash = trained.write(options.out, version=version, metrics=metrics)
+    write_card(options.out, read_manifest(options.out), metrics)
     sys.stdout.write(f"{version} {content_hash} {options.out}\n")
     return 0
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    interactions, config = _inputs(options)
-    table = _measure(options, interactions, config)
+    table = _measure(options, read_source(options.file), _config(options))
     sys.stdout.write(json.dumps(table.as_dict(), indent=2) if options.json else as_text(table))
     sys.stdout.write("\n")
     return 0
 
 
-def _inputs(options: argparse.Namespace) -> tuple[Interactions, TrainingConfig]:
-    config = TrainingConfig()
-    if options.config:
-        try:
-            config = TrainingConfig.from_dict(json.loads(Path(options.config).read_text("utf-8")))
-        except (OSError, ValueError) as unreadable:
-            raise InvalidConfig(f"{options.config}: {unreadable}") from unreadable
-    return read_interactions(options.file), config
+def _report(options: argparse.Namespace) -> int:
+    """Write one page with a section per source, and the plot beside it."""
+    page = Path(options.page)
+    found: list[tuple[str, dict[str, Any]]] = []
+    for named in options.sources:
+        name, _, source = named.partition("=")
+        if not source:
+            raise InvalidConfig(f"{named!r} is not NAME=FILE")
+        found.append((name, _evaluated(options, source)))
+    plot = page.with_suffix(".svg")
+    parts = ["# How good the recommendations are\n", _HOW_MEASURED, f"![Recall by method]({plot.name})\n"]
+    for name, evaluation in found:
+        parts += [f"## {name}\n", evaluation_markdown(evaluation, level=3)]
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text("\n".join(parts))
+    plot.write_text(to_svg(found))
+    sys.stdout.write(f"{page} {plot}\n")
+    return 0
+
+
+def _evaluated(options: argparse.Namespace, source: str) -> dict[str, Any]:
+    """Measure a source, or take what `evaluate --json` printed."""
+    if not source.endswith(".json"):
+        return _measure(options, read_source(source), _config(options)).as_dict()
+    try:
+        read: dict[str, Any] = json.loads(Path(source).read_text("utf-8"))
+    except (OSError, ValueError) as unreadable:
+        raise InvalidConfig(f"{source}: {unreadable}") from unreadable
+    return read
+
+
+def _config(options: argparse.Namespace) -> TrainingConfig:
+    if not options.config:
+        return TrainingConfig()
+    try:
+        return TrainingConfig.from_dict(json.loads(Path(options.config).read_text("utf-8")))
+    except (OSError, ValueError) as unreadable:
+        raise InvalidConfig(f"{options.config}: {unreadable}") from unreadable
 
 
 def _measure(options: argparse.Namespace, interactions: Interactions, config: TrainingConfig) -> Evaluation:
@@ -96,6 +172,8 @@ def _measure(options: argparse.Namespace, interactions: Interactions, config: Tr
         horizon_days=options.horizon_days,
         origins=options.origins,
         max_users=options.max_users,
+        search=options.search,
+        search_origins=options.search_origins,
         progress=_tell,
     )
 

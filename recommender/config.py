@@ -7,31 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from recommender.blending import BlendConfig
 from recommender.errors import InvalidConfig
 from recommender.models.als import AlsConfig
+from recommender.models.ease import EaseConfig
 from recommender.models.item_to_item import ItemToItemConfig
 from recommender.models.personal_frequency import PersonalFrequencyConfig
 from recommender.models.popularity import PopularityConfig
-
-
-@dataclass(frozen=True, slots=True)
-class BlendConfig:
-    """Weigh the parts of a discovery, each scaled to its own best, and the two arms of a mixed list.
-
-    `discover` is the score the best possible discovery has in a mixed list, where something taken once
-    today scores about 0.5 and scores approach 1 with frequency.
-    """
-
-    als: float = 0.5
-    item_to_item: float = 0.25
-    popularity: float = 0.25
-    discover: float = 0.4
-
-    def __post_init__(self) -> None:
-        if min(self.als, self.item_to_item, self.popularity, self.discover) < 0:
-            raise InvalidConfig("blend weights are not negative")
-        if self.als + self.item_to_item + self.popularity <= 0:
-            raise InvalidConfig("blend weights are not all zero")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +24,7 @@ class TrainingConfig:
     personal_frequency: PersonalFrequencyConfig = field(default_factory=PersonalFrequencyConfig)
     item_to_item: ItemToItemConfig = field(default_factory=ItemToItemConfig)
     als: AlsConfig = field(default_factory=AlsConfig)
+    ease: EaseConfig = field(default_factory=EaseConfig)
     blend: BlendConfig = field(default_factory=BlendConfig)
 
     def as_dict(self) -> dict[str, Any]:
@@ -62,6 +45,7 @@ class TrainingConfig:
             "personal_frequency": PersonalFrequencyConfig,
             "item_to_item": ItemToItemConfig,
             "als": AlsConfig,
+            "ease": EaseConfig,
             "blend": BlendConfig,
         }
         try:

@@ -75,6 +75,12 @@ class ArtifactMissing(ArtifactError):
     code = "artifact_missing"
 
 
+class EngineMissing(RecommenderError):
+    """What this training engine needs is not installed."""
+
+    code = "engine_missing"
+
+
 class ArtifactExists(ArtifactError):
     """There is already something at the place where the artefact should go."""
 

@@ -230,7 +230,7 @@ def _compact(name: str, ids: Sequence[str], index: NDArray[np.int64]) -> tuple[I
 
     Two spellings of one id (the number 7 and the text "7") become one.
     """
-    used = np.unique(index)
+    used = np.flatnonzero(np.bincount(index, minlength=len(ids)))
     try:
         kept = IdMap.from_ids(ids[position] for position in used.tolist())
     except ValueError as wrong:
@@ -247,8 +247,11 @@ def _canonical(
     amounts: NDArray[np.float64],
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
     """Sort rows and add up those of the same user, item and day; the order of the input changes nothing."""
-    order = np.lexsort((amounts, days, item_at, user_at))
-    user_at, item_at, days, amounts = user_at[order], item_at[order], days[order], amounts[order]
+    packed = _sort_packed(user_at, item_at, days, amounts)
+    if packed is None:
+        order = np.lexsort((amounts, days, item_at, user_at))
+        packed = user_at[order], item_at[order], days[order], amounts[order]
+    user_at, item_at, days, amounts = packed
     first = np.ones(len(days), dtype=bool)
     first[1:] = (np.diff(user_at) != 0) | (np.diff(item_at) != 0) | (np.diff(days) != 0)
     starts = np.flatnonzero(first)
@@ -257,3 +260,34 @@ def _canonical(
     for column in columns:
         column.setflags(write=False)
     return columns
+
+
+def _sort_packed(
+    user_at: NDArray[np.int32],
+    item_at: NDArray[np.int32],
+    days: NDArray[np.int64],
+    amounts: NDArray[np.float64],
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]] | None:
+    """Sort rows packed into one whole number each; None where amounts are not whole or 63 bits too few.
+
+    Many times faster than sorting by four columns.
+    """
+    whole = amounts.astype(np.int64, copy=False) if amounts.max() < 2**31 else None
+    if whole is None or not np.array_equal(whole, amounts):
+        return None
+    first_day = int(days.min())
+    bits = [int(top).bit_length() for top in (item_at.max(), days.max() - first_day, whole.max())]
+    if int(user_at.max()).bit_length() + sum(bits) > 63:
+        return None
+    key = user_at.astype(np.int64)
+    columns: tuple[NDArray[Any], ...] = (item_at, days - first_day, whole)
+    for width, column in zip(bits, columns, strict=True):
+        key <<= width
+        key |= column
+    key.sort()
+    back = []
+    for width in reversed(bits):
+        back.append(key & ((1 << width) - 1))
+        key >>= width
+    amount, day, item = back
+    return key.astype(np.int32), item.astype(np.int32), day + first_day, amount.astype(np.float64)

@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recommender.artifact import Manifest, open_artifact
+from recommender.blending import WINDOWS, Blend, ItemFacts, Near
 from recommender.config import TrainingConfig
 from recommender.errors import ArtifactCorrupt, InvalidConfig, InvalidRequest
 from recommender.history import History, Purchase
 from recommender.idmap import IdMap
 from recommender.models.als import Als
+from recommender.models.ease import Ease
 from recommender.models.item_to_item import ItemToItem
 from recommender.models.personal_frequency import PersonalFrequency
 from recommender.models.popularity import Popularity
+from recommender.ranking import OUT, arrange, best
 
 __all__ = ["Answer", "Fallback", "Mode", "Policy", "Purchase", "Recommendation", "ServedModel", "Source"]
 
@@ -31,7 +35,6 @@ Policy = Literal["model", "baseline"]
 Source = Literal["buy_again", "discover", "popular"]
 Fallback = Literal["popular", "empty"]
 
-_OUT = np.float32(-np.inf)
 _POPULAR_SHARE = 0.1
 _POPULAR_AT_LEAST = 20
 
@@ -59,14 +62,22 @@ class Answer:
     candidate_count: int
 
 
-class _Discovery(NamedTuple):
-    """Keep a discovery's parts apart, each (items,) and 1 at its best, to tell which one spoke loudest."""
+class _Scored(NamedTuple):
+    """Keep what a ranking came from: scores (items,), and what spoke for the discoveries among them."""
 
     total: NDArray[np.float32]
-    als: NDArray[np.float32] | None
-    item_to_item: NDArray[np.float32] | None
+    near: Near
     linked_items: NDArray[np.int32]
     linked_weights: NDArray[np.float64]
+
+
+class _Arrangement(NamedTuple):
+    """Say how a list is put together once scores stand."""
+
+    limit: int
+    diversity: float = 0.0
+    groups: NDArray[np.int32] | None = None
+    cap: int | None = None
 
 
 class ServedModel:
@@ -82,12 +93,45 @@ class ServedModel:
             self.personal_frequency = PersonalFrequency.from_arrays(arrays, config.personal_frequency)
             self.item_to_item = ItemToItem.from_arrays(arrays, config.item_to_item)
             self.als = Als.from_arrays(arrays, config.als)
+            self.ease = Ease.from_arrays(arrays, config.ease)
+            facts = ItemFacts.from_arrays(arrays)
         except (KeyError, ValueError, InvalidConfig) as wrong:
             raise ArtifactCorrupt(f"{manifest.version}: {wrong}") from wrong
-        self.blend = config.blend
+        self.blend = Blend(
+            config=config.blend,
+            facts=facts,
+            through_day=manifest.trained_through,
+            ease=self.ease,
+            als=self.als,
+            item_to_item=self.item_to_item,
+            personal=self.personal_frequency,
+        )
+        self._config = config
         self._check_shapes()
-        self._base = (np.float32(self.blend.popularity) * self.popularity.scores).astype(np.float32)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Compute once what is the same for everybody."""
+        self._base = self.blend.base()
+        counts = self.blend.facts.counts[1]
+        self._ties = (0.5 * counts / max(1.0, float(counts.max(initial=0)))).astype(np.float32)
         self._popular = self._rank_popular()
+
+    def refreshed(self, counts: NDArray[np.float32], *, through_day: int) -> ServedModel:
+        """Give a model with newer popularity, everything else shared: `counts` (3, items) by `WINDOWS`.
+
+        For orders that came after training; the artefact on disk stays as it is.
+        """
+        if counts.shape != self.blend.facts.counts.shape or not np.isfinite(counts).all() or counts.min() < 0:
+            raise InvalidRequest(f"popularity counts {counts.shape} do not fit {len(self.items)} items")
+        fresh = copy(self)
+        facts = replace(self.blend.facts, counts=counts.astype(np.float32))
+        fresh.blend = replace(self.blend, facts=facts, through_day=through_day)
+        fresh.popularity = Popularity.from_counts(
+            dict(zip(WINDOWS, counts, strict=True)), self._config.popularity
+        )
+        fresh._prepare()
+        return fresh
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, verify: bool = True) -> Self:
@@ -135,35 +179,37 @@ class ServedModel:
         allowed: NDArray[np.bool_] | None = None,
         context_items: Sequence[str] = (),
         policy: Policy = "model",
+        diversity: float = 0.0,
+        groups: NDArray[np.int32] | None = None,
+        cap: int | None = None,
     ) -> Answer:
         """Rank items for a history (item, day, quantity) as it stands on `today`.
 
         `allowed` is a mask over `items` (None: all); `exclude` and `context_items` (a cart, a page) are
         never given back. Unknown ids anywhere are ignored. With nothing personal to go by the answer is
         popularity, and says so. The baseline policy ranks by popularity alone whatever the history.
+        `diversity` in [0, 1] trades score for variety (0: exact score order); `groups` (items,) numbers
+        each item's group (-1: none), of which no more than `cap` are given.
         Never more than `limit` items, never one twice. InvalidRequest for arguments that make no sense.
         """
         self._check_request(limit, mode, policy, allowed)
+        self._check_arrangement(diversity, groups, cap)
+        how = _Arrangement(limit, diversity, groups, cap)
         context = self.items.known(context_items)
         out = np.concatenate([self.items.known(exclude), context])
         if policy == "baseline":
-            return self._popular_answer(limit, allowed, out, fallback=None)
+            return self._popular_answer(how, allowed, out, fallback=None)
         taken = History.encode(history, items=self.items, today=today)
-        if mode == "buy_again":
-            return self._buy_again(taken, limit, allowed, out)
-        if not len(taken) and not len(context):
-            return self._popular_answer(limit, allowed, out, fallback="popular")
-        discovery = self._discover(taken, context)
-        scores = discovery.total.copy()
-        if mode == "mixed":
-            scores *= np.float32(self.blend.discover)
-            scores[taken.items] = self._again_scores(taken)
-        else:
-            scores[taken.items] = _OUT
-        chosen, candidate_count = _best(scores, limit, allowed, out)
+        if not len(taken) and (mode == "buy_again" or not len(context)):
+            return self._popular_answer(how, allowed, out, fallback="popular")
+        scored = self._score(taken, context, mode)
+        highest = float(scored.total.max(initial=OUT))
+        chosen, candidate_count = self._choose(scored.total, how, allowed, out)
         if not candidate_count:
+            if mode == "buy_again":
+                return self._popular_answer(how, allowed, out, fallback="popular")
             return Answer((), "empty", 0)
-        return Answer(self._explain(chosen, scores, taken, discovery), None, candidate_count)
+        return Answer(self._explain(chosen, scored, highest, taken), None, candidate_count)
 
     def related(
         self,
@@ -183,11 +229,11 @@ class ServedModel:
         weights = np.ones(len(basket))
         near = self.item_to_item.score_items(basket, weights)
         if not near.any():
-            return self._popular_answer(limit, allowed, out, fallback="popular")
+            return self._popular_answer(_Arrangement(limit), allowed, out, fallback="popular")
         near /= near.max()
         # Popularity orders what is not related at all, below everything that is.
         scores = np.where(near > 0, 1 + near, self.popularity.scores).astype(np.float32)
-        chosen, candidate_count = _best(scores, limit, allowed, out)
+        chosen, candidate_count = best(scores, limit, allowed, out)
         if not candidate_count:
             return Answer((), "empty", 0)
         links = self.item_to_item.strongest_links(chosen, basket, weights)
@@ -208,64 +254,70 @@ class ServedModel:
             candidate_count,
         )
 
-    def _buy_again(
-        self, taken: History, limit: int, allowed: NDArray[np.bool_] | None, out: NDArray[np.int32]
-    ) -> Answer:
-        """Rank what was taken before, without looking at anything else."""
-        keep = ~np.isin(taken.items, out)
-        if allowed is not None:
-            keep &= allowed[taken.items]
-        if not keep.any():
-            return self._popular_answer(limit, allowed, out, fallback="popular")
-        again = self._again_scores(taken)
-        order = np.lexsort((taken.items, -again))
-        order = order[keep[order]][:limit]
-        return Answer(
-            tuple(self._again(taken, index, float(again[index])) for index in order.tolist()),
-            None,
-            int(keep.sum()),
-        )
+    def _score(self, taken: History, context: NDArray[np.int32], mode: Mode) -> _Scored:
+        """Score all items for a mode on the blend's scale; what the mode does not give is out."""
+        linked = np.concatenate([taken.items, context])
+        weights = np.concatenate([self.item_to_item.weights(taken), np.ones(len(context))])
+        near = self.blend.near(taken, linked, weights)
+        discover = self.blend.discover(near, self._base)
+        if mode == "discover":
+            plain = self.blend.config.discover == "popularity" and len(taken)
+            total = _logged(self.popularity.scores) if plain else discover
+            total[taken.items] = OUT
+        elif self.blend.config.mixed == "top_frequency" and len(taken):
+            counts = self._ties.copy()
+            counts[taken.items] += taken.times.astype(np.float32)
+            total = _logged(counts)
+        else:
+            total = discover.copy()
+            total[taken.items] = self.blend.again(taken, near, discover)
+        if mode == "buy_again":
+            kept = total[taken.items]
+            total[:] = OUT
+            total[taken.items] = kept
+        return _Scored(total, near, linked, weights)
 
-    def _again_scores(self, taken: History) -> NDArray[np.float32]:
-        """Scale what was taken before to [0, 1): s ÷ (1 + s) keeps the order and compares between people."""
-        raw = self.personal_frequency.score_bought(taken)
-        return (raw / (1 + raw)).astype(np.float32)
-
-    def _discover(self, taken: History, context: NDArray[np.int32]) -> _Discovery:
-        """Score all items as discoveries in [0, 1], (items,): the parts, each scaled to its best new item."""
-        blend = self.blend
-        whole = blend.als + blend.item_to_item + blend.popularity
-        known = np.union1d(taken.items, context) if len(context) else taken.items
-        linked_items = np.concatenate([taken.items, context])
-        linked_weights = np.concatenate([self.item_to_item.weights(taken), np.ones(len(context))])
-        total = self._base / np.float32(whole)
-        als = item_to_item = None
-        if blend.als and len(taken):
-            als = _to_best(self.als.score(taken), known)
-            total += np.float32(blend.als / whole) * als
-        if blend.item_to_item:
-            item_to_item = _to_best(self.item_to_item.score_items(linked_items, linked_weights), known)
-            total += np.float32(blend.item_to_item / whole) * item_to_item
-        return _Discovery(total, als, item_to_item, linked_items, linked_weights)
+    def _choose(
+        self,
+        scores: NDArray[np.float32],
+        how: _Arrangement,
+        allowed: NDArray[np.bool_] | None,
+        out: NDArray[np.int32],
+    ) -> tuple[NDArray[np.intp], int]:
+        """Mask `scores` in place, and give the list's positions and how many were in the running."""
+        chosen, candidate_count = best(scores, how.limit, allowed, out)
+        if how.diversity or how.cap is not None:
+            chosen = arrange(
+                scores,
+                how.limit,
+                vectors=self.als.item_factors,
+                diversity=how.diversity,
+                groups=how.groups,
+                cap=how.cap,
+            )
+        return chosen, candidate_count
 
     def _explain(
-        self, chosen: NDArray[np.intp], scores: NDArray[np.float32], taken: History, discovery: _Discovery
+        self, chosen: NDArray[np.intp], scored: _Scored, highest: float, taken: History
     ) -> tuple[Recommendation, ...]:
         """Give each chosen item its source, and the reason it stands out by most."""
         before = {item: index for index, item in enumerate(taken.items.tolist())}
-        links = self.item_to_item.strongest_links(chosen, discovery.linked_items, discovery.linked_weights)
-        zero = np.zeros(len(chosen))
-        als = (zero if discovery.als is None else discovery.als[chosen]).tolist()
-        near = (zero if discovery.item_to_item is None else discovery.item_to_item[chosen]).tolist()
+        links = self.item_to_item.strongest_links(chosen, scored.linked_items, scored.linked_weights)
+        near = {
+            name: np.zeros(len(chosen)) if part is None else part[chosen]
+            for name, part in scored.near._asdict().items()
+        }
+        linked = near["item_to_item"].tolist()
+        taste = np.maximum(near["als"], near["ease"]).tolist()
         popular = self.popularity.scores[chosen].tolist()
-        values = scores[chosen].tolist()
+        values = np.exp(scored.total[chosen].astype(np.float64) - highest).tolist()
         explained = []
         for rank, item in enumerate(chosen.tolist()):
             if item in before:
                 one = self._again(taken, before[item], values[rank])
-            elif item in links and near[rank] >= max(als[rank], popular[rank]):
+            elif item in links and linked[rank] >= max(taste[rank], popular[rank]):
                 one = self._discovered(item, values[rank], "often_bought_with", self.items.ids[links[item]])
-            elif als[rank] > popular[rank]:
+            elif taste[rank] > popular[rank]:
                 one = self._discovered(item, values[rank], "like_your_purchases")
             else:
                 one = self._by_popularity(item, values[rank], source="discover")
@@ -290,14 +342,14 @@ class ServedModel:
 
     def _popular_answer(
         self,
-        limit: int,
+        how: _Arrangement,
         allowed: NDArray[np.bool_] | None,
         out: NDArray[np.int32],
         *,
         fallback: Fallback | None,
     ) -> Answer:
         scores = self.popularity.scores.copy()
-        chosen, candidate_count = _best(scores, limit, allowed, out)
+        chosen, candidate_count = self._choose(scores, how, allowed, out)
         if not candidate_count:
             return Answer((), "empty", 0)
         items = tuple(self._by_popularity(item, float(scores[item])) for item in chosen.tolist())
@@ -320,10 +372,23 @@ class ServedModel:
             "item_similarities": (self.item_to_item.similarities.shape, self.item_to_item.neighbours.shape),
             "als_item_factors": (self.als.item_factors.shape, (count, factors)),
             "als_gram": (self.als.gram.shape, (factors, factors)),
+            "ease_neighbours": (self.ease.neighbours.shape[:1], (count,)),
+            "ease_weights": (self.ease.weights.shape, self.ease.neighbours.shape),
+            "popularity_counts": (self.blend.facts.counts.shape, (len(WINDOWS), count)),
+            "item_first_day": (self.blend.facts.first_day.shape, (count,)),
+            "repeat_probability": (self.blend.facts.repeat_probability.shape, (count,)),
         }
         for name, (actual, expected) in found.items():
             if actual != expected:
                 raise ArtifactCorrupt(f"{self.version}: {name} is {actual}, not {expected}")
+
+    def _check_arrangement(self, diversity: float, groups: NDArray[np.int32] | None, cap: int | None) -> None:
+        if not 0 <= diversity <= 1:
+            raise InvalidRequest(f"diversity {diversity} is not in [0, 1]")
+        if cap is not None and (cap < 1 or groups is None):
+            raise InvalidRequest("a cap is at least 1 and needs groups")
+        if groups is not None and groups.shape != (len(self.items),):
+            raise InvalidRequest(f"groups are {groups.shape}, not one of {len(self.items)} items each")
 
     def _check_request(self, limit: int, mode: str, policy: str, allowed: NDArray[np.bool_] | None) -> None:
         if limit < 0:
@@ -338,31 +403,7 @@ class ServedModel:
             )
 
 
-def _to_best(part: NDArray[np.float32], known: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Scale a part in place so that its best new item scores 1; zeros when it has none above zero."""
-    part[known] = 0
-    best = part.max(initial=0)
-    if best <= 0:
-        part[:] = 0
-    else:
-        part /= best
-    return part
-
-
-def _best(
-    scores: NDArray[np.float32], limit: int, allowed: NDArray[np.bool_] | None, out: NDArray[np.int32]
-) -> tuple[NDArray[np.intp], int]:
-    """Mask `scores` in place and give the positions of the best, and how many were in the running.
-
-    Equal scores go to the lower position, so that the cut is the same every time.
-    """
-    if allowed is not None:
-        np.copyto(scores, _OUT, where=~allowed)
-    scores[out] = _OUT
-    candidate_count = int(np.count_nonzero(scores > _OUT))
-    number = min(limit, candidate_count)
-    if not number:
-        return np.zeros(0, dtype=np.intp), candidate_count
-    cut = np.partition(scores, len(scores) - number)[len(scores) - number]
-    near = np.flatnonzero(scores >= cut)
-    return near[np.argsort(-scores[near], kind="stable")][:number], candidate_count
+def _logged(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Put scores that are not negative on the logarithmic scale of the blend, in the same order."""
+    logged: NDArray[np.float32] = np.log(scores + np.float32(1e-6))
+    return logged

@@ -27,6 +27,10 @@ from service.kit.settings import Settings
 from service.ledger import operations as ledger
 from service.ledger.operations import Swept
 from service.programme.operations import Programme, get_programme
+from service.recommendations import exports
+from service.recommendations.attribution import AttributionKeys
+from service.recommendations.operations import TRAINING_TASK
+from service.recommendations.serving import Serving
 from service.tiers import operations as tiers
 from service.tiers import reports, reviews
 from service.tiers.movement import forecast
@@ -52,6 +56,7 @@ def build(settings: Settings, engine: Engine, database_url: str) -> procrastinat
     app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=conninfo))
     programme = partial(_programme, engine)
     _declare_imports(app, settings, engine)
+    _declare_exports(app, settings, engine)
     _declare_tier_tasks(app, engine, programme)
 
     @app.periodic(cron="*/5 * * * *")
@@ -71,7 +76,7 @@ def build(settings: Settings, engine: Engine, database_url: str) -> procrastinat
             pass
 
     @app.periodic(cron="27 19 * * *")
-    @app.task(name="models.train", queueing_lock="models.train")
+    @app.task(name=TRAINING_TASK, queueing_lock=TRAINING_TASK)
     def train(timestamp: int) -> None:
         """Retrain the recommender; the gate decides whether the new model goes live."""
         from service.recommendations.errors import NothingToLearn
@@ -79,7 +84,11 @@ def build(settings: Settings, engine: Engine, database_url: str) -> procrastinat
 
         try:
             trained = train_model(
-                engine, models_folder=settings.var / "models", programme=programme(), now=read_clock()
+                engine,
+                models_folder=settings.var / "models",
+                programme=programme(),
+                now=read_clock(),
+                kept=settings.models_kept,
             )
         except NothingToLearn as error:
             log.warning("not trained", extra={"detail": error.detail})
@@ -95,6 +104,7 @@ def build(settings: Settings, engine: Engine, database_url: str) -> procrastinat
             idempotency.forget_before(conn, before=now - _IDEMPOTENCY_KEPT)
             forget_ended_windows(conn)
             staging.forget_uploads(conn, now=now)
+            exports.forget_lines(conn, now=now)
             keep_ahead(conn, today=now.date())
         if settings.changes_kept_days:
             forget_changes(engine, before=now - timedelta(days=settings.changes_kept_days))
@@ -134,6 +144,19 @@ def _declare_imports(app: procrastinate.App, settings: Settings, engine: Engine)
             sealer=Sealer(settings.secret_key),
             now=read_clock(),
         )
+
+
+def _declare_exports(app: procrastinate.App, settings: Settings, engine: Engine) -> None:
+    serving = Serving(
+        models_folder=settings.var / "models",
+        keys=AttributionKeys.derive(settings.secret_key),
+        timezone=settings.timezone,
+    )
+
+    @app.task(name=exports.TASK)
+    def export(export_id: str) -> None:
+        """Compute recommendations for a mailing."""
+        exports.run_export(engine, export_id=export_id, serving=serving, clock=read_clock)
 
 
 def _programme(engine: Engine) -> Programme:

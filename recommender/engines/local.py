@@ -6,72 +6,88 @@ Known behaviour of `implicit` 0.7 that this file keeps out:
 - Its thread pool survives a fork badly: `num_threads=1`, always.
 - Refitting one object on another matrix keeps factors of the old shape: a new object per fit.
 - It crashes on `numpy.random.RandomState` here: seeds are integers.
-- Item-to-item needs int32 indices and float64 data.
-- An item bought by everyone gets a negative BM25 weight; similarities below zero are cut.
 - Its one `regularization` holds for all rows alike, and its default of 0.01 is far too weak. Rows are
   therefore solved in groups of about equal length, each group with its own regularisation.
+
+Item-to-item is counted here instead: the library cuts its lists before they can be shrunk, and tells sums
+of weights but not how many users they are made of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import scipy.sparse as sp
 from implicit.cpu.als import AlternatingLeastSquares
-from implicit.nearest_neighbours import ItemItemRecommender, bm25_weight, normalize
 from numpy.typing import NDArray
+from scipy.linalg.lapack import dpotrf, dpotri
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from recommender.engines import pairs
+from recommender.errors import UnfinishedFit
 from recommender.interactions import Csr
 from recommender.models.als import AlsConfig
 from recommender.models.item_to_item import ItemToItemConfig
 
 _GROUP_RATIO = 1.5
-_SPARE_NEIGHBOURS = 2
+# How many sums of pairs are held at once: some 12 bytes each.
+_PAIRS_AT_ONCE = 4_000_000
+
+
+class _Rows(NamedTuple):
+    """Some rows of a matrix as the solver takes them, views of its arrays."""
+
+    indptr: NDArray[np.int32]
+    indices: NDArray[np.int32]
+    data: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, matrix: Any, start: int, stop: int) -> Self:
+        """Give the rows from `start` up to `stop`."""
+        bounds = matrix.indptr[start : stop + 1]
+        part = slice(bounds[0], bounds[-1])
+        return cls(bounds - bounds[0], matrix.indices[part], matrix.data[part])
 
 
 class _FrequencyScaledAls(AlternatingLeastSquares):  # type: ignore[misc]
-    """Give each row a regularisation in proportion to its number of entries."""
+    """Give each row a regularisation in proportion to its number of entries; rows come longest first."""
 
     @property
     def solver(self) -> Callable[..., None]:
         solve = super().solver
-        groups: dict[int, list[tuple[float, NDArray[np.intp], Any]]] = {}
+        groups: dict[int, list[tuple[slice, float, _Rows]]] = {}
 
         def solve_by_group(
             matrix: Any, rows: Any, columns: Any, regularization: float, num_threads: int
         ) -> None:
             if id(matrix) not in groups:
-                groups[id(matrix)] = rows_by_length(matrix)
-            rows[np.diff(matrix.indptr) == 0] = 0
-            for length, members, part in groups[id(matrix)]:
-                solved = rows[members]
-                solve(part, solved, columns, regularization * length, num_threads=num_threads)
-                rows[members] = solved
+                groups[id(matrix)] = [
+                    (slice(start, stop), length, _Rows.of(matrix, start, stop))
+                    for start, stop, length in runs_by_length(np.diff(matrix.indptr))
+                ]
+            for run, length, part in groups[id(matrix)]:
+                solve(part, rows[run], columns, regularization * length, num_threads=num_threads)
 
         return solve_by_group
 
 
-def rows_by_length(matrix: Any) -> list[tuple[float, NDArray[np.intp], Any]]:
-    """Group rows whose numbers of entries lie within a factor of 1.5.
+def runs_by_length(lengths: NDArray[Any]) -> list[tuple[int, int, float]]:
+    """Cut rows that come longest first into runs whose lengths lie within a factor of 1.5.
 
-    Gives (mean number of entries, row positions, those rows as a matrix) per group; empty rows are in none.
+    Gives (start, stop, mean length) per run; empty rows are in none.
     """
-    length = np.diff(matrix.indptr)
-    group = np.full(len(length), -1)
-    filled = length > 0
-    group[filled] = np.floor(np.log(length[filled]) / np.log(_GROUP_RATIO))
-    return [
-        (float(length[members].mean()), members, matrix[members])
-        for one in np.unique(group[filled])
-        for members in [np.flatnonzero(group == one)]
-    ]
+    filled = int(np.count_nonzero(lengths))
+    group = np.floor(np.log(lengths[:filled]) / np.log(_GROUP_RATIO))
+    edges = [0, *(np.flatnonzero(np.diff(group)) + 1).tolist(), filled] if filled else []
+    return [(start, stop, float(lengths[start:stop].mean())) for start, stop in pairwise(edges)]
 
 
 def factorise(confidence: Csr, config: AlsConfig, *, seed: int) -> NDArray[np.float32]:
     """Give item factors, (items, factors), by alternating least squares with conjugate gradients."""
+    matrix, item_order = _longest_first(to_scipy(confidence, np.float32))
     with threadpool_limits(limits=1, user_api="blas"):
         model = _FrequencyScaledAls(
             factors=config.factors,
@@ -81,27 +97,85 @@ def factorise(confidence: Csr, config: AlsConfig, *, seed: int) -> NDArray[np.fl
             num_threads=1,
             random_state=int(seed),
         )
-        model.fit(to_scipy(confidence, np.float32), show_progress=False)
-    factors: NDArray[np.float32] = model.item_factors
+        model.fit(matrix, show_progress=False)
+    factors: NDArray[np.float32] = np.empty_like(model.item_factors)
+    factors[item_order] = model.item_factors
+    # Nobody took them: they keep what they were drawn with.
+    factors[np.bincount(confidence.indices, minlength=len(factors)) == 0] = 0
     return factors
+
+
+def _longest_first(matrix: Any) -> tuple[Any, NDArray[np.intp]]:
+    """Order users and items by how many entries they have, and give the order of the items."""
+    users, items = matrix.shape
+    user_order = np.argsort(-np.diff(matrix.indptr), kind="stable")
+    item_order = np.argsort(-np.bincount(matrix.indices, minlength=items), kind="stable")
+    position = np.empty(items, np.int32)
+    position[item_order] = np.arange(items)
+    rows = matrix[user_order]
+    ordered = sp.csr_matrix((rows.data, position[rows.indices], rows.indptr), shape=(users, items))
+    ordered.sort_indices()
+    return ordered, item_order
 
 
 def find_neighbours(taken: Csr, config: ItemToItemConfig) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Give each item's neighbours and similarities, both (items, neighbours), best first.
 
-    Twice as many are asked for as are kept, because shrinkage may reorder them.
+    Exact: every pair with enough common users is shrunk before the lists are cut. One sparse product adds
+    up, per pair, the weights of the common users (real part) and their number (imaginary part), a few
+    hundred items at a time.
     """
-    items_by_user = to_scipy(taken, np.float64).T
-    if config.weighting == "cosine":
-        weighted = normalize(items_by_user).T.tocsr()
-    else:
-        weighted = bm25_weight(items_by_user, config.bm25_k1, config.bm25_b).T.tocsr()
-    wanted = min(config.neighbours * _SPARE_NEIGHBOURS + 1, taken.shape[1])
-    model = ItemItemRecommender(K=wanted, num_threads=1)
+    count = taken.shape[1]
+    keep = min(config.neighbours, count)
+    neighbours = np.repeat(np.arange(count, dtype=np.int32)[:, None], keep, axis=1)
+    similarities = np.zeros((count, keep), dtype=np.float32)
+    matrix = to_scipy(taken, np.float32)
+    g = pairs.item_weights(np.bincount(matrix.indices, minlength=count), config).astype(np.float32)
+    weight = pairs.user_weights(np.diff(matrix.indptr), count, config).astype(np.float32)
+    right = matrix.astype(np.complex64)
+    left = matrix.T.tocsr().astype(np.complex64)
+    left.data = (weight[left.indices] + np.complex64(1j)).astype(np.complex64)
+    largest = 0.0
+    step = max(1, _PAIRS_AT_ONCE // max(1, count))
+    for first in range(0, count, step):
+        block = left[first : first + step] @ right
+        for item, others, sums, common in _rows_of(block, first, config.min_common_users):
+            similarity = sums * g[others] * g[item]
+            largest = max(largest, float(similarity.max(initial=0)))
+            best, shrunk = pairs.best_of(others, pairs.shrink(similarity, common, config), keep)
+            neighbours[item, : len(best)] = best
+            similarities[item, : len(best)] = shrunk
+    pairs.to_unit(similarities, largest, config)
+    return neighbours, similarities
+
+
+def _rows_of(
+    block: Any, first: int, min_common_users: int
+) -> Iterator[tuple[int, NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]]:
+    """Yield per item of a block: its position, and its neighbours with sums and numbers of common users."""
+    own = np.repeat(np.arange(first, first + block.shape[0], dtype=np.int32), np.diff(block.indptr))
+    kept = np.flatnonzero((block.data.imag >= min_common_users) & (block.indices != own))
+    others, data = block.indices[kept], block.data[kept]
+    edges = np.searchsorted(kept, block.indptr).tolist()
+    for row, (start, stop) in enumerate(pairwise(edges)):
+        part = slice(start, stop)
+        yield first + row, others[part], data[part].real, data[part].imag
+
+
+def solve_ease(taken: Csr, regularization: float) -> NDArray[np.float32]:
+    """Give the weights of EASE, (items, items), by a Cholesky inverse of the Gram matrix, one thread."""
+    matrix = to_scipy(taken, np.float64)
+    gram = (matrix.T @ matrix).toarray()
+    gram.flat[:: len(gram) + 1] += regularization
     with threadpool_limits(limits=1, user_api="blas"):
-        model.fit(weighted, show_progress=False)
-    found = model.similarity.tocoo()
-    return _shrink_and_cut(taken, found.row, found.col, found.data, config)
+        factor, info = dpotrf(gram, lower=1, overwrite_a=1)
+        inverse, failed = dpotri(factor, lower=1, overwrite_c=1)
+    if info or failed:
+        raise UnfinishedFit("the Gram matrix of EASE could not be inverted")
+    lower = np.tril(inverse, -1)
+    weights: NDArray[np.float64] = lower + lower.T
+    weights /= -np.diag(inverse)
+    return weights.astype(np.float32)
 
 
 def to_scipy(matrix: Csr, dtype: type[np.float32] | type[np.float64]) -> Any:
@@ -110,45 +184,3 @@ def to_scipy(matrix: Csr, dtype: type[np.float32] | type[np.float64]) -> Any:
         (matrix.data.astype(dtype), matrix.indices.astype(np.int32), matrix.indptr.astype(np.int32)),
         shape=matrix.shape,
     )
-
-
-def _shrink_and_cut(
-    taken: Csr, item: NDArray[Any], other: NDArray[Any], similarity: NDArray[Any], config: ItemToItemConfig
-) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Shrink by common users, drop strangers, and keep the best, ties to the lower position."""
-    count, keep = taken.shape[1], min(config.neighbours, taken.shape[1])
-    real = (item != other) & (similarity > 0) & np.isfinite(similarity)
-    item, other, similarity = item[real], other[real], similarity[real]
-    if config.weighting == "cosine":
-        buyers = np.bincount(taken.indices, minlength=count)
-        common = np.rint(similarity * np.sqrt(buyers[item].astype(np.float64) * buyers[other]))
-    else:
-        common = _common_users(taken, item, other)
-        similarity = similarity / similarity.max(initial=1e-12)
-    shrunk = np.minimum(1.0, similarity * common / (common + config.shrinkage))
-    shrunk[common < config.min_common_users] = 0
-    order = np.lexsort((other, -shrunk, item))
-    order = order[shrunk[order] > 0]
-    item, other, shrunk = item[order], other[order], shrunk[order]
-    place = np.arange(len(item)) - np.searchsorted(item, item)
-    kept = place < keep
-    neighbours = np.repeat(np.arange(count, dtype=np.int32)[:, None], keep, axis=1)
-    similarities = np.zeros((count, keep), dtype=np.float32)
-    neighbours[item[kept], place[kept]] = other[kept]
-    similarities[item[kept], place[kept]] = shrunk[kept]
-    return neighbours, similarities
-
-
-def _common_users(taken: Csr, item: NDArray[Any], other: NDArray[Any]) -> NDArray[np.float64]:
-    """Count the users who took both items of each pair, (pairs,), a few hundred items at a time."""
-    users_by_item = to_scipy(taken, np.float64)
-    items_by_user = users_by_item.T.tocsr()
-    common = np.zeros(len(item))
-    order = np.argsort(item, kind="stable")
-    for first in range(0, taken.shape[1], 256):
-        start, stop = np.searchsorted(item[order], [first, first + 256])
-        if start < stop:
-            pairs = order[start:stop]
-            both = (items_by_user[first : first + 256] @ users_by_item).tocsr()
-            common[pairs] = np.asarray(both[item[pairs] - first, other[pairs]]).ravel()
-    return common

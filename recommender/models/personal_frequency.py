@@ -91,7 +91,7 @@ class PersonalFrequency:
         weight *= self.gate[items]
         age = history.last_age_days()
         if config.due_floor < 1:
-            weight *= self._due(history, age)
+            weight *= config.due_floor + (1 - config.due_floor) * self.due(history)
         if config.quiet_days:
             weight[age < config.quiet_days] *= config.quiet_factor
         return weight
@@ -103,19 +103,19 @@ class PersonalFrequency:
             scores[history.items] = self.score_bought(history)
         return scores
 
-    def _due(self, history: History, age: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Give the factor for how due each item is, (m,); 1 below two intervals of its own."""
+    def due(self, history: History) -> NDArray[np.float64]:
+        """Give how due each item is, (m,) in [0, 1]: 0 right after a purchase, 1 from its usual interval on.
+
+        1 below two intervals of its own, which say nothing yet.
+        """
         due: NDArray[np.float64] = np.ones(len(history))
-        times = history.times
-        prior = self.config.gap_prior_intervals
+        age, times, prior = history.last_age_days(), history.times, self.config.gap_prior_intervals
         for index in np.flatnonzero(times >= 3).tolist():
             intervals = int(times[index]) - 1
             own, usual = history.median_gap_days(index), float(self.gap_days[history.items[index]])
             gap = (intervals * own + prior * usual) / (intervals + prior)
             due[index] = min(1.0, age[index] / gap) if gap > 0 else 1.0
-        floor = self.config.due_floor
-        factor: NDArray[np.float64] = floor + (1 - floor) * due
-        return factor
+        return due
 
 
 def repeat_probability(

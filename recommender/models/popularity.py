@@ -42,10 +42,19 @@ class Popularity:
     @classmethod
     def fit(cls, interactions: Interactions, config: PopularityConfig) -> Self:
         """Count within each window back from the last day."""
-        total = np.zeros(len(interactions.items))
+        return cls.from_counts(
+            {days: window_counts(interactions, days) for days in config.window_days}, config
+        )
+
+    @classmethod
+    def from_counts(cls, counts: Mapping[int | None, NDArray[Any]], config: PopularityConfig) -> Self:
+        """Mix counts (items,) that are already there, by window; InvalidConfig when a window is missing."""
+        missing = [days for days in config.window_days if days not in counts]
+        if missing:
+            raise InvalidConfig(f"there are no counts for a window of {missing[0]} days")
+        total = np.zeros(len(counts[config.window_days[0]]))
         for days, weight in zip(config.window_days, config.window_weights, strict=True):
-            counts = window_counts(interactions, days)
-            total += weight * counts / max(1, counts.max())
+            total += weight * counts[days] / max(1, counts[days].max())
         return cls((total / sum(config.window_weights)).astype(np.float32))
 
     @classmethod

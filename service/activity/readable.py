@@ -61,6 +61,7 @@ line_rows = select(
 
 return_rows = (
     select(
+        refund_keys.c.refund_key,
         refund_keys.c.member_key,
         refund_keys.c.order_key,
         refund_keys.c.refunded_at,
@@ -79,6 +80,11 @@ return_rows = (
     .subquery("return_rows")
 )
 """Items given back, whatever the refund's kind; `order_key` is null for an unlinked refund."""
+
+return_reasons = select(
+    refunds.c.refund_key, refunds.c.refunded_at, refunds.c.kind, refunds.c.reason
+).subquery("return_reasons")
+"""Why things came back; join on `refund_key` and `refunded_at`."""
 
 _goods_of_order = (
     select(func.sum(order_lines.c.order_amount_minor))

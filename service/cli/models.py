@@ -21,20 +21,34 @@ def models() -> None:
 
 @models.command()
 @click.option("--seed", default=20, show_default=True, type=int)
+@click.option(
+    "--engine",
+    "engine_name",
+    default="local",
+    show_default=True,
+    type=click.Choice(["local", "spark"]),
+    help="What fits: this machine, or Apache Spark (needs the extra `spark` and Java 17).",
+)
 @click.pass_obj
-def train(settings: Settings, seed: int) -> None:
+def train(settings: Settings, seed: int, engine_name: str) -> None:
     """Train on everything bought so far; the model goes live only if it beats what is in force."""
+    from recommender.errors import EngineMissing
     from service.recommendations.training import train_model
 
     with ready_engine(settings) as (engine, programme), show_progress() as progress:
-        trained = train_model(
-            engine,
-            models_folder=settings.var / "models",
-            programme=programme,
-            now=read_clock(),
-            seed=seed,
-            progress=progress,
-        )
+        try:
+            trained = train_model(
+                engine,
+                models_folder=settings.var / "models",
+                programme=programme,
+                now=read_clock(),
+                seed=seed,
+                engine_name=engine_name,
+                kept=settings.models_kept,
+                progress=progress,
+            )
+        except EngineMissing as error:
+            raise click.ClickException(str(error)) from error
     tell(trained.to_json())
 
 

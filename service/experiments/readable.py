@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, case, cast,
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, aggregate_order_by
 
 from service.experiments.models import assignments, experiments, exposures, holdout_baselines
-from service.members.readable import consent_rows, joining_rows, member_rows
+from service.members.readable import agreement_rows, joining_rows, member_rows
 from service.tiers.readable import standing_rows
 
 # One runs at a time; one in analysis keeps its members' arms while no other draws new ones.
@@ -49,11 +49,11 @@ def is_eligible(wanted: ColumnElement[Any], *, member_key: ColumnElement[Any]) -
     agreed = (
         select(
             case(
-                (rules["consent"].astext == "marketing", consent_rows.c.marketing),
-                else_=consent_rows.c.profiling,
+                (rules["consent"].astext == "marketing", agreement_rows.c.marketing),
+                else_=agreement_rows.c.profiling,
             )
         )
-        .where(consent_rows.c.member_key == member_key)
+        .where(agreement_rows.c.member_key == member_key)
         .scalar_subquery()
     )
     return and_(

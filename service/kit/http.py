@@ -42,7 +42,7 @@ from service.kit.routes import Route, document_route
 from service.kit.sealing import Sealer
 from service.kit.settings import Settings
 from service.kit.strangers import Strangers
-from service.kit.tables import CSV, Table
+from service.kit.tables import CSV, NDJSON, Download, Table
 from service.kit.uploads import receive_upload
 
 STAFF: tuple[Role, ...] = ("server", "marketing", "operations", "admin")
@@ -118,6 +118,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         localised: bool = False,
         upload: Sequence[str] = (),
         csv: bool = False,
+        ndjson: bool = False,
     ) -> Callable[[Callable[..., Answer]], Callable[..., Response]]:
         """Register a route whose view is called as `view(door, **path, body=…, query=…)`.
 
@@ -129,6 +130,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         given it as `upload`, a file on disk.
         With `csv` the caller may ask for a table instead (`Accept: text/csv`, or `format` in the query, which
         the query schema must have: `TableQuery`); the view sees `door.wants_csv` and returns a `Table`.
+        With `ndjson` the view returns a `Download`: the answer's schema is that of one line.
         The view runs in one transaction, and runs again when PostgreSQL breaks a deadlock; that of a GET
         runs without one, unless it `records` that it answered.
         """
@@ -150,6 +152,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
             secret_fields=tuple(secret_fields),
             localised=localised,
             csv=csv,
+            ndjson=ndjson,
         )
         default_status = min(answers)
 
@@ -368,6 +371,8 @@ def _run_once(
         result = view(door, **arguments)
         if isinstance(result, Table):
             return _answer_table(result)
+        if isinstance(result, Download):
+            return _answer_download(result)
         data, status = result if isinstance(result, tuple) else (result, default_status)
         payload = b"" if status == HTTPStatus.NO_CONTENT else orjson.dumps(data)
         if keyed is not None:
@@ -384,6 +389,13 @@ def _wants_csv() -> bool:
     if asked is not None:
         return asked == "csv"
     return request.accept_mimetypes.best_match(("application/json", CSV)) == CSV
+
+
+def _answer_download(download: Download) -> Response:
+    """Return lines as they are read: nobody holds all of them."""
+    response = Response(download.parts(), content_type=NDJSON)
+    response.headers["Content-Disposition"] = f'attachment; filename="{download.name}.ndjson"'
+    return response
 
 
 def _answer_table(table: Table) -> Response:

@@ -12,7 +12,7 @@ from marshmallow import Schema, fields
 from service.kit import errors, problems
 from service.kit.auth import Role
 from service.kit.problems import status_of
-from service.kit.tables import CSV
+from service.kit.tables import CSV, NDJSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class Route:
     secret_fields: tuple[str, ...] = ()
     localised: bool = False
     csv: bool = False
+    ndjson: bool = False
 
 
 class ProblemSchema(Schema):
@@ -94,6 +95,8 @@ def document_route(
     if route.csv:
         table = {"type": "string", "description": "The same figures as rows under a header, UTF-8."}
         responses[min(answers)].append({"schema": table, "description": "", "content_type": CSV})
+    if route.ndjson:
+        responses[min(answers)][0]["content_type"] = NDJSON
     by_status: dict[int, list[type[errors.Problem]]] = {}
     for kind in route.problems:
         by_status.setdefault(status_of(kind), []).append(kind)

@@ -41,6 +41,7 @@ KNOWN = {
     "TIDEMARK_RATE_LIMIT_PER_ADDRESS": "Failed keys a minute from one address; `0`: no limit (`300`).",
     "TIDEMARK_TRUSTED_PROXIES": "Proxies in front whose `X-Forwarded-For` is believed (`0`).",
     "TIDEMARK_CHANGES_KEPT_DAYS": "Days that the change feed reaches back; `0`: for ever (`400`).",
+    "TIDEMARK_MODELS_KEPT": "Artefacts of trained models that are kept besides the one in force (`5`).",
     "TIDEMARK_RATE_LIMIT_URL": "Where rate limits are counted, such as `redis://…` (unset: in PostgreSQL).",
 }
 """Every setting of our own; `DATABASE_URL`, `PORT` and `WEB_CONCURRENCY` are read besides."""
@@ -74,6 +75,7 @@ class Settings:
     rate_limit_per_address: int
     trusted_proxies: int
     changes_kept_days: int
+    models_kept: int
     rate_limit_url: str | None
     web_concurrency: int
     given_secret_key: str | None
@@ -121,6 +123,7 @@ class Settings:
             rate_limit_per_address=_number(env, "TIDEMARK_RATE_LIMIT_PER_ADDRESS", 300, 0, 100_000),
             trusted_proxies=_number(env, "TIDEMARK_TRUSTED_PROXIES", 0, 0, 10),
             changes_kept_days=_number(env, "TIDEMARK_CHANGES_KEPT_DAYS", 400, 0, 36_500),
+            models_kept=_number(env, "TIDEMARK_MODELS_KEPT", 5, 1, 1_000),
             rate_limit_url=env.get("TIDEMARK_RATE_LIMIT_URL") or None,
             web_concurrency=_number(env, "WEB_CONCURRENCY", 2, 1, 256),
             given_secret_key=env.get("TIDEMARK_SECRET_KEY") or None,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 CSV = "text/csv"
+NDJSON = "application/x-ndjson"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -32,6 +33,14 @@ class Table:
         for row in self.rows:
             writer.writerow([_defuse(cell) for cell in row])
         return text.getvalue().encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """What a door answers as lines of JSON, part by part; `parts` is called once its transaction is over."""
+
+    name: str
+    parts: Callable[[], Iterator[bytes]]
 
 
 def _defuse(cell: object) -> object:

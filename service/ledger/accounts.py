@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from service.ledger import store
+from service.ledger import store, store_due
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def lock_account(conn: Connection, *, member_key: int, now: datetime) -> Balance
 def read_due(conn: Connection, *, row: Row[Any], now: datetime) -> Balance:
     """Post what is due for a locked row and return its balance."""
     if row.is_due:
-        (row,) = store.post_due(conn, member_keys=[row.member_key], now=now)
+        (row,) = store_due.post_due(conn, member_keys=[row.member_key], now=now)
     return Balance(row.member_key, row.pending, row.available, row.held, row.debt, row.lifetime_earned)
 
 

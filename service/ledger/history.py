@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Row
 
-from service.ledger import store, store_history
+from service.ledger import store, store_due, store_history
 from service.ledger.rules import Move, allocate, reversals
 from service.ledger.store import Entry
 
@@ -66,7 +66,7 @@ def post_history(
     members = store_history.lock_members(conn, now=now)
     due = [row.member_key for row in members if row.is_due]
     if due:
-        store.post_due(conn, member_keys=due, now=now)
+        store_due.post_due(conn, member_keys=due, now=now)
     counts = {
         row.kind: row.transactions
         for row in store_history.post_differences(conn, now=now, import_key=import_key)

@@ -9,17 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Row
 
-from service.kit import audit, outbox
 from service.kit.clock import local_day
 from service.kit.db import dumps
-from service.ledger import store, store_laws
+from service.ledger import store
 from service.ledger.accounts import Balance, lock_account, open_account, open_accounts
-from service.ledger.errors import InsufficientPoints
+from service.ledger.adjusting import adjust_points
+from service.ledger.entries import SignedPosting, Transaction, list_transactions, name_references
 from service.ledger.expiry import (
     Expiry,
     Extended,
@@ -30,6 +29,7 @@ from service.ledger.expiry import (
 )
 from service.ledger.history import HistoryPosted, create_history_table, post_history
 from service.ledger.holds import Hold, capture_hold, get_hold, hold_points, release_hold
+from service.ledger.laws import Violation, check_laws
 from service.ledger.merging import merge_accounts
 from service.ledger.past import Figures, Line, Statement, get_points_at, get_statement
 from service.ledger.points import Expiring, Points
@@ -52,6 +52,7 @@ from service.ledger.spending import (
     return_spent_points,
 )
 from service.ledger.store import Entry
+from service.ledger.sweeps import Swept, expire_due, release_due
 from service.programme.operations import Programme, get_programme
 
 __all__ = [
@@ -112,9 +113,6 @@ __all__ = [
     "take_back_points",
 ]
 
-# A report of so many broken rows shows the postings behind them; the rest are named alone.
-_MOST_EXPLAINED = 100
-
 ShortfallPolicy = Literal["clamp", "allow_negative"]
 
 
@@ -136,45 +134,6 @@ class TakenBack:
 
 
 @dataclass(frozen=True, slots=True)
-class SignedPosting:
-    """One side of a posting: points into (+) or out of (−) an account, and the lot they belong to."""
-
-    account: str
-    points: int
-    lot_key: int | None
-    available_at: datetime | None
-    expires_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Transaction:
-    """One entry of the ledger; its postings sum to zero."""
-
-    transaction_key: int
-    kind: str
-    occurred_at: datetime
-    recorded_at: datetime
-    order_key: int | None
-    refund_key: int | None
-    rule: Mapping[str, Any] | None
-    shortfall: int
-    reason: str | None
-    actor: str | None
-    hold_id: str | None
-    postings: tuple[SignedPosting, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Swept:
-    """One chunk of a sweep: members looked at (0: nothing is left), lots released, expired, holds freed."""
-
-    members: int
-    released: int
-    expired: int
-    freed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class OrderPoints:
     """What an order holds: earned and taken back so far, by which rule, on what amount, from when."""
 
@@ -184,33 +143,6 @@ class OrderPoints:
     reversed: int
     available_at: datetime | None
     terms: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """A row that breaks a law: which law, what is wrong, and where to look.
-
-    `postings` are those of the transaction, behind the lot, or of the member that it names (the last of
-    them), oldest first.
-    """
-
-    law: str
-    detail: str
-    member_key: int | None
-    transaction_key: int | None
-    lot_key: int | None
-    postings: tuple[Mapping[str, Any], ...] = ()
-
-    def to_json(self) -> dict[str, object]:
-        """Return the row as a report shows it."""
-        return {
-            "law": self.law,
-            "detail": self.detail,
-            "member_key": self.member_key,
-            "transaction_key": self.transaction_key,
-            "lot_key": self.lot_key,
-            "postings": list(self.postings),
-        }
 
 
 def earn_points(
@@ -373,75 +305,6 @@ def get_taken_back(
     return TakenBack(row.points, row.shortfall, row.debt)
 
 
-def adjust_points(
-    conn: Connection,
-    *,
-    member_key: int,
-    points: int,
-    reason: str,
-    actor: str,
-    expires_at: datetime | None,
-    now: datetime,
-    request_id: str | None = None,
-    rolls: bool = False,
-) -> int:
-    """Give (+) or take (−) points by hand, available at once, and return the transaction's key.
-
-    `expires_at` is for points that are given; with `rolls` activity moves it on. Points
-    that are taken come from what expires soonest.
-
-    Raises:
-        ValueError: 0 points.
-        InsufficientPoints: more is taken than is available.
-    """
-    if points == 0:
-        raise ValueError("an adjustment by 0 points adjusts nothing")
-    balance = lock_account(conn, member_key=member_key, now=now)
-    member_key = balance.member_key
-    entry = Entry(
-        member_key=member_key, kind="adjust", occurred_at=now, recorded_at=now, reason=reason, actor=actor
-    )
-    if points > 0:
-        given = store.earn(
-            conn, entry=entry, points=points, available_at=now, expires_at=expires_at, rolls=rolls
-        )
-        if given is None:
-            raise RuntimeError("an adjustment never repeats another")
-        key = given
-    else:
-        if balance.available < -points:
-            raise InsufficientPoints(f"{balance.available} points are available, {-points} were asked for")
-        lots = store.list_available_lots(conn, member_key=member_key, points=-points)
-        draws, _ = allocate(-points, lots)
-        key = store.post(conn, entry=entry, moves=reversals(draws))
-    _tell_adjustment(conn, entry, points=points, key=key, request_id=request_id)
-    return key
-
-
-def _tell_adjustment(
-    conn: Connection, entry: Entry, *, points: int, key: int, request_id: str | None
-) -> None:
-    told = {"points": points, "transaction_id": f"txn_{key}"}
-    audit.record(
-        conn,
-        actor=entry.actor or "",
-        action="points.adjusted",
-        subject=("member", None),
-        member_key=entry.member_key,
-        after=told,
-        reason=entry.reason,
-        request_id=request_id,
-        now=entry.recorded_at,
-    )
-    outbox.emit(
-        conn,
-        topic="points.adjusted",
-        member_key=entry.member_key,
-        payload=told,
-        occurred_at=entry.occurred_at,
-    )
-
-
 def get_points(
     conn: Connection, *, member_key: int, now: datetime, programme: Programme | None = None
 ) -> Points:
@@ -476,100 +339,4 @@ def get_points(
         lifetime_earned=account.lifetime_earned if account else 0,
         expiring=tuple(Expiring(points, on) for on, points in sorted(expiring.items())),
         value_minor=max(0, available) * programme.settings.point_value_minor,
-    )
-
-
-def list_transactions(
-    conn: Connection, *, member_key: int, before: tuple[datetime, int] | None, limit: int
-) -> list[Transaction]:
-    """Return up to `limit` transactions before (`occurred_at`, `transaction_key`), newest first."""
-    rows = store.list_transactions(conn, member_key=member_key, before=before, limit=limit)
-    return [_transaction(list(group)) for _, group in groupby(rows, key=lambda row: int(row.transaction_key))]
-
-
-def name_references(
-    conn: Connection, *, transactions: Sequence[Transaction | Line]
-) -> tuple[dict[int, str], dict[int, str]]:
-    """Return the merchant's ids, by key, of the orders and of the refunds that transactions refer to."""
-    order_keys = sorted({entry.order_key for entry in transactions if entry.order_key is not None})
-    refund_keys = sorted({entry.refund_key for entry in transactions if entry.refund_key is not None})
-    return (
-        store.find_order_ids(conn, order_keys=order_keys) if order_keys else {},
-        store.find_refund_ids(conn, refund_keys=refund_keys) if refund_keys else {},
-    )
-
-
-def release_due(conn: Connection, *, now: datetime, limit: int) -> Swept:
-    """Post what is due for members with up to `limit` lots that became available or holds that ended.
-
-    Several may run at once: accounts that somebody else has locked are left to them.
-    """
-    swept = _sweep(conn, kind="release", now=now, limit=limit)
-    return swept if swept.members else _sweep(conn, kind="unhold", now=now, limit=limit)
-
-
-def expire_due(conn: Connection, *, now: datetime, limit: int) -> Swept:
-    """Post what is due for members with up to `limit` lots past their expiry, and return the counts.
-
-    Several may run at once: accounts that somebody else has locked are left to them.
-    """
-    return _sweep(conn, kind="expire", now=now, limit=limit)
-
-
-def check_laws(conn: Connection) -> list[Violation]:
-    """Return what breaks the laws P1, P2, P4 or P5, up to 1,000 rows per check; empty when all is well."""
-    return [
-        Violation(
-            law,
-            row.detail,
-            row.member_key,
-            row.transaction_key,
-            row.lot_key,
-            store_laws.list_postings(
-                conn,
-                transaction_key=row.transaction_key,
-                lot_key=row.lot_key,
-                member_key=row.member_key,
-            )
-            if number < _MOST_EXPLAINED
-            else (),
-        )
-        for number, (law, row) in enumerate(store_laws.list_violations(conn))
-    ]
-
-
-def _sweep(conn: Connection, *, kind: str, now: datetime, limit: int) -> Swept:
-    member_keys = store.lock_due(conn, kind=kind, now=now, limit=limit)
-    if not member_keys:
-        return Swept(0, 0, 0)
-    rows = store.post_due(conn, member_keys=member_keys, now=now)
-    return Swept(
-        members=len(member_keys),
-        released=sum(row.lots_released for row in rows),
-        expired=sum(row.lots_expired for row in rows),
-        freed=sum(row.holds_freed for row in rows),
-    )
-
-
-def _transaction(rows: Sequence[Row[Any]]) -> Transaction:
-    head = rows[0]
-    postings = tuple(
-        SignedPosting(account, points, row.lot_key, row.available_at, row.expires_at)
-        for row in rows
-        if row.posting_no is not None
-        for account, points in ((row.from_account, -row.points), (row.to_account, row.points))
-    )
-    return Transaction(
-        transaction_key=head.transaction_key,
-        kind=head.kind,
-        occurred_at=head.occurred_at,
-        recorded_at=head.recorded_at,
-        order_key=head.order_key,
-        refund_key=head.refund_key,
-        rule=head.rule,
-        shortfall=head.shortfall,
-        reason=head.reason,
-        actor=head.actor,
-        hold_id=None if head.hold_id is None else f"hold_{head.hold_id.hex}",
-        postings=postings,
     )

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from service.kit.clock import local_day, local_midnight
-from service.ledger import store, store_holds
+from service.ledger import store, store_entries, store_holds
 from service.ledger.accounts import Balance, lock_account
 from service.ledger.errors import HoldEnded, HoldNotFound, HoldNotKnown
 from service.ledger.holds import Hold, capture_hold, get_hold
@@ -81,7 +81,7 @@ def pay_with_hold(
 
 def get_spending(conn: Connection, *, member_key: int, order_key: int) -> OrderSpending:
     """Return what was spent on an order, whether the order named its hold or the hold its order."""
-    order_id = store.find_order_ids(conn, order_keys=[order_key]).get(order_key)
+    order_id = store_entries.find_order_ids(conn, order_keys=[order_key]).get(order_key)
     rows = store_holds.list_spent(conn, member_key=member_key, order_key=order_key, order_id=order_id)
     lots = tuple(
         SpentLot(

@@ -14,13 +14,27 @@ from service.kit.clock import format_time, parse_time
 from service.kit.errors import FieldError, Malformed
 from service.kit.http import STAFF, Blueprint, Door
 from service.kit.pagination import decode_cursor, encode_cursor, page
+from service.kit.tables import Download
 from service.kit.web import traceparent
-from service.recommendations import operations
+from service.recommendations import exports, operations
 from service.recommendations.crediting import trace_order
-from service.recommendations.errors import DecisionNotFound, ModelUnusable, UnknownModel
+from service.recommendations.errors import (
+    DecisionNotFound,
+    ExportEnded,
+    ExportNotReady,
+    ModelUnusable,
+    UnknownExport,
+    UnknownModel,
+    UnknownSegment,
+)
 from service.recommendations.operations import Asked, Surface
 from service.recommendations.schemas import (
     DecisionSchema,
+    ExportLineSchema,
+    ExportRequestSchema,
+    ExportSchema,
+    ExportsQuery,
+    ExportsSchema,
     ExposureBody,
     ExposureSchema,
     ModelSchema,
@@ -30,9 +44,12 @@ from service.recommendations.schemas import (
     RecommendationsQuery,
     RecommendationsSchema,
     RelatedQuery,
+    RetrainingSchema,
 )
 from service.recommendations.showing import expose_visitor as expose
 
+# Answers are given without a transaction around them, which would cost two more round trips: the exposure
+# is one statement, the last, and a first assignment stands whether or not an exposure follows.
 blueprint = Blueprint(
     "recommendations", __name__, url_prefix="/v1", description="What to show, and what it led to."
 )
@@ -44,7 +61,6 @@ blueprint = Blueprint(
     roles=(*STAFF, "storefront"),
     query=RecommendationsQuery(),
     answers={200: RecommendationsSchema()},
-    records=True,
     localised=True,
 )
 def get_recommendations(door: Door, member_id: str, query: dict[str, Any]) -> object:
@@ -63,7 +79,6 @@ def get_recommendations(door: Door, member_id: str, query: dict[str, Any]) -> ob
     roles=(*STAFF, "storefront"),
     query=RelatedQuery(),
     answers={200: RecommendationsSchema()},
-    records=True,
     refusals=(UnknownItem,),
     localised=True,
 )
@@ -178,3 +193,86 @@ def promote_model(door: Door, version: str) -> object:
         now=door.now,
     )
     return model.to_json()
+
+
+@blueprint.door(
+    "POST",
+    "/models/retrain",
+    roles=("operations", "admin"),
+    answers={202: RetrainingSchema()},
+    idempotency_key="optional",
+)
+def retrain_model(door: Door) -> object:
+    """Have the worker train a new model; the gate decides whether it goes live."""
+    return {"state": "queued" if operations.request_training(door.conn, now=door.now) else "already_queued"}
+
+
+@blueprint.door(
+    "POST",
+    "/recommendation-exports",
+    roles=("marketing", "admin"),
+    body=ExportRequestSchema(),
+    answers={202: ExportSchema()},
+    refusals=(UnknownSegment,),
+    idempotency_key="required",
+    localised=True,
+)
+def request_export(door: Door, body: dict[str, Any]) -> object:
+    """Compute recommendations for a mailing, for everybody who agreed to be written to."""
+    return exports.request_export(
+        door.conn, **body, locale=door.locale, requested_by=actor_of(door.caller), now=door.now
+    )
+
+
+@blueprint.door(
+    "GET",
+    "/recommendation-exports",
+    roles=("marketing", "admin"),
+    query=ExportsQuery(),
+    answers={200: ExportsSchema()},
+)
+def list_exports(door: Door, query: dict[str, Any]) -> object:
+    """List exports, the latest first."""
+    limit = query["limit"]
+    found = exports.list_exports(door.conn, before=_read_cursor(query.get("cursor")), limit=limit + 1)
+    cursors = [encode_cursor(format_time(row.requested_at), row.export_id) for row in found]
+    return page([exports.show_export(row) for row in found], limit=limit, cursors=cursors)
+
+
+@blueprint.door(
+    "GET",
+    "/recommendation-exports/<id:export_id>",
+    roles=("marketing", "admin"),
+    answers={200: ExportSchema()},
+    refusals=(UnknownExport,),
+)
+def get_export(door: Door, export_id: str) -> object:
+    """Return an export and how far it is."""
+    return exports.get_export(door.conn, export_id=export_id)
+
+
+@blueprint.door(
+    "GET",
+    "/recommendation-exports/<id:export_id>/lines",
+    roles=("marketing", "admin"),
+    answers={200: ExportLineSchema()},
+    refusals=(UnknownExport, ExportNotReady),
+    ndjson=True,
+)
+def get_export_lines(door: Door, export_id: str) -> object:
+    """Fetch a finished export: a member a line, each with a measurement block of its own."""
+    lines = exports.open_lines(door.conn, engine=door.desk.engine, export_id=export_id)
+    return Download(export_id, lines)
+
+
+@blueprint.door(
+    "POST",
+    "/recommendation-exports/<id:export_id>/cancel",
+    roles=("marketing", "admin"),
+    answers={200: ExportSchema()},
+    refusals=(UnknownExport, ExportEnded),
+    idempotency_key="optional",
+)
+def cancel_export(door: Door, export_id: str) -> object:
+    """Call an export off."""
+    return exports.cancel_export(door.conn, export_id=export_id, now=door.now)

@@ -51,3 +51,27 @@ class TokenExpired(AttributionRefused):
     """The attribution token's window is over."""
 
     code = "attribution-token-expired"
+
+
+class UnknownExport(NotFound):
+    """There is no export of this id."""
+
+    code = "unknown-export"
+
+
+class UnknownSegment(Invalid):
+    """There is no such segment to export for."""
+
+    code = "unknown-segment"
+
+
+class ExportEnded(Conflict):
+    """The export has ended and cannot be called off."""
+
+    code = "export-ended"
+
+
+class ExportNotReady(Conflict):
+    """The export's lines cannot be fetched: it is not done, or they are gone."""
+
+    code = "export-not-ready"

@@ -1,6 +1,19 @@
-"""Shelves of the recommendations: the register of trained models."""
+"""Shelves of the recommendations: the register of trained models, and exports for mailings."""
 
-from sqlalchemy import CheckConstraint, Column, Date, DateTime, Index, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 
 from service.kit.db import metadata
@@ -24,4 +37,47 @@ recommender_models = Table(
         postgresql_where=text("status = 'active'"),
     ),
     CheckConstraint("status IN ('candidate', 'active', 'retired')", name="known_status"),
+)
+
+recommendation_exports = Table(
+    "recommendation_exports",
+    metadata,
+    Column("export_id", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("placement", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("item_limit", Integer, nullable=False),
+    # The code of a tier; null is everybody.
+    Column("segment", Text),
+    Column("locale", Text, nullable=False),
+    Column("requested_by", Text, nullable=False),
+    Column("requested_at", DateTime(timezone=True), nullable=False),
+    Column("finished_at", DateTime(timezone=True)),
+    # Everybody up to this key has been answered, or passed over.
+    Column("through_member_key", BigInteger, nullable=False, server_default=text("0")),
+    Column("members", BigInteger, nullable=False, server_default=text("0")),
+    Column("without_consent", BigInteger, nullable=False, server_default=text("0")),
+    Column("failure", Text),
+    Index(None, "requested_at"),
+    CheckConstraint(
+        "state IN ('queued', 'running', 'done', 'cancelled', 'failed')",
+        name="known_state",
+    ),
+    CheckConstraint("item_limit BETWEEN 1 AND 100", name="limit_in_range"),
+    CheckConstraint(
+        "(state IN ('done', 'cancelled', 'failed')) = (finished_at IS NOT NULL)", name="ends_once"
+    ),
+)
+
+recommendation_export_parts = Table(
+    "recommendation_export_parts",
+    metadata,
+    Column(
+        "export_id",
+        Text,
+        ForeignKey("recommendation_exports.export_id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("part_no", Integer, primary_key=True),
+    Column("content", LargeBinary, nullable=False),
 )

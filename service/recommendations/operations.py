@@ -18,6 +18,7 @@ from service.experiments import operations as experiments
 from service.experiments.rules import RECOMMENDATIONS
 from service.kit.clock import local_day
 from service.kit.ids import new_uuid
+from service.kit.jobs import defer
 from service.recommendations import store
 from service.recommendations.annotation import (
     ASSIGNMENT_UNAVAILABLE,
@@ -63,9 +64,12 @@ __all__ = [
     "promote_model",
     "recommend",
     "relate",
+    "request_training",
 ]
 
 log = logging.getLogger(__name__)
+
+TRAINING_TASK = "models.train"
 
 # An echo is taken for as long as an outcome may still come of what was shown.
 TOKEN_DAYS = 60
@@ -88,6 +92,17 @@ def relate(conn: Connection, *, serving: Serving, sku: str, asked: Asked, now: d
         UnknownItem: the catalogue has no such sku.
     """
     return _answer(conn, serving, replace(asked, context_sku=sku), now, RELATED)
+
+
+def request_training(conn: Connection, *, now: datetime) -> bool:
+    """Leave a training to the worker; False when one is waiting already."""
+    # The same arguments and lock as the nightly one has.
+    return defer(
+        conn,
+        task=TRAINING_TASK,
+        arguments={"timestamp": int(now.timestamp())},
+        queueing_lock=TRAINING_TASK,
+    )
 
 
 def measure(
@@ -117,19 +132,23 @@ def _answer(
 ) -> dict[str, Any]:
     today = (local_day(now, timezone=serving.timezone) - _EPOCH).days
     try:
-        opening = store.find_opening(conn, member_id=asked.member_id or "", context_sku=asked.context_sku)
+        opening = store.find_opening(
+            conn, member_id=asked.member_id or "", context_sku=asked.context_sku, now=now
+        )
+        # Before anybody is enrolled for an answer that is not given.
+        if policy == RELATED and opening.context_names is None:
+            raise UnknownItem(f"there is no item {asked.context_sku}")
         subject, newly = _enrol(conn, opening, asked, now)
     except DBAPIError as error:
         if error.connection_invalidated:
             raise
         log.exception("no assignment could be read; serving the baseline")
         return _answer_unrecorded(serving, Question(asked, Taken(), today), now)
-    if policy == RELATED and opening.context_names is None:
-        raise UnknownItem(f"there is no item {asked.context_sku}")
     shelf = serving.current(
         conn, active_version=opening.active_model, catalogue_mark=opening.catalogue_mark, now=now
     )
-    question = Question(asked, _read_taken(conn, serving, subject, asked, opening), today)
+    closed = serving.closed_to(conn, tier=subject.tier, ruleset_version=opening.ruleset_version, now=now)
+    question = Question(asked, _read_taken(conn, serving, subject, asked, opening), today, closed)
     policy = _choose_policy(subject, policy)
     ranked = rank(conn, shelf=shelf, policy=policy, question=question)
     exposure_id = new_uuid(now)
@@ -160,7 +179,8 @@ def _read_taken(
     conn: Connection, serving: Serving, subject: experiments.Subject, asked: Asked, opening: Row[Any]
 ) -> Taken:
     taken = Taken()
-    if subject.member_key is not None:
+    # Who objected to profiling is answered as somebody of whom nothing is known.
+    if subject.member_key is not None and opening.profiling is not False:
         taken = read_taken(
             conn, member_key=subject.member_key, timezone=serving.timezone, locale=asked.locale
         )

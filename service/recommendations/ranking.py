@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from recommender.serving import Answer, Mode, Recommendation
 from service.recommendations import store
 from service.recommendations.annotation import Policy
-from service.recommendations.rules import Bought, Purchase, Returned, net_purchases
+from service.recommendations.rules import Bought, Purchase, Returned, net_purchases, was_at_fault
 from service.recommendations.serving import Shelf
 
 log = logging.getLogger(__name__)
@@ -42,32 +42,48 @@ class Asked:
     exclude: Sequence[str] = ()
     category: str | None = None
     context_sku: str | None = None
+    basket: Sequence[str] = ()
     locale: str = "en"
     traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A member's latest purchases net of what came back, names by sku, and whether that is all there is."""
+    """A member's latest purchases net of what came back, names by sku, and whether that is all there is.
+
+    `spoiled` came back with a fault; `last_basket` is what the latest order held.
+    """
 
     purchases: Sequence[Purchase] = ()
     names: Mapping[str, str] | None = None
     whole: bool = True
     last_order_day: int | None = None
+    spoiled: frozenset[str] = frozenset()
+    last_basket: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Everything personal that a ranking depends on; `today` in days since 1970-01-01."""
+    """Everything personal that a ranking depends on; `today` in days since 1970-01-01.
+
+    `closed` are for other tiers only.
+    """
 
     asked: Asked
     taken: Taken
     today: int
+    closed: tuple[str, ...] = ()
+
+    @property
+    def barred(self) -> tuple[str, ...]:
+        """Return what is never shown for this question, whatever is asked for."""
+        return (*self.asked.exclude, *self.closed, *self.taken.spoiled)
 
     @property
     def context(self) -> tuple[str, ...]:
-        """Return the items on the page, which are never given back."""
-        return () if self.asked.context_sku is None else (self.asked.context_sku,)
+        """Return the items on the page and in the basket, which are never given back."""
+        page = () if self.asked.context_sku is None else (self.asked.context_sku,)
+        return (*page, *self.asked.basket)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +103,25 @@ def read_taken(conn: Connection, *, member_key: int, timezone: str, locale: str)
     names: dict[str, str] = {}
     bought: list[Bought] = []
     returned: list[Returned] = []
-    for was_bought, sku, name, day, quantity, order_key in rows:
+    spoiled = set()
+    for was_bought, sku, name, day, quantity, order_key, reason in rows:
         if was_bought:
             bought.append(Bought(sku, day, quantity, order_key))
             if name:
                 names[sku] = name
         else:
             returned.append(Returned(sku, day, quantity, order_key))
-    last_day = max((line.day for line in bought), default=None)
-    return Taken(net_purchases(bought, returned), names, len(bought) < store.HISTORY_LINES, last_day)
+            if was_at_fault(reason):
+                spoiled.add(sku)
+    return Taken(
+        purchases=net_purchases(bought, returned),
+        names=names,
+        whole=len(bought) < store.HISTORY_LINES,
+        last_order_day=max((line.day for line in bought), default=None),
+        spoiled=frozenset(spoiled),
+        # Lines come latest order first.
+        last_basket=tuple(line.item for line in bought if line.order_key == bought[0].order_key),
+    )
 
 
 def rank(conn: Connection, *, shelf: Shelf | None, policy: PolicyName, question: Question) -> Ranked:
@@ -114,33 +140,61 @@ def rank_shelf(shelf: Shelf, *, policy: PolicyName, question: Question) -> Ranke
         log.exception("ranking failed", extra={"model": shelf.model.version, "policy": policy})
         if policy == BASELINE:
             return rank_nothing()
-        served = rank_shelf(shelf, policy=BASELINE, question=question)
-        fallback = served.policy.fallback or "popular"
-        return replace(served, policy=replace(served.policy, name=policy, fallback=fallback))
+        return _fall_back(shelf, policy, question, allowed)
+    return _rank_answer(shelf, answer, policy, question, allowed, fallback=answer.fallback)
+
+
+def _rank_answer(
+    shelf: Shelf,
+    answer: Answer,
+    policy: PolicyName,
+    question: Question,
+    allowed: NDArray[np.bool_],
+    *,
+    fallback: str | None,
+) -> Ranked:
     version = shelf.model.version
     position_of = shelf.model.items.get
     keys = shelf.item_keys
     return Ranked(
         answer=answer,
         item_keys=[int(keys[position_of(item.item_id)]) for item in answer.items],
-        policy=Policy(policy, version, _MODEL_NAMES[policy], version, shelf.trained_through, answer.fallback),
+        policy=Policy(policy, version, _MODEL_NAMES[policy], version, shelf.trained_through, fallback),
         candidates_hash=_hash_candidates(shelf, question, allowed),
         config_hash=shelf.config_hash,
     )
+
+
+def _fall_back(shelf: Shelf, policy: PolicyName, question: Question, allowed: NDArray[np.bool_]) -> Ranked:
+    """Serve what goes with the member's last basket, else what is popular; the policy keeps its name."""
+    basket = question.taken.last_basket
+    if policy == PERSONAL and basket and question.asked.mode == "mixed":
+        try:
+            answer = shelf.model.related(
+                basket, limit=question.asked.limit, exclude=question.barred, allowed=allowed
+            )
+        except Exception:
+            log.exception("relating to the last basket failed", extra={"model": shelf.model.version})
+        else:
+            if answer.fallback is None and answer.items:
+                return _rank_answer(shelf, answer, policy, question, allowed, fallback="last_basket")
+    served = rank_shelf(shelf, policy=BASELINE, question=question)
+    fallback = served.policy.fallback or "popular"
+    return replace(served, policy=replace(served.policy, name=policy, fallback=fallback))
 
 
 def _ask_model(shelf: Shelf, policy: PolicyName, question: Question, allowed: NDArray[np.bool_]) -> Answer:
     asked = question.asked
     if policy == RELATED:
         return shelf.model.related(
-            question.context, limit=asked.limit, exclude=asked.exclude, allowed=allowed
+            question.context, limit=asked.limit, exclude=question.barred, allowed=allowed
         )
     return shelf.model.recommend(
         question.taken.purchases,
         today=question.today,
         limit=asked.limit,
         mode=asked.mode,
-        exclude=asked.exclude,
+        exclude=question.barred,
         allowed=allowed,
         context_items=question.context,
         policy="baseline" if policy == BASELINE else "model",
@@ -151,7 +205,7 @@ def _hash_candidates(shelf: Shelf, question: Question, allowed: NDArray[np.bool_
     """Return a mark of the set of items that were in the running."""
     digest = hashlib.blake2b(shelf.model.content_hash.encode(), digest_size=8)
     digest.update(np.packbits(allowed).tobytes())
-    digest.update("\x1f".join(sorted({*question.asked.exclude, *question.context})).encode())
+    digest.update("\x1f".join(sorted({*question.barred, *question.context})).encode())
     return digest.hexdigest()
 
 
@@ -159,7 +213,7 @@ def _rank_untrained(conn: Connection, question: Question) -> Ranked:
     """Rank by what the newest orders hold, while there is no model that could be served."""
     asked = question.asked
     rows = store.list_recently_sold(
-        conn, exclude=[*asked.exclude, *question.context], category=asked.category, limit=asked.limit
+        conn, exclude=[*question.barred, *question.context], category=asked.category, limit=asked.limit
     )
     if not rows:
         return rank_nothing()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -114,6 +115,24 @@ def promote_model(
     payload = {"version": version, "content_hash": row.content_hash, "decision": decision}
     emit(conn, topic="model.promoted", member_key=None, payload=payload, occurred_at=now)
     return get_model(conn, version=version)
+
+
+def drop_artefacts(conn: Connection, *, models_folder: Path, kept: int) -> list[str]:
+    """Delete the artefacts of old models and return their versions; the register keeps every line.
+
+    What is in force stays, what was in force just before it, and of the others the `kept` newest.
+    """
+    rows = list(store.list_models(conn, before=None, limit=None))
+    former = [row.version for row in store.list_former_models(conn)][:1]
+    spared = {row.version for row in rows if row.status == "active"} | set(former)
+    others = [row for row in rows if row.version not in spared]
+    dropped = []
+    for row in others[kept:]:
+        folder = models_folder / str(row.location)
+        if folder.is_dir() and folder.resolve().parent == models_folder.resolve():
+            shutil.rmtree(folder)
+            dropped.append(row.version)
+    return dropped
 
 
 def _get_row(conn: Connection, version: str) -> Row[Any]:

@@ -96,6 +96,28 @@ def _take_unlinked(lines: Sequence[Bought], returns: Iterable[Returned]) -> list
     return [Purchase(lines[0].item, day, quantity) for day, quantity in stack]
 
 
+FAULTS = (
+    "fault",
+    "defect",
+    "damage",
+    "broken",
+    "wrong",
+    "quality",
+    "expired",
+    "瑕疵",
+    "損壞",
+    "破損",
+    "故障",
+    "不良",
+)
+"""What the reason of a return holds where the item, not the member's mind, was at fault."""
+
+
+def was_at_fault(reason: str | None) -> bool:
+    """Say whether a return's reason blames the item: it is not pressed on the member again."""
+    return reason is not None and any(word in reason.casefold() for word in FAULTS)
+
+
 class Reason(NamedTuple):
     """Why an item is shown: a public code and a sentence that is true."""
 

@@ -50,6 +50,17 @@ def _excluded() -> Skus:
     )
 
 
+def _basket() -> Skus:
+    return Skus(
+        load_default=(),
+        metadata={
+            "type": "string",
+            "default": "",
+            "description": "Skus in the basket, commas between: they steer, and are not shown.",
+        },
+    )
+
+
 class RecommendationsQuery(StrictSchema):
     """What is wanted."""
 
@@ -57,6 +68,7 @@ class RecommendationsQuery(StrictSchema):
     channel = _channel()
     limit = _limit()
     exclude = _excluded()  # type: ignore[assignment]
+    basket = _basket()
     category = Text(max_length=100, min_length=1, load_default=None)
     context_sku = MerchantId(
         load_default=None, metadata={"description": "The item on the page: it steers, and is not shown."}
@@ -72,6 +84,7 @@ class RelatedQuery(StrictSchema):
     channel = _channel()
     limit = _limit()
     exclude = _excluded()  # type: ignore[assignment]
+    basket = _basket()
     category = Text(max_length=100, min_length=1, load_default=None)
 
 
@@ -141,7 +154,9 @@ class PolicySchema(Schema):
     name = fields.String(required=True)
     version = fields.String(required=True, allow_none=True)
     model = fields.Nested(PolicyModelSchema, required=True)
-    fallback = fields.String(required=True, allow_none=True, validate=validate.OneOf(("popular", "empty")))
+    fallback = fields.String(
+        required=True, allow_none=True, validate=validate.OneOf(("last_basket", "popular", "empty"))
+    )
 
 
 class SurfaceSchema(Schema):
@@ -208,6 +223,72 @@ class RecommendationsSchema(Schema):
     recommendation_id = fields.String(required=True, metadata={"pattern": "^rec_[0-9a-f]{32}$"})
     items = fields.List(fields.Nested(RecommendedItemSchema), required=True)
     measurement = fields.Nested(MeasurementSchema, required=True)
+
+
+class ExportRequestSchema(StrictSchema):
+    """What to compute, and for whom."""
+
+    placement = Text(max_length=64, min_length=1, load_default="mailing")
+    channel = fields.String(
+        load_default="email", validate=validate.OneOf(("web", "app", "email", "store", "other"))
+    )
+    limit = fields.Integer(
+        strict=True, load_default=DEFAULT_LIMIT, validate=validate.Range(min=1, max=MAX_LIMIT)
+    )
+    segment = Text(
+        max_length=64,
+        min_length=1,
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "The code of a tier: its members alone. Left out: everybody."},
+    )
+
+
+class ExportSchema(Schema):
+    """An export and how far it is."""
+
+    export_id = fields.String(required=True, metadata={"pattern": "^rexp_[0-9a-f]{32}$"})
+    state = fields.String(
+        required=True, validate=validate.OneOf(("queued", "running", "done", "cancelled", "failed"))
+    )
+    placement = fields.String(required=True)
+    channel = fields.String(required=True)
+    limit = fields.Integer(required=True)
+    segment = fields.String(required=True, allow_none=True)
+    requested_by = fields.String(required=True)
+    requested_at = fields.DateTime(required=True)
+    finished_at = fields.DateTime(required=True, allow_none=True)
+    members = fields.Integer(required=True, metadata={"description": "Lines so far."})
+    without_consent = fields.Integer(
+        required=True, metadata={"description": "Passed over: they did not agree to be written to."}
+    )
+    failure = fields.String(required=True, allow_none=True)
+
+
+class ExportsQuery(StrictSchema):
+    """A page of exports."""
+
+    limit = QueryWhole(least=1, most=500, load_default=50)
+    cursor = Text()
+
+
+class ExportsSchema(Schema):
+    """A page of exports, the latest first."""
+
+    data = fields.List(fields.Nested(ExportSchema), required=True)
+    next_cursor = fields.String(required=True, allow_none=True)
+
+
+class ExportLineSchema(RecommendationsSchema):
+    """One line: a member and the answer for them."""
+
+    member_id = fields.String(required=True)
+
+
+class RetrainingSchema(Schema):
+    """Whether a training was asked for, or one was waiting already."""
+
+    state = fields.String(required=True, validate=validate.OneOf(("queued", "already_queued")))
 
 
 class DecidedAssignmentSchema(AssignmentSchema):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -23,6 +23,8 @@ from recommender.errors import ArtifactError
 from recommender.serving import ServedModel
 from service.recommendations import store
 from service.recommendations.attribution import AttributionKeys
+from service.tiers import operations as tiers
+from service.tiers.rules import Tier
 
 log = logging.getLogger(__name__)
 
@@ -82,11 +84,24 @@ class Serving:
         self.timezone = timezone
         self._shelf: Shelf | None = None
         self._refused: dict[str, datetime] = {}
+        self._exclusive: tuple[int, dict[str, frozenset[str]]] | None = None
         self._lock = threading.Lock()
 
     def last(self) -> Shelf | None:
         """Return what was held ready last, without looking whether it is still in force."""
         return self._shelf
+
+    def closed_to(
+        self, conn: Connection, *, tier: str | None, ruleset_version: int | None, now: datetime
+    ) -> tuple[str, ...]:
+        """Return the skus that a benefit keeps for other tiers than this; read anew with each rule set."""
+        if ruleset_version is None:
+            return ()
+        known = self._exclusive
+        if known is None or known[0] != ruleset_version:
+            rules = tiers.get_active_ruleset(conn, now=now)
+            self._exclusive = known = (ruleset_version, list_exclusive(rules.tiers))
+        return tuple(sku for sku, codes in known[1].items() if tier not in codes)
 
     def current(
         self, conn: Connection, *, active_version: str | None, catalogue_mark: datetime | None, now: datetime
@@ -167,6 +182,16 @@ class Serving:
                 if shelf is not None:
                     return shelf
         return None
+
+
+def list_exclusive(ladder: Iterable[Tier]) -> dict[str, frozenset[str]]:
+    """Return the codes of the tiers that each exclusive sku is for."""
+    codes: dict[str, set[str]] = {}
+    for tier in ladder:
+        for benefit in tier.benefits:
+            for sku in benefit.skus:
+                codes.setdefault(sku, set()).add(tier.code)
+    return {sku: frozenset(held) for sku, held in codes.items()}
 
 
 def open_model(models_folder: Path, row: Row[Any]) -> ServedModel:

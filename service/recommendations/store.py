@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import (
     Connection,
     Date,
+    DateTime,
     Row,
     Select,
     and_,
@@ -23,11 +24,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, TEXT
 
-from service.activity.readable import line_rows, order_rows, return_rows, standing_orders
+from service.activity.readable import line_rows, order_rows, return_reasons, return_rows, standing_orders
 from service.catalogue.readable import item_rows
 from service.experiments.readable import subject
 from service.kit.db import dumps, run
+from service.members.readable import consent_rows, member_rows
 from service.recommendations.models import recommender_models
+from service.tiers.readable import ruleset_rows
 
 HISTORY_LINES = 200
 """How many of a member's latest order lines an answer looks at: what one request may cost is bounded."""
@@ -46,7 +49,8 @@ def _name_in(locale: Any) -> Any:
 
 
 # One statement opens an answer: who asks, on which side of the hold-out, which model is in force,
-# whether the catalogue changed, and what the page's own item is called.
+# whether the catalogue changed, what the page's own item is called, whether the member lets us look at what
+# they bought, and which rule set says what is for which tier.
 _OPENING = subject.add_columns(
     select(recommender_models.c.version)
     .where(recommender_models.c.status == "active")
@@ -57,6 +61,16 @@ _OPENING = subject.add_columns(
     .where(item_rows.c.sku == bindparam("context_sku"))
     .scalar_subquery()
     .label("context_names"),
+    select(consent_rows.c.profiling)
+    .where(consent_rows.c.member_key == member_rows.c.member_key)
+    .scalar_subquery()
+    .label("profiling"),
+    select(ruleset_rows.c.version)
+    .where(ruleset_rows.c.effective_from <= bindparam("now", type_=DateTime(timezone=True)))
+    .order_by(ruleset_rows.c.effective_from.desc())
+    .limit(1)
+    .scalar_subquery()
+    .label("ruleset_version"),
 )
 
 _recent = (
@@ -78,6 +92,7 @@ _bought = (
         _day_number(_recent.c.placed_at).label("day"),
         line_rows.c.quantity,
         _recent.c.order_key,
+        cast(null(), TEXT).label("reason"),
     )
     .select_from(
         _recent.join(
@@ -96,8 +111,18 @@ _returned = (
         _day_number(return_rows.c.refunded_at).label("day"),
         return_rows.c.quantity,
         return_rows.c.order_key,
+        return_reasons.c.reason,
     )
-    .select_from(return_rows.join(item_rows, item_rows.c.item_key == return_rows.c.item_key))
+    .select_from(
+        return_rows.join(item_rows, item_rows.c.item_key == return_rows.c.item_key).join(
+            return_reasons,
+            and_(
+                return_reasons.c.refund_key == return_rows.c.refund_key,
+                return_reasons.c.refunded_at == return_rows.c.refunded_at,
+            ),
+            isouter=True,
+        )
+    )
     .where(return_rows.c.member_key == bindparam("member_key"))
     .order_by(return_rows.c.refunded_at.desc())
     .limit(HISTORY_LINES)
@@ -171,9 +196,9 @@ _ACTIVATE = text(
 )
 
 
-def find_opening(conn: Connection, *, member_id: str, context_sku: str | None) -> Row[Any]:
+def find_opening(conn: Connection, *, member_id: str, context_sku: str | None, now: datetime) -> Row[Any]:
     """Return the one row that opens an answer."""
-    return run(conn, _OPENING, {"member_id": member_id, "context_sku": context_sku}).one()
+    return run(conn, _OPENING, {"member_id": member_id, "context_sku": context_sku, "now": now}).one()
 
 
 def list_history(
@@ -181,7 +206,8 @@ def list_history(
 ) -> Sequence[tuple[Any, ...]]:
     """Return a member's latest order lines and what was given back.
 
-    Rows are (bought, sku, name, day, quantity, order_key), at most `HISTORY_LINES` of either kind.
+    Rows are (bought, sku, name, day, quantity, order_key, reason of return), at most `HISTORY_LINES` of
+    either kind.
     """
     parameters = {"member_key": member_key, "timezone": timezone, "locale": locale}
     return run(conn, _HISTORY, parameters).all()

@@ -1,13 +1,16 @@
 """SQL of the training job: every purchase that stands, set-based, as fixed-width binary rows.
 
-Where nothing of an item was ever given back to a member, lines are copied as they are. The few pairs of
-member and item where something was (`given_back`) come apart, for the same rule that answers use.
+Where nothing of an item was ever given back to a member, lines are copied as they are: a driver takes as
+long for a row as PostgreSQL takes to read fifty, so a range of orders comes as one row of arrays, and
+orders meet their lines here. The few pairs of member and item where something was given back
+(`given_back`) come apart, for the same rule that answers use.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +21,7 @@ from sqlalchemy import (
     Integer,
     Select,
     Text,
+    TextClause,
     and_,
     bindparam,
     cast,
@@ -35,7 +39,7 @@ from service.catalogue.readable import item_rows
 from service.members.readable import member_rows
 
 
-def _row(**columns: str) -> np.dtype[np.void]:
+def row_of(**columns: str) -> np.dtype[np.void]:
     """Return a row of PostgreSQL's binary COPY: a count of fields, then each after its length."""
     parts = [
         (part, kind)
@@ -45,9 +49,20 @@ def _row(**columns: str) -> np.dtype[np.void]:
     return np.dtype([("fields", ">i2"), *parts])
 
 
-UNTOUCHED_ROW = _row(member_key=">i8", item_key=">i8", day=">i4", quantity=">i4")
-TOUCHED_ROW = _row(member_key=">i8", item_key=">i8", day=">i4", quantity=">i4", order_key=">i8", bought="?")
-"""As the untouched, with the order (0: the refund names none) and whether it is a purchase or a return."""
+TOUCHED_ROW = row_of(member_key=">i8", item_key=">i8", day=">i4", quantity=">i4", order_key=">i8", bought="?")
+"""With the order (0: the refund names none) and whether it is a purchase or a return."""
+_PAIR_ROW = row_of(member_key=">i8", item_key=">i8")
+ORDERS_AT_ONCE = 20_000
+
+
+class Columns(NamedTuple):
+    """Purchases as columns: keys, days since 1970-01-01, pieces."""
+
+    member_key: NDArray[np.int64]
+    item_key: NDArray[np.int64]
+    day: NDArray[np.int64]
+    quantity: NDArray[np.int64]
+
 
 _HEADER_BYTES = 19
 _SIGNATURE = b"PGCOPY\n\xff\r\n\x00"
@@ -87,16 +102,22 @@ def _touched(member_key: Any, item_key: Any) -> Any:
     )
 
 
-_UNTOUCHED = (
-    select(
-        order_rows.c.member_key,
-        line_rows.c.item_key,
-        _day_number(order_rows.c.placed_at),
-        line_rows.c.quantity,
-    )
-    .select_from(_ordered)
-    .where(~_touched(order_rows.c.member_key, line_rows.c.item_key))
-)
+def _between(key: Any) -> Any:
+    return and_(key >= bindparam("first"), key < bindparam("stop"))
+
+
+# Every aggregate of a row sees the same rows in the same order.
+_ORDERS = select(
+    func.array_agg(order_rows.c.order_key),
+    func.array_agg(order_rows.c.member_key),
+    func.array_agg(_day_number(order_rows.c.placed_at)),
+).where(_between(order_rows.c.order_key))
+_LINES = select(
+    func.array_agg(line_rows.c.order_key),
+    func.array_agg(line_rows.c.item_key),
+    func.array_agg(line_rows.c.quantity),
+).where(_between(line_rows.c.order_key))
+_SPAN = select(func.min(order_rows.c.order_key), func.max(order_rows.c.order_key))
 _touched_rows = union_all(
     select(
         order_rows.c.member_key,
@@ -143,13 +164,53 @@ def _create(conn: Connection, table: str, query: Any, key: str) -> None:
 
 def _write_out(query: Any) -> str:
     """Return a statement with its values in it, where PostgreSQL takes no parameters."""
+    if isinstance(query, TextClause):
+        return query.text
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     return str(query.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
 
 
-def copy_untouched(conn: Connection, *, timezone: str) -> Iterator[NDArray[np.void]]:
-    """Yield blocks of `UNTOUCHED_ROW`: the lines of which nothing was given back."""
-    yield from _copy(conn, _UNTOUCHED.params(timezone=timezone), UNTOUCHED_ROW)
+def copy_untouched(conn: Connection, *, timezone: str) -> Iterator[Columns]:
+    """Yield the lines of which nothing was given back, a range of orders at a time."""
+    span = conn.execute(_SPAN).one()
+    if span[0] is None:
+        return
+    pairs = _read_given_back(conn)
+    for first in range(span[0], span[1] + 1, ORDERS_AT_ONCE):
+        bounds = {"first": first, "stop": first + ORDERS_AT_ONCE}
+        orders = _copy_arrays(conn, _ORDERS.params(timezone=timezone, **bounds), (">i8", ">i8", ">i4"))
+        lines = _copy_arrays(conn, _LINES.params(**bounds), (">i8", ">i8", ">i4"))
+        if not orders or not lines:
+            continue
+        order_keys, members, days = orders
+        place = np.zeros(ORDERS_AT_ONCE, np.intp)
+        place[order_keys - first] = np.arange(len(order_keys))
+        order_of_line, items, quantities = lines
+        at = place[order_of_line - first]
+        columns = Columns(members[at], items, days[at], quantities)
+        yield _leave_out(columns, pairs) if len(pairs) else columns
+
+
+def _read_given_back(conn: Connection) -> NDArray[np.void]:
+    """Return the pairs of which something was given back, sorted."""
+    rows = list(_copy(conn, text("SELECT member_key, item_key FROM given_back"), _PAIR_ROW))
+    pairs = np.concatenate(rows)
+    return np.sort(_pack(pairs["member_key"].astype(np.int64), pairs["item_key"].astype(np.int64)))
+
+
+def _pack(member_key: NDArray[np.int64], item_key: NDArray[np.int64]) -> NDArray[np.void]:
+    packed = np.empty(len(member_key), dtype=[("member_key", np.int64), ("item_key", np.int64)])
+    packed["member_key"], packed["item_key"] = member_key, item_key
+    return packed
+
+
+def _leave_out(columns: Columns, pairs: NDArray[np.void]) -> Columns:
+    """Return the lines whose pair of member and item is not among those given back."""
+    # Most lines are of members who gave nothing back: only the others are looked at pair by pair.
+    suspect = np.flatnonzero(np.isin(columns.member_key, pairs["member_key"]))
+    keep = np.ones(len(columns.member_key), bool)
+    keep[suspect] = ~np.isin(_pack(columns.member_key[suspect], columns.item_key[suspect]), pairs)
+    return Columns(*(column[keep] for column in columns))
 
 
 def copy_touched(conn: Connection, *, timezone: str) -> Iterator[NDArray[np.void]]:
@@ -158,6 +219,41 @@ def copy_touched(conn: Connection, *, timezone: str) -> Iterator[NDArray[np.void
     Orders undone as a whole are left out.
     """
     yield from _copy(conn, _TOUCHED.params(timezone=timezone), TOUCHED_ROW)
+
+
+def _copy_arrays(conn: Connection, query: Any, kinds: Sequence[str]) -> tuple[NDArray[np.int64], ...] | None:
+    """Return the columns of a query for one row of arrays, None where they are null: there are no rows."""
+    driver: Any = conn.connection.driver_connection
+    with (
+        driver.cursor() as cursor,
+        cursor.copy(f"COPY ({_write_out(query)}) TO STDOUT (FORMAT BINARY)") as copy,
+    ):
+        return cut_arrays(b"".join(bytes(block) for block in copy), kinds)
+
+
+def cut_arrays(raw: bytes, kinds: Sequence[str]) -> tuple[NDArray[np.int64], ...] | None:
+    """Cut a binary COPY of one row of arrays without nulls in them into columns; None where they are null.
+
+    Raises:
+        ValueError: this is no such copy.
+    """
+    if not raw.startswith(_SIGNATURE) or not raw.endswith(b"\xff\xff"):
+        raise ValueError("not a whole binary copy")
+    at = _HEADER_BYTES + 2
+    columns = []
+    for kind in kinds:
+        (size,) = struct.unpack_from(">i", raw, at)
+        at += 4
+        if size < 0:
+            return None
+        dimensions, has_nulls, _, count, _ = struct.unpack_from(">iiiii", raw, at)
+        element = np.dtype([("size", ">i4"), ("value", kind)])
+        if dimensions != 1 or has_nulls or size != 20 + count * element.itemsize:
+            raise ValueError("the copy holds another kind of array")
+        values = np.frombuffer(raw, element, count, at + 20)["value"]
+        columns.append(values.astype(np.int64))
+        at += size
+    return tuple(columns)
 
 
 def _copy(conn: Connection, query: Any, row: np.dtype[np.void]) -> Iterator[NDArray[np.void]]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine
 
 from recommender.artifact import read_manifest
+from recommender.engines import using_engine
 from recommender.errors import ArtifactExists, EmptyInteractions, HistoryTooShort, InvalidConfig
 from recommender.evaluation import Evaluation, beats, evaluate
 from recommender.interactions import Interactions
@@ -63,18 +64,45 @@ def train_model(
     now: datetime,
     seed: int = 20,
     config: TrainingConfig | None = None,
+    engine_name: str = "local",
+    kept: int = 5,
     progress: Report | None = None,
 ) -> Registered:
     """Train on everything bought so far, measure it, write it, register it, and promote it if it earned it.
 
     A model goes live when it beats every baseline and does not lose to the model in force, both measured
     on the same days; the first one goes live in any case, since something must. The same data and seed
-    give the same content hash.
+    give the same content hash. `engine_name` says what fits: this machine, or Spark. Of the artefacts besides
+    the one in force the last `kept` stay, and so does whatever was in force before it.
 
     Raises:
         NothingToLearn: nobody has bought anything that was not given back.
     """
-    tell = progress or _silent
+    with using_engine(engine_name):
+        trained = _train_model(
+            engine,
+            models_folder=models_folder,
+            programme=programme,
+            now=now,
+            seed=seed,
+            config=config,
+            tell=progress or _silent,
+        )
+    with engine.connect() as conn:
+        register.drop_artefacts(conn, models_folder=models_folder, kept=kept)
+    return trained
+
+
+def _train_model(
+    engine: Engine,
+    *,
+    models_folder: Path,
+    programme: Programme,
+    now: datetime,
+    seed: int,
+    config: TrainingConfig | None,
+    tell: Report,
+) -> Registered:
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as conn, conn.begin():
         interactions = read_interactions(conn, timezone=programme.timezone, progress=tell)
     trained = train(interactions, config, seed=seed, progress=_named(tell, "train"))
@@ -120,8 +148,8 @@ def read_interactions(conn: Connection, *, timezone: str, progress: Report | Non
     columns = _Columns()
     read = 0
     for rows in store_training.copy_untouched(conn, timezone=timezone):
-        columns.add(rows["member_key"], rows["item_key"], rows["day"], rows["quantity"])
-        read += len(rows)
+        columns.add(*rows)
+        read += len(rows.item_key)
         tell("read", read, total)
     _net_touched(conn, columns, timezone)
     tell("read", total, total)
@@ -149,8 +177,8 @@ def _net_touched(conn: Connection, columns: _Columns, timezone: str) -> None:
 
 def _to_interactions(conn: Connection, columns: _Columns) -> Interactions:
     """Name members and items as the merchant does, so that the order of arrival cannot change a model."""
-    member_keys, user_index = np.unique(np.concatenate(columns.member_key), return_inverse=True)
-    item_keys, item_index = np.unique(np.concatenate(columns.item_key), return_inverse=True)
+    member_keys, user_index = _number(np.concatenate(columns.member_key))
+    item_keys, item_index = _number(np.concatenate(columns.item_key))
     ids, skus = store_training.map_member_ids(conn), store_training.map_skus(conn)
     try:
         return Interactions.from_indices(
@@ -163,6 +191,22 @@ def _to_interactions(conn: Connection, columns: _Columns) -> Interactions:
         )
     except EmptyInteractions as error:
         raise NothingToLearn("no member has bought anything that was not given back") from error
+
+
+def _number(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the distinct keys, ascending, and the position of each row's among them."""
+    if not len(keys):
+        return keys, keys
+    least, span = int(keys.min()), int(keys.max() - keys.min()) + 1
+    if span > 4 * len(keys) + 1_000_000:
+        return np.unique(keys, return_inverse=True)
+    # Keys are handed out one by one, so they lie close together: looking up is far cheaper than sorting.
+    present = np.zeros(span, bool)
+    present[keys - least] = True
+    distinct = np.flatnonzero(present)
+    position = np.zeros(span, np.int64)
+    position[distinct] = np.arange(len(distinct))
+    return distinct + least, position[keys - least]
 
 
 def _evaluate(

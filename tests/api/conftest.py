@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from service.app import create_app
 from service.kit.auth import ROLES, Role, create_key
 from service.kit.db import transaction
 from service.kit.settings import Settings
+from service.kit.tables import NDJSON
 from service.startup import make_ready
 
 
@@ -76,8 +78,11 @@ class Client:
         documented = operation["responses"].get(str(response.status_code))
         assert documented is not None, f"{method} {path} answers {response.status_code} undocumented"
         schema = documented["content"][response.mimetype]["schema"]
-        told = response.json if response.is_json else response.text
-        jsonschema.validate(told, {**schema, "components": self.spec["components"]})
+        told = [response.json if response.is_json else response.text]
+        if response.mimetype == NDJSON:
+            told = [json.loads(line) for line in response.text.splitlines()]
+        for one in told:
+            jsonschema.validate(one, {**schema, "components": self.spec["components"]})
 
 
 @pytest.fixture

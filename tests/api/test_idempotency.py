@@ -26,9 +26,11 @@ NATURAL = {
     "intake.record_refund": "refund_id",
     "ledger.capture_hold": "hold_id",
     "ledger.release_hold": "hold_id",
+    "recommendations.cancel_export": "export_id",
     "quotes.quote_points": "writes nothing",
     "recommendations.expose_visitor": "member_id or anonymous_id: the arm stays as first drawn",
     "recommendations.promote_model": "version: promoting what is in force changes nothing",
+    "recommendations.retrain_model": "one training at most is waiting",
 }
 """POST routes that may come without a key, and what else tells a repetition there."""
 

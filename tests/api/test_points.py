@@ -58,6 +58,8 @@ def test_an_order_earns_pending_points_and_its_entry_names_it(client: Client) ->
         "tier": "member",
         "eligible": "3050.00",
         "settings_version": entry["rule"]["settings_version"],
+        "rules_version": None,
+        "terms": None,
     }
     assert sum(posting["points"] for posting in entry["postings"]) == 0
     assert [posting["account"] for posting in entry["postings"]] == ["issued", "pending"]

@@ -11,6 +11,7 @@ from service.programme.operations import get_programme
 from tests.clients.recording import Recorder
 from tests.clients.story_earning import write_earning_rules
 from tests.clients.story_experiments import try_a_text
+from tests.clients.story_exports import export_for_a_mailing
 from tests.clients.story_imports import bring_files
 from tests.clients.story_movement import watch_movement
 from tests.clients.story_overrides import hold_at_a_tier
@@ -39,6 +40,7 @@ def tell_story(recorder: Recorder) -> None:
     set_aside(recorder)
     train(recorder)
     recommend(recorder)
+    export_for_a_mailing(recorder)
     run_programme(recorder)
     write_rules(recorder)
     write_earning_rules(recorder, member_id="mei-lin")

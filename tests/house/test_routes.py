@@ -74,6 +74,8 @@ def test_every_answer_of_every_route_is_documented(endpoint: str) -> None:
     assert any(status.startswith("2") for status in responses)
     for status, response in responses.items():
         expected = "application/json" if status < "4" else "application/problem+json"
+        if ROUTES[endpoint].ndjson and status < "4":
+            expected = "application/x-ndjson"
         if status != "204":
             others = {"application/x-ndjson"} | ({"text/csv"} if ROUTES[endpoint].csv else set())
             assert set(response["content"]) <= {expected} | others, f"{endpoint} {status}"

@@ -16,6 +16,9 @@ LOCKS = ("requirements.lock", "requirements-dev.lock")
 TARGETS = ("help", "serve", "test", "test-all", "check", "bench", "openapi", "lock", "clean")
 SCRIPTS = (".ci/run", "docker/install", "docker/start")
 
+OPTIONAL_ENGINES = {"pyspark"}
+"""Training engines of one's own choosing, which the lock for serving leaves out."""
+
 
 def read_pins(lock: str) -> set[str]:
     """Return `name==version ; markers` of every package in a lock."""
@@ -60,7 +63,7 @@ def test_everything_that_is_imported_at_run_time_is_in_the_runtime_lock() -> Non
     for source in list_sources("service", "recommender", "migrations"):
         for name in source.list_imports():
             top = name.split(".")[0]
-            if top in sys.stdlib_module_names or top in ours:
+            if top in sys.stdlib_module_names or top in ours or top in OPTIONAL_ENGINES:
                 continue
             names = {re.sub(r"[-_.]+", "-", name).lower() for name in distributions[top]}
             if not names & locked:

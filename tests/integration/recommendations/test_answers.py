@@ -251,6 +251,17 @@ def test_related_items_leave_the_item_out_and_need_a_known_one(running: Running)
             operations.relate(conn, serving=running.serving, sku="nothing", asked=asked(None), now=NOON)
 
 
+def test_a_basket_steers_the_answer_and_is_not_shown(ask: Ask, running: Running) -> None:
+    basket = ("sku-01", "sku-02")
+    assert not {*basket} & {*skus(ask(TREATED, basket=basket, limit=30))}
+    with running.engine.begin() as conn:
+        answer = operations.relate(
+            conn, serving=running.serving, sku="sku-00", asked=asked(None, basket=basket, limit=30), now=NOON
+        )
+    assert len(answer["items"]) == 27
+    assert not {"sku-00", *basket} & {*skus(answer)}
+
+
 def test_the_decision_record_says_what_the_answer_does_not(ask: Ask, running: Running) -> None:
     answer = ask(HELD_OUT)
     with running.engine.connect() as conn:

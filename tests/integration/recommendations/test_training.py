@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from sqlalchemy import Connection, Engine
 
 from recommender.interactions import Interactions
-from service.recommendations import operations, store
+from service.recommendations import operations, register, store
 from service.recommendations.errors import ModelUnusable, NothingToLearn, UnknownModel
 from service.recommendations.ranking import read_taken
 from service.recommendations.training import read_interactions, train_model
-from tests.integration.recommendations.conftest import PROGRAMME, Running, fill
+from tests.integration.recommendations.conftest import PROGRAMME, Running, fill, open_serving
 from tests.integration.recommendations.shop import NOON, Shop, days_before
 
 
@@ -70,7 +74,7 @@ def test_answers_and_training_see_the_same_purchases(conn: Connection, shop: Sho
     _add_givings_back(shop)
     trained_on = _rows(read_interactions(conn, timezone="Asia/Taipei"))
     for member_id in ("returner", "keeper", "member-003"):
-        key = store.find_opening(conn, member_id=member_id, context_sku=None).member_key
+        key = store.find_opening(conn, member_id=member_id, context_sku=None, now=NOON).member_key
         taken = read_taken(conn, member_key=key, timezone="Asia/Taipei", locale="en")
         summed: dict[tuple[str, str, int], float] = {}
         for item, day, quantity in taken.purchases:
@@ -150,4 +154,62 @@ def test_a_damaged_or_unknown_model_is_not_promoted(running: Running) -> None:
             operations.promote_model(
                 conn, version="1999-01-01.1", models_folder=running.models_folder, actor="test", now=NOON
             )
-        assert store.find_opening(conn, member_id="", context_sku=None).active_model == running.model.version
+        assert (
+            store.find_opening(conn, member_id="", context_sku=None, now=NOON).active_model
+            == running.model.version
+        )
+
+
+def test_old_artefacts_go_and_what_is_or_was_in_force_stays(running: Running) -> None:
+    first = running.model.version
+    for _ in range(4):
+        train_model(
+            running.engine, models_folder=running.models_folder, programme=PROGRAMME, now=NOON, kept=2
+        )
+    with running.engine.connect() as conn:
+        listed = [model.version for model in register.list_models(conn)]
+        active = next(model.version for model in register.list_models(conn) if model.status == "active")
+    there = {path.name for path in running.models_folder.iterdir()}
+    assert len(listed) == 5
+    assert active in there
+    assert listed[0] in there
+    assert len(there) <= 4
+    assert first in listed
+
+
+def test_a_swap_under_load_fails_no_request_and_mixes_no_answer(running: Running) -> None:
+    """Readers go on asking while two models take turns; each answer is of one of them, whole."""
+    train_model(running.engine, models_folder=running.models_folder, programme=PROGRAMME, now=NOON)
+    with running.engine.connect() as conn:
+        versions = [model.version for model in register.list_models(conn)]
+    assert len(versions) == 2
+    serving, done = open_serving(running.models_folder), threading.Event()
+
+    def read(reader: int) -> list[dict[str, Any]]:
+        answers = []
+        while not done.is_set():
+            asked = operations.Asked(f"member-{reader:03}", placement="home", channel="web", limit=30)
+            with running.engine.begin() as conn:
+                answers.append(operations.recommend(conn, serving=serving, asked=asked, now=NOON))
+        return answers
+
+    with ThreadPoolExecutor(3) as pool:
+        readers = [pool.submit(read, reader) for reader in range(3)]
+        for turn in range(8):
+            with running.engine.begin() as conn:
+                register.promote_model(
+                    conn,
+                    version=versions[turn % 2],
+                    models_folder=running.models_folder,
+                    actor="test",
+                    now=NOON,
+                )
+            time.sleep(0.15)
+        done.set()
+        answers = [answer for reader in readers for answer in reader.result()]
+    served = {answer["measurement"]["policy"]["version"] for answer in answers}
+    assert served == set(versions)
+    for answer in answers:
+        policy = answer["measurement"]["policy"]
+        assert policy["version"] == policy["model"]["version"]
+        assert len({item["sku"] for item in answer["items"]}) == 30

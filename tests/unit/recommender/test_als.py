@@ -73,19 +73,28 @@ def test_regularisation_of_a_row_grows_with_its_entries() -> None:
     np.testing.assert_allclose(local.factorise(matrix, config, seed=2), plain.item_factors, rtol=1e-5)
 
 
-def test_rows_are_grouped_by_length_within_a_factor_of_one_and_a_half() -> None:
-    lengths = [0, 1, 2, 3, 4, 7, 7, 40, 41, 0]
-    indptr = np.cumsum([0, *lengths]).astype(np.int32)
-    indices = np.concatenate([np.arange(length) for length in lengths]).astype(np.int32)
-    matrix = local.to_scipy(Csr(indptr, indices, np.ones(len(indices), np.float32), (10, 50)), np.float32)
-    groups = local.rows_by_length(matrix)
-    members = [row for _, rows, _ in groups for row in rows.tolist()]
-    assert sorted(members) == [1, 2, 3, 4, 5, 6, 7, 8]
-    for mean, rows, part in groups:
-        own = [lengths[row] for row in rows.tolist()]
-        assert max(own) <= 1.5 * min(own)
-        assert mean == pytest.approx(np.mean(own))
-        assert part.nnz == sum(own)
+def test_rows_are_cut_into_runs_of_lengths_within_a_factor_of_one_and_a_half() -> None:
+    lengths = np.array([41, 40, 7, 7, 4, 3, 2, 1, 0, 0])
+    runs = local.runs_by_length(lengths)
+    assert [row for start, stop, _ in runs for row in range(start, stop)] == list(range(8))
+    for start, stop, mean in runs:
+        own = lengths[start:stop]
+        assert own.max() <= 1.5 * own.min()
+        assert mean == pytest.approx(own.mean())
+    assert local.runs_by_length(np.zeros(3, np.int64)) == []
+
+
+def test_factors_stand_where_their_items_stand() -> None:
+    """Rows are solved longest first; the order the items came in is given back."""
+    matrix = confidence()
+    count = matrix.shape[1]
+    order = np.random.default_rng(4).permutation(count)
+    place = np.argsort(order).astype(np.int32)
+    turned = Csr(matrix.indptr, place[matrix.indices], matrix.data, matrix.shape)
+    plain = local.factorise(matrix, CONFIG, seed=3)
+    other = local.factorise(turned, CONFIG, seed=3)
+    back = other[place]
+    assert np.corrcoef((plain @ plain.T).ravel(), (back @ back.T).ravel())[0, 1] > 0.9
 
 
 def test_tastes_are_found() -> None:

@@ -37,7 +37,7 @@ def test_train_measures_writes_and_names_the_model(
     assert model.version == "through-2025-05-31"
     assert model.content_hash in shown.out
     assert "gp_topfreq" in shown.out
-    assert "als 4/4" in shown.err
+    assert "ease 5/5" in shown.err
     assert model.manifest.metrics["methods"]["mixed"]["recall"] > 0
 
 

@@ -5,10 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from recommender.baselines import DISCOVERERS
 from recommender.errors import HistoryTooShort, InvalidConfig
-from recommender.evaluation import BASELINES, Evaluation, baseline_scores, beats, evaluate, top_positions
+from recommender.evaluation import BASELINES, Evaluation, beats, evaluate, top_positions
 from recommender.history import History
 from recommender.interactions import Interactions
+from recommender.models.top_frequency import TopFrequency, TopFrequencyConfig
 from tests.unit.recommender import shop
 
 
@@ -24,8 +26,8 @@ def test_origins_roll_back_by_the_horizon(table: Evaluation) -> None:
 
 
 def test_all_baselines_and_both_tables_are_there(table: Evaluation) -> None:
-    assert {*BASELINES, "item_to_item", "als", "mixed", "buy_again"} == set(table.methods)
-    assert {"discover", "als", "item_to_item"} < set(table.discover)
+    assert {*BASELINES, "mixed", "buy_again"} == set(table.methods)
+    assert {*DISCOVERERS, "discover"} == set(table.discover)
     for methods in (table.methods, table.discover):
         for metrics in methods.values():
             assert all(0 <= metrics[name] <= 1 for name in ("recall", "ndcg", "hit_rate", "coverage"))
@@ -50,7 +52,7 @@ def test_nothing_after_the_cut_is_seen() -> None:
         tuple(row for row in shop.rows() if row.user_id != "u009" or row.day < 20_200),
     ):
         past = shop.interactions_of([row for row in lines if row.day <= 20_199])
-        scores = baseline_scores(past)["personal_frequency"]
+        scores = TopFrequency.fit(past, TopFrequencyConfig()).score
         history = History.encode(shop.history_of("u001"), items=past.items, today=20_199)
         told.append(top_positions(scores(history), 10))
     assert told[0] == told[1]
@@ -72,7 +74,7 @@ def test_recall_ndcg_and_hits_match_a_count_by_hand() -> None:
         *[shop.Row("c", item, day, 1.0) for item, day in [("z", 2), ("new", 41)]],
     ]
     table = evaluate(shop.interactions_of(lines), shop.QUICK, horizon_days=28, origins=1, k=2)
-    assert table.origins == [{"cut_day": 13, "users": 2, "items": 3}]
+    assert table.origins == [{"cut_day": 13, "users": 2, "newcomers": 0, "items": 3}]
     found = table.methods["personal_frequency"]
     assert found["recall"] == pytest.approx((0.5 + 0) / 2)
     assert found["hit_rate"] == pytest.approx(0.5)

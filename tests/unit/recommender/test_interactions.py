@@ -75,6 +75,21 @@ def test_arrow_dictionary_columns_and_whole_numbers_are_ids_too() -> None:
     assert built.items.ids == ("x", "y")
 
 
+def test_whole_and_broken_quantities_are_put_in_the_same_order() -> None:
+    """Whole quantities are sorted packed into one number, broken ones column by column."""
+    draw = np.random.default_rng(3)
+    columns = {name: draw.integers(0, 9, 500) for name in ("user_id", "item_id", "day")}
+    amounts = draw.integers(1, 5, 500)
+    whole = Interactions.from_columns(**columns, quantity=amounts)
+    broken = Interactions.from_columns(**columns, quantity=amounts + 0.25 * (amounts == 4))
+    for name in ("user_index", "item_index", "day"):
+        np.testing.assert_array_equal(getattr(whole, name), getattr(broken, name))
+    far = Interactions.from_columns(**{**columns, "day": columns["day"] - 4}, quantity=amounts)
+    np.testing.assert_array_equal(far.day, whole.day - 4)
+    np.testing.assert_array_equal(far.quantity, whole.quantity)
+    assert float(whole.quantity.sum()) == amounts.sum()
+
+
 def test_without_quantities_each_row_counts_one() -> None:
     assert build(quantity=None).quantity.tolist() == [1, 1, 1]
 

@@ -13,9 +13,12 @@ from recommender.history import History
 from recommender.interactions import Interactions
 from recommender.models import Model
 from recommender.models.als import Als, AlsConfig
+from recommender.models.ease import Ease, EaseConfig
 from recommender.models.item_to_item import ItemToItem, ItemToItemConfig
 from recommender.models.personal_frequency import PersonalFrequency, PersonalFrequencyConfig
 from recommender.models.popularity import Popularity, PopularityConfig
+from recommender.models.tifu_knn import TifuKnn, TifuKnnConfig
+from recommender.models.top_frequency import TopFrequency, TopFrequencyConfig
 from tests.unit.recommender import shop
 
 Fit = Callable[[Interactions], Model]
@@ -44,8 +47,35 @@ def fit_als(interactions: Interactions) -> Model:
     return Als.fit(interactions, AlsConfig(factors=8, iterations=5), factorise=local.factorise, seed=1)
 
 
+def fit_ease(interactions: Interactions) -> Model:
+    return Ease.fit(interactions, EaseConfig(min_users=1), solve=local.solve_ease)
+
+
+def fit_top_frequency(interactions: Interactions) -> Model:
+    return TopFrequency.fit(interactions, TopFrequencyConfig())
+
+
+def fit_personal_top_frequency(interactions: Interactions) -> Model:
+    return TopFrequency.fit(interactions, TopFrequencyConfig(fill=False))
+
+
+def fit_tifu_knn(interactions: Interactions) -> Model:
+    return TifuKnn.fit(interactions, TifuKnnConfig(neighbours=20))
+
+
 every_model = pytest.mark.parametrize(
-    "fit", [fit_popularity, fit_personal_frequency, fit_cosine, fit_bm25, fit_als]
+    "fit",
+    [
+        fit_popularity,
+        fit_personal_frequency,
+        fit_cosine,
+        fit_bm25,
+        fit_als,
+        fit_ease,
+        fit_top_frequency,
+        fit_personal_top_frequency,
+        fit_tifu_knn,
+    ],
 )
 
 
@@ -135,8 +165,59 @@ def test_a_history_of_fifty_thousand_purchases_is_scored(fit: Fit) -> None:
         lambda: AlsConfig(factors=0),
         lambda: AlsConfig(regularization=0),
         lambda: AlsConfig(half_life_days=0),
+        lambda: EaseConfig(regularization=0),
+        lambda: EaseConfig(neighbours=0),
+        lambda: TopFrequencyConfig(tie_window_days=0),
+        lambda: TopFrequencyConfig(half_life_days=0),
+        lambda: TifuKnnConfig(neighbours=0),
+        lambda: TifuKnnConfig(group_decay=0),
     ],
 )
 def test_settings_out_of_range_are_refused(wrong: Callable[[], object]) -> None:
     with pytest.raises(InvalidConfig):
         wrong()
+
+
+def test_ease_matches_the_closed_form_of_its_paper() -> None:
+    data = shop.interactions()
+    matrix = local.to_scipy(data.weighted(half_life_days=None), np.float64).toarray() > 0
+    gram = matrix.T.astype(np.float64) @ matrix + 50 * np.eye(matrix.shape[1])
+    inverse = np.linalg.inv(gram)
+    expected = -inverse / np.diag(inverse)
+    np.fill_diagonal(expected, 0)
+    model = Ease.fit(data, EaseConfig(regularization=50, neighbours=80, min_users=1), solve=local.solve_ease)
+    found = np.zeros_like(expected)
+    np.put_along_axis(found, model.neighbours.astype(np.intp), model.weights, axis=1)
+    np.testing.assert_allclose(found, np.maximum(expected, 0), atol=1e-6)
+
+
+def test_ease_is_not_fitted_for_a_catalogue_that_is_too_large() -> None:
+    model = Ease.fit(shop.interactions(), EaseConfig(max_items=10), solve=local.solve_ease)
+    assert not model.fitted
+    assert not model.score(
+        History.encode(shop.history_of("u001"), items=shop.interactions().items, today=1)
+    ).any()
+
+
+def test_top_frequency_counts_days_and_breaks_ties_by_popularity() -> None:
+    lines = [
+        *(shop.Row("a", item, day, 1.0) for item, day in [("x", 1), ("x", 2), ("y", 3), ("z", 4)]),
+        shop.Row("b", "z", 5, 1.0),
+    ]
+    data = shop.interactions_of(lines)
+    history = History.encode([("x", 1, 1.0), ("x", 2, 9.0), ("y", 3, 1.0)], items=data.items, today=6)
+    filled = TopFrequency.fit(data, TopFrequencyConfig()).score(history)
+    np.testing.assert_allclose(filled, [2.5, 1.25, 0.5])
+    own = TopFrequency.fit(data, TopFrequencyConfig(fill=False)).score(history)
+    np.testing.assert_allclose(own, [2.5, 1.25, 0])
+
+
+def test_tifu_weighs_baskets_and_groups_as_the_paper_does() -> None:
+    """Three baskets in groups of two: the group of the oldest holds one, decays 0.9 and 0.7, two groups."""
+    lines = [shop.Row("a", item, day, 1.0) for item, day in [("x", 1), ("y", 2), ("x", 3), ("z", 3)]]
+    data = shop.interactions_of([*lines, shop.Row("b", "z", 1, 1.0)])
+    model = TifuKnn.fit(data, TifuKnnConfig(group_baskets=2, own_share=1.0))
+    history = History.encode([(row.item_id, row.day, 1.0) for row in lines], items=data.items, today=4)
+    newest, middle, oldest = 1 / 2 / 2, 0.9 / 2 / 2, 0.7 / 2
+    np.testing.assert_allclose(model.score(history), [newest + oldest, middle, newest], rtol=1e-6)
+    np.testing.assert_allclose(model.vectors.data[:3], [newest + oldest, middle, newest], rtol=1e-6)

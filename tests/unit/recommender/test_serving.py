@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recommender.config import BlendConfig
+from recommender.blending import BlendConfig
 from recommender.errors import InvalidRequest
+from recommender.history import History
+from recommender.models.top_frequency import TopFrequency, TopFrequencyConfig
 from recommender.serving import Answer, Mode, Purchase, ServedModel
 from tests.unit.recommender import shop
 
@@ -265,6 +267,10 @@ def test_related_to_nothing_known_is_popular_and_says_so(model: ServedModel, bas
     "wrong",
     [
         {"limit": -1},
+        {"diversity": 1.5},
+        {"cap": 1},
+        {"cap": 0, "groups": np.zeros(80, np.int32)},
+        {"groups": np.zeros(79, np.int32)},
         {"mode": "everything"},
         {"policy": "magic"},
         {"allowed": np.ones(79, dtype=bool)},
@@ -299,11 +305,84 @@ def test_a_model_of_another_catalogue_can_be_told(model: ServedModel) -> None:
 
 def test_parts_without_weight_are_not_asked() -> None:
     trained = shop.trained()
-    only_popular = replace(
-        trained, config=replace(trained.config, blend=BlendConfig(als=0, item_to_item=0, popularity=1))
-    ).serve()
+    blend = BlendConfig(als=0, item_to_item=0, ease=0, again_ease=0)
+    only_popular = replace(trained, config=replace(trained.config, blend=blend)).serve()
     answer = only_popular.recommend(shop.history_of("u001"), today=TODAY, limit=3, mode="discover")
     assert {one.reason_code for one in answer.items} == {"popular_now"}
+
+
+def test_a_baseline_in_force_is_served_exactly() -> None:
+    """Takings filled with 28-day popularity, and popularity of what was never taken."""
+    trained = shop.trained()
+    blend = BlendConfig(mixed="top_frequency", discover="popularity")
+    model = replace(trained, config=replace(trained.config, blend=blend)).serve()
+    history = shop.history_of("u001")
+    data = shop.interactions()
+    own = TopFrequency.fit(data, TopFrequencyConfig()).score(
+        History.encode(history, items=data.items, today=TODAY)
+    )
+    expected = [data.items.ids[one] for one in np.argsort(-own, kind="stable")]
+    assert ids(model.recommend(history, today=TODAY, limit=80)) == expected
+    bought = {item for item, _, _ in history}
+    by_popularity = [one for one in ids(model.recommend([], today=TODAY, limit=80)) if one not in bought]
+    assert ids(model.recommend(history, today=TODAY, limit=80, mode="discover")) == by_popularity
+
+
+@every_mode
+def test_no_diversity_is_exact_score_order_and_more_is_more_varied(model: ServedModel, mode: Mode) -> None:
+    history = shop.history_of("u001")
+    plain = model.recommend(history, today=TODAY, limit=8, mode=mode)
+    assert model.recommend(history, today=TODAY, limit=8, mode=mode, diversity=0.0) == plain
+    varied = model.recommend(history, today=TODAY, limit=8, mode=mode, diversity=1.0)
+    assert len(set(ids(varied))) == len(varied.items)
+    assert varied.items[0] == plain.items[0]
+
+    def likeness(answer: Answer) -> float:
+        vectors = model.als.item_factors[[model.items.get(one) for one in ids(answer)]]
+        unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return float((unit @ unit.T).sum())
+
+    assert likeness(varied) <= likeness(plain)
+
+
+@every_mode
+def test_no_more_than_the_cap_comes_from_one_category(model: ServedModel, mode: Mode) -> None:
+    groups = (np.arange(80) // 5).astype(np.int32)
+    groups[:10] = -1
+    history = shop.history_of("u001")
+    capped = model.recommend(history, today=TODAY, limit=30, mode=mode, groups=groups, cap=1)
+    counted = [groups[model.items.get(one)] for one in ids(capped)]
+    assert max(counted.count(group) for group in counted if group >= 0) == 1
+    free = ids(model.recommend(history, today=TODAY, limit=80, mode=mode))
+    seen: set[int] = set()
+    expected = []
+    for one in free:
+        group = int(groups[model.items.get(one)])
+        if group < 0 or group not in seen:
+            expected.append(one)
+            seen.add(group)
+    assert ids(capped) == expected[:30]
+
+
+def test_fresh_popularity_moves_the_lists_and_leaves_the_old_model_alone(model: ServedModel) -> None:
+    before = model.recommend([], today=TODAY, limit=5)
+    counts = model.blend.facts.counts.copy()
+    counts[:, model.items.get("sku-079")] = 1e6
+    fresh = model.refreshed(counts, through_day=TODAY)
+    assert fresh.recommend([], today=TODAY, limit=5).items[0].item_id == "sku-079"
+    assert model.recommend([], today=TODAY, limit=5) == before
+    with pytest.raises(InvalidRequest):
+        model.refreshed(counts[:2], through_day=TODAY)
+
+
+def test_an_item_just_bought_is_held_back_and_one_that_is_due_comes_forward(model: ServedModel) -> None:
+    days = [TODAY - 90, TODAY - 60, TODAY - 30]
+    due = [Purchase("sku-021", day) for day in days]
+    rival = [Purchase("sku-022", day) for day in days]
+    again = model.recommend(
+        [*due, *rival, Purchase("sku-021", TODAY)], today=TODAY, limit=2, mode="buy_again"
+    )
+    assert ids(again)[0] == "sku-022"
 
 
 def test_a_history_of_fifty_thousand_purchases_is_answered(model: ServedModel) -> None:

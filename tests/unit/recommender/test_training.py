@@ -57,9 +57,15 @@ def test_another_seed_setting_or_row_gives_another_hash(tmp_path: Path) -> None:
 def test_progress_is_told_stage_by_stage() -> None:
     told: list[tuple[str, int, int]] = []
     train(shop.interactions(), shop.QUICK, progress=lambda *stage: told.append(stage))
-    assert [stage for stage, _, _ in told] == ["popularity", "personal_frequency", "item_to_item", "als"]
-    assert [done for _, done, _ in told] == [1, 2, 3, 4]
-    assert {total for _, _, total in told} == {4}
+    assert [stage for stage, _, _ in told] == [
+        "popularity",
+        "personal_frequency",
+        "item_to_item",
+        "als",
+        "ease",
+    ]
+    assert [done for _, done, _ in told] == [1, 2, 3, 4, 5]
+    assert {total for _, _, total in told} == {5}
 
 
 def test_one_purchase_is_enough_to_train() -> None:
@@ -77,7 +83,14 @@ def test_settings_survive_the_manifest() -> None:
 
 @pytest.mark.parametrize(
     "sections",
-    [{"ease": {}}, {"als": {"rank": 3}}, {"als": 3}, {"als": {"factors": 0}}, {"als": {"factors": "many"}}],
+    [
+        {"bpr": {}},
+        {"blend": {"mixed": "magic"}},
+        {"als": {"rank": 3}},
+        {"als": 3},
+        {"als": {"factors": 0}},
+        {"als": {"factors": "many"}},
+    ],
 )
 def test_unknown_or_malformed_settings_are_refused(sections: dict[str, dict[str, object]]) -> None:
     with pytest.raises(InvalidConfig):

@@ -1,0 +1,235 @@
+"""One score for what was taken before and what was not, in the same unit.
+
+A log-linear score: the chance that an item is among what is taken next is a softmax over items of
+Σ weight × signal. The signals are few and named, the weights are learned on earlier time origins
+(`recommender.search`) by the list-wise likelihood of Cao et al., "Learning to rank: from pairwise approach to
+listwise approach" (ICML 2007), in its top-one form, each person counted once. Repeat and explore are told
+apart as Ariannezhad et al. advise (ReCANet, SIGIR 2022). numpy only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, NamedTuple, Self, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.errors import InvalidConfig
+from recommender.history import History
+from recommender.interactions import Interactions
+from recommender.models.als import Als
+from recommender.models.ease import Ease
+from recommender.models.item_to_item import ItemToItem
+from recommender.models.personal_frequency import PersonalFrequency, repeat_probability
+from recommender.models.popularity import window_counts
+
+MixedArm = Literal["learned", "top_frequency"]
+DiscoverArm = Literal["learned", "popularity"]
+
+WINDOWS: tuple[int | None, ...] = (7, 28, None)
+ITEM_SIGNALS = ("popular_7d", "popular_28d", "popular_all", "newness")
+NEAR_SIGNALS = ("ease", "als", "item_to_item")
+AGAIN_SIGNALS = (
+    "again",
+    "again_discover",
+    "again_ease",
+    "again_popular_all",
+    "again_recent",
+    "again_steady",
+    "again_times",
+    "again_due",
+    "again_repeat",
+    "again_breadth",
+)
+_NEW_DAYS = 28.0
+_FLOOR = np.float32(0.02)
+_RECENT_DAYS, _STEADY_DAYS = 60.0, 240.0
+_LEAST_GATE = 1e-3
+_LEAST_REPEAT = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class BlendConfig:
+    """Weigh the signals; see `BlendParts` for what each of them is.
+
+    `mixed` and `discover` say which ranking is in force: the learned one, or the plain baseline where that
+    was better on the origins it was chosen by (takings filled with popularity; popularity).
+    """
+
+    mixed: MixedArm = "learned"
+    discover: DiscoverArm = "learned"
+    popular_7d: float = 0.1
+    popular_28d: float = 0.6
+    popular_all: float = -0.2
+    newness: float = 0.8
+    ease: float = 0.45
+    als: float = 0.4
+    item_to_item: float = 0.2
+    again: float = 1.0
+    again_discover: float = 1.0
+    again_ease: float = -0.4
+    again_popular_all: float = 0.1
+    again_recent: float = 1.0
+    again_steady: float = 2.0
+    again_times: float = 0.4
+    again_due: float = 0.1
+    again_repeat: float = 0.6
+    again_breadth: float = -0.3
+
+    def __post_init__(self) -> None:
+        if self.mixed not in get_args(MixedArm) or self.discover not in get_args(DiscoverArm):
+            raise InvalidConfig(f"unknown ranking {self.mixed!r} or {self.discover!r}")
+        weights = [getattr(self, one.name) for one in fields(self) if one.name not in ("mixed", "discover")]
+        if not all(isinstance(one, (int, float)) and np.isfinite(one) for one in weights):
+            raise InvalidConfig("blend weights are finite numbers")
+
+    def weights(self, names: tuple[str, ...]) -> NDArray[np.float64]:
+        """Give the weights of these signals in their order, (len(names),)."""
+        return np.array([getattr(self, name) for name in names], dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFacts:
+    """Hold what is known of items alone: counts per window (3, items), first day and repeat probability."""
+
+    counts: NDArray[np.float32]
+    first_day: NDArray[np.int32]
+    repeat_probability: NDArray[np.float32]
+
+    @classmethod
+    def fit(cls, interactions: Interactions, *, prior_buyers: float) -> Self:
+        """Count within each window, and find each item's first day."""
+        counts = np.stack([window_counts(interactions, days) for days in WINDOWS]).astype(np.float32)
+        first = np.full(len(interactions.items), interactions.last_day, dtype=np.int32)
+        np.minimum.at(first, interactions.item_index, interactions.day)
+        probability, _ = repeat_probability(interactions, prior_buyers=prior_buyers)
+        # Where nobody bought anything twice the estimate is 0, and its logarithm is needed.
+        return cls(counts, first, np.maximum(probability, _LEAST_REPEAT).astype(np.float32))
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Read back what `arrays` gave."""
+        return cls(arrays["popularity_counts"], arrays["item_first_day"], arrays["repeat_probability"])
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Give the arrays by name."""
+        return {
+            "popularity_counts": self.counts,
+            "item_first_day": self.first_day,
+            "repeat_probability": self.repeat_probability,
+        }
+
+    def signals(self, *, through_day: int) -> NDArray[np.float32]:
+        """Give `ITEM_SIGNALS`, (4, items): log(1 + count) per window, and 1 for an item of today, fading."""
+        age = np.maximum(through_day - self.first_day, 0)
+        return np.concatenate([np.log1p(self.counts), np.exp(-age / _NEW_DAYS)[None]]).astype(np.float32)
+
+
+class Near(NamedTuple):
+    """Keep the collaborative signals apart, each (items,) and 1 at its best; None where there is none."""
+
+    ease: NDArray[np.float32] | None
+    als: NDArray[np.float32] | None
+    item_to_item: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Blend:
+    """Put the signals of all models together.
+
+    `ease`, `als` and `item_to_item` enter as log(score ÷ best score + 0.02); the item signals as they are.
+    For what was taken before: a constant, the discover score, the EASE signal and log(1 + count) once more,
+    the decayed takings s ÷ (1 + s) at half-lives of 60 and 240 days, log of the days it was taken on, how
+    due it is, log of the item's repeat probability, and log of how many items the person takes. The
+    repeat gate and the quiet days of `PersonalFrequencyConfig` act on top.
+    """
+
+    config: BlendConfig
+    facts: ItemFacts
+    through_day: int
+    ease: Ease
+    als: Als
+    item_to_item: ItemToItem
+    personal: PersonalFrequency
+
+    def base(self) -> NDArray[np.float32]:
+        """Give the part of the discover score that is the same for everybody, (items,)."""
+        signals = self.facts.signals(through_day=self.through_day)
+        base: NDArray[np.float32] = self.config.weights(ITEM_SIGNALS).astype(np.float32) @ signals
+        return base
+
+    def near(self, history: History, linked: NDArray[np.int32], weights: NDArray[np.float64]) -> Near:
+        """Score all items by what is in the history and the cart: `linked` positions and weights, (m,)."""
+        ease = als = item_to_item = None
+        if self.ease.fitted and len(linked) and (self.config.ease or self.config.again_ease):
+            ease = _to_best(self.ease.score_items(linked))
+        if len(history) and self.config.als:
+            als = _to_best(self.als.score(history))
+        if len(linked) and self.config.item_to_item:
+            item_to_item = _to_best(self.item_to_item.score_items(linked, weights))
+        return Near(ease, als, item_to_item)
+
+    def discover(self, near: Near, base: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Give the discover score of all items, (items,)."""
+        total = base.copy()
+        for name, part in zip(NEAR_SIGNALS, near, strict=True):
+            weight = np.float32(getattr(self.config, name))
+            if part is not None and weight:
+                total += weight * log_share(part)
+        return total
+
+    def again(self, history: History, near: Near, discover: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Give the score of what was taken before, (m,) in the order of `history.items`."""
+        signals = self.again_signals(history, near, discover)
+        scores = signals @ self.config.weights(AGAIN_SIGNALS) + self.again_offset(history)
+        return scores.astype(np.float32)
+
+    def again_signals(
+        self, history: History, near: Near, discover: NDArray[np.float32]
+    ) -> NDArray[np.float64]:
+        """Give `AGAIN_SIGNALS`, (m, 10)."""
+        items = history.items
+        recent = history.weights(half_life_days=_RECENT_DAYS)
+        steady = history.weights(half_life_days=_STEADY_DAYS)
+        ease = np.zeros(len(items)) if near.ease is None else log_share(near.ease[items])
+        columns = (
+            np.ones(len(items)),
+            discover[items],
+            ease,
+            np.log1p(self.facts.counts[2, items]),
+            recent / (1 + recent),
+            steady / (1 + steady),
+            np.log(history.times),
+            self.personal.due(history),
+            np.log(self.facts.repeat_probability[items]),
+            np.full(len(items), np.log(max(1, len(items)))),
+        )
+        return np.stack(columns, axis=1)
+
+    def again_offset(self, history: History) -> NDArray[np.float64]:
+        """Give the log of the repeat gate and of the quiet days, (m,), none above zero."""
+        gate = np.maximum(self.personal.gate[history.items], _LEAST_GATE).astype(np.float64)
+        offset: NDArray[np.float64] = np.log(gate)
+        settings = self.personal.config
+        if settings.quiet_days and settings.quiet_factor < 1:
+            quiet = history.last_age_days() < settings.quiet_days
+            offset[quiet] += np.log(max(settings.quiet_factor, _LEAST_GATE))
+        return offset
+
+
+def log_share(part: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Give log(part + 0.02); what nothing speaks for keeps a chance."""
+    logged: NDArray[np.float32] = np.log(part + _FLOOR)
+    return logged
+
+
+def _to_best(part: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """Scale a part in place so that its best item has 1 and none is below 0; None when none is above."""
+    best = part.max(initial=0)
+    if best <= 0:
+        return None
+    np.maximum(part, 0, out=part)
+    part /= best
+    return part

@@ -1,0 +1,64 @@
+"""The two plain personal baselines: what somebody took most often, with and without a popular rest.
+
+P-TopFreq and GP-TopFreq of Hu et al., "Modeling personalized item frequency information for next-basket
+recommendation" (SIGIR 2020).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.errors import InvalidConfig
+from recommender.history import History
+from recommender.interactions import Interactions
+from recommender.models.popularity import window_counts
+
+
+@dataclass(frozen=True, slots=True)
+class TopFrequencyConfig:
+    """Set the window whose popularity breaks ties, and how lately a taking still counts (None: always).
+
+    `tie_weight` is what the most popular item adds, in takings; `fill` lets popularity rank what was never
+    taken.
+    """
+
+    tie_window_days: int | None = 28
+    tie_weight: float = 0.5
+    half_life_days: float | None = None
+    fill: bool = True
+
+    def __post_init__(self) -> None:
+        if self.tie_window_days is not None and self.tie_window_days < 1:
+            raise InvalidConfig("the window that breaks ties is at least one day")
+        if self.tie_weight < 0 or (self.half_life_days is not None and self.half_life_days <= 0):
+            raise InvalidConfig("the tie weight is not negative, the half-life above zero days")
+
+
+@dataclass(frozen=True, slots=True)
+class TopFrequency:
+    """Score by how many days an item was taken on; `ties` (items,) float32 in [0, tie_weight]."""
+
+    config: TopFrequencyConfig
+    ties: NDArray[np.float32]
+
+    @classmethod
+    def fit(cls, interactions: Interactions, config: TopFrequencyConfig) -> Self:
+        """Count the popularity that breaks ties."""
+        counts = window_counts(interactions, config.tie_window_days)
+        return cls(config, (config.tie_weight * counts / max(1, counts.max())).astype(np.float32))
+
+    def arrays(self) -> Mapping[str, NDArray[Any]]:
+        """Give the fitted array by name."""
+        return {"top_frequency_ties": self.ties}
+
+    def score(self, history: History) -> NDArray[np.float32]:
+        """Score all items, (items,)."""
+        scores = self.ties.copy() if self.config.fill else np.zeros_like(self.ties)
+        taken = history.weights(half_life_days=self.config.half_life_days).astype(np.float32)
+        scores[history.items] = taken + self.ties[history.items]
+        return scores
