@@ -95,7 +95,7 @@ def measure(world: World, *, rounds: int) -> list[Row]:
             f"DuckDB {median(theirs):.1f} s",
             ratio=ratio_of(ours, theirs),
             budget=3,
-            note="one statement from the orders themselves, 36 sums and the draws of each day; the same sums",
+            note="one statement from the orders themselves; ours adds up 22 sums and the draws, DuckDB 12",
         )
     ]
 

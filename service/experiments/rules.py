@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -49,7 +49,8 @@ class Experiment:
     arms: tuple[Arm, ...]
     window_days: int
     refund_grace_days: int
-    status: str = RUNNING
+    # Where it stands now; it is the same version whatever becomes of it.
+    status: str = field(default=RUNNING, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

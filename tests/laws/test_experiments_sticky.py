@@ -55,9 +55,9 @@ def _run_version(conn: Connection, *, number: int, share_bp: int) -> operations.
     conn.execute(
         text(
             "INSERT INTO experiments (experiment, version, salt, arms, is_global_holdout, status, "
-            "window_days, refund_grace_days, created_at) "
+            "window_days, refund_grace_days, created_at, started_at) "
             "VALUES ('holdout', :number, :salt, CAST(:arms AS jsonb), true, "
-            "'running', 60, 30, :now)"
+            "'running', 60, 30, :now, :now)"
         ),
         {"number": number, "salt": f"s{number}", "arms": dumps(arms), "now": NOON},
     )
