@@ -43,9 +43,20 @@ def is_eligible(wanted: ColumnElement[Any], *, member_key: ColumnElement[Any]) -
     def moment(name: str) -> ColumnElement[Any]:
         return cast(rules[name].astext, TIMESTAMP(timezone=True))
 
+    # Whoever is asked about may stand two selects further out, where correlation does not reach by itself.
     standing = standing_rows.alias("standing_for_rules")
-    tier = select(standing.c.tier).where(standing.c.member_key == member_key).scalar_subquery()
-    joined = select(joining_rows.c.joined_at).where(joining_rows.c.member_key == member_key).scalar_subquery()
+    tier = (
+        select(standing.c.tier)
+        .where(standing.c.member_key == member_key)
+        .correlate_except(standing)
+        .scalar_subquery()
+    )
+    joined = (
+        select(joining_rows.c.joined_at)
+        .where(joining_rows.c.member_key == member_key)
+        .correlate_except(joining_rows)
+        .scalar_subquery()
+    )
     agreed = (
         select(
             case(
@@ -54,6 +65,7 @@ def is_eligible(wanted: ColumnElement[Any], *, member_key: ColumnElement[Any]) -
             )
         )
         .where(consent_rows.c.member_key == member_key)
+        .correlate_except(consent_rows)
         .scalar_subquery()
     )
     return and_(

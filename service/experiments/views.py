@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection
@@ -13,7 +14,7 @@ from service.experiments.errors import ArmsUnsound
 from service.experiments.outlook import look_ahead
 from service.experiments.rules import RECOMMENDATIONS, Arm, Assignment, check_arms
 from service.kit.clock import format_time
-from service.kit.errors import FieldError
+from service.kit.errors import FieldError, Invalid
 from service.kit.money import to_minor, to_text
 
 
@@ -50,12 +51,23 @@ def read_plan(body: Mapping[str, Any], *, currency: str) -> Plan:
         window_days=body["window_days"],
         refund_grace_days=body["refund_grace_days"],
         guardrails=[
-            {"metric": one["metric"], "margin_minor": to_minor(one["margin"], currency=currency)}
-            | {"currency": currency}
-            for one in body["guardrails"]
+            {
+                "metric": one["metric"],
+                "margin_minor": _margin(one["margin"], currency, number),
+                "currency": currency,
+            }
+            for number, one in enumerate(body["guardrails"])
         ],
         salt=body["salt"],
     )
+
+
+def _margin(amount: Decimal, currency: str, number: int) -> int:
+    try:
+        return to_minor(amount, currency=currency)
+    except ValueError as error:
+        place = FieldError(str(error), pointer=f"/guardrails/{number}/margin")
+        raise Invalid("an amount is not acceptable", errors=[place]) from error
 
 
 def assignment_json(assignment: Assignment) -> dict[str, object]:

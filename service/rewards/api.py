@@ -271,7 +271,7 @@ def cancel_redemption(door: Door, redemption_id: str, body: dict[str, Any]) -> o
     "POST",
     "/code-pools/<id:pool>/codes",
     roles=_AUTHORS,
-    upload=("text/plain", "text/csv"),
+    upload=("text/csv",),
     answers={200: CodeImportSchema()},
     idempotency_key="optional",
 )

@@ -326,7 +326,7 @@ def test_a_reward_that_is_not_acceptable_is_refused_at_its_place(
 def import_file(client: Client, content: bytes, pool: str = "spring") -> Any:
     """Bring a file of codes into a pool."""
     return client.post(
-        f"/v1/code-pools/{pool}/codes", data=content, content_type="text/plain", role="marketing"
+        f"/v1/code-pools/{pool}/codes", data=content, content_type="text/csv", role="marketing"
     )
 
 

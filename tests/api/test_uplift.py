@@ -156,6 +156,24 @@ def test_eligibility_is_decided_before_the_arm(client: Client) -> None:
     assert expose(client, member_id="nobody")["reason"] == "not_a_member"
 
 
+def test_eligibility_of_one_member_is_read_among_many(client: Client) -> None:
+    start(client, surface="recommendations", eligibility={"tiers": ["member"], "consent": "marketing"})
+    for number in range(3):
+        enrol(client, f"m{number}", consent={"marketing": number > 0})
+    answers = [client.get(f"/v1/members/m{number}/recommendations") for number in range(3)]
+    assert [answer.status_code for answer in answers] == [200] * 3
+    nested = [(answer.json or {})["measurement"]["nested"] for answer in answers]
+    assert nested[0] == []
+
+
+@pytest.mark.parametrize("margin", ["9999999999999998", "0.001"])
+def test_a_margin_beyond_what_the_currency_can_say_is_refused(client: Client, margin: str) -> None:
+    guardrails = [{"metric": "reward_cost", "margin": margin}]
+    refused = post(client, "", PLAN | {"key": "guarded", "guardrails": guardrails})
+    assert (refused.status_code, refused.json["code"]) == (422, "invalid")
+    assert refused.json["errors"][0]["pointer"] == "/guardrails/0/margin"
+
+
 def test_testers_are_left_out_on_both_sides(client: Client) -> None:
     start(client)
     enrol(client, "tester")

@@ -54,7 +54,7 @@ def _offer(recorder: Recorder) -> None:
         "POST",
         "/v1/code-pools/cups/codes",
         role="marketing",
-        headers={"Content-Type": "text/plain"},
+        headers={"Content-Type": "text/csv"},
         input_stream=io.BytesIO(codes),
         content_length=len(codes),
     )

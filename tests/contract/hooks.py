@@ -53,6 +53,8 @@ UNSAYABLE = (
     "the discount is larger than",
     "there are no earning rules of this version",
     "an arm has a name of its own",
+    "not after starts_at",
+    "too large an amount",  # in minor units, whose number the programme's currency gives
     "the weights sum to",
 )
 SAYABLE_CODES = {"invalid", "malformed-request"}
