@@ -9,7 +9,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from service.kit.clock import read_clock
 from service.ledger import operations as ledger
 from service.programme.operations import Programme, get_programme
 from service.rewards import operations as rewards
@@ -26,13 +25,15 @@ class LawReport:
     violations: list[dict[str, Any]]
 
 
-def check_laws_now(engine: Engine, *, progress: Callable[[str, int, int | None], None]) -> LawReport:
+def check_laws_now(
+    engine: Engine, *, clock: Callable[[], datetime], progress: Callable[[str, int, int | None], None]
+) -> LawReport:
     """Check every law over everyone as of one moment, whatever is written meanwhile."""
     one_moment = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
     with engine.connect().execution_options(**one_moment) as conn, conn.begin():
         programme = get_programme(conn)
         # The first statement fixes what is seen. The clock comes after it: nothing seen was rated later.
-        return check_laws(conn, programme=programme, now=read_clock(), progress=progress)
+        return check_laws(conn, programme=programme, now=clock(), progress=progress)
 
 
 def check_laws(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
+from service.kit.clock import read_clock
 from service.kit.settings import Settings
 from service.laws import check_laws_now
 from tests.api.ladders import Ladder, ladder, spend
@@ -30,9 +31,9 @@ def test_an_order_that_comes_in_during_a_check_is_no_violation(shop: Ladder) -> 
 
     event.listen(shop.client.engine, "after_cursor_execute", buy_once)
     try:
-        report = check_laws_now(shop.client.engine, progress=lambda *_: None)
+        report = check_laws_now(shop.client.engine, clock=read_clock, progress=lambda *_: None)
     finally:
         event.remove(shop.client.engine, "after_cursor_execute", buy_once)
     assert bought[0]["tier"]["after"]["tier"] == "t1"
     assert report.violations == []
-    assert check_laws_now(shop.client.engine, progress=lambda *_: None).violations == []
+    assert check_laws_now(shop.client.engine, clock=read_clock, progress=lambda *_: None).violations == []
