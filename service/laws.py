@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from service.ledger import operations as ledger
-from service.programme.operations import Programme
+from service.programme.operations import Programme, get_programme
 from service.rewards import operations as rewards
 from service.tiers import operations as tiers
 
@@ -23,6 +23,17 @@ class LawReport:
 
     laws: tuple[str, ...]
     violations: list[dict[str, Any]]
+
+
+def check_laws_now(
+    engine: Engine, *, clock: Callable[[], datetime], progress: Callable[[str, int, int | None], None]
+) -> LawReport:
+    """Check every law over everyone as of one moment, whatever is written meanwhile."""
+    one_moment = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    with engine.connect().execution_options(**one_moment) as conn, conn.begin():
+        programme = get_programme(conn)
+        # The first statement fixes what is seen. The clock comes after it: nothing seen was rated later.
+        return check_laws(conn, programme=programme, now=clock(), progress=progress)
 
 
 def check_laws(

@@ -10,7 +10,7 @@ from service.cli.output import tell, tell_rows
 from service.cli.progress import show_progress
 from service.kit.clock import read_clock
 from service.kit.settings import Settings
-from service.laws import check_laws
+from service.laws import check_laws_now
 from service.startup import ready_engine
 
 
@@ -23,12 +23,8 @@ def laws() -> None:
 @click.pass_obj
 def check(settings: Settings) -> None:
     """Check every law that exists so far over everyone; exit 1 and list what breaks it."""
-    with (
-        ready_engine(settings) as (engine, programme),
-        show_progress() as progress,
-        engine.connect() as conn,
-    ):
-        report = check_laws(conn, programme=programme, now=read_clock(), progress=progress)
+    with ready_engine(settings) as (engine, _), show_progress() as progress:
+        report = check_laws_now(engine, clock=read_clock, progress=progress)
     tell_rows(report.violations)
     tell({"laws": ", ".join(report.laws), "violations": len(report.violations)})
     sys.exit(1 if report.violations else 0)

@@ -34,6 +34,9 @@ from service.rewards import operations as rewards
 from service.tiers import operations as tiers
 from service.tiers.operations import HeldTier, TierOutcome
 
+_WAITS = 5
+"""How often an id may come to go by somebody else while its account is waited for."""
+
 
 @dataclass(frozen=True, slots=True)
 class TierMove:
@@ -507,15 +510,21 @@ def points_dates(placed_at: datetime, day: date, programme: Programme) -> tuple[
 
 
 def _locked_member(conn: Connection, member_id: str, now: datetime) -> tuple[Member, Balance]:
-    """Return the member that goes by an id and its account, locked."""
+    """Return the member that goes by an id and its account, locked.
+
+    Two members may become one, or one two, while this waits for a lock; with the account of whoever the id
+    goes by in hand, no more.
+    """
     member = get_enrolled(conn, member_id=member_id)
     account = ledger.lock_account(conn, member_key=member.member_key, now=now)
-    if account.member_key != member.member_key or member.origin_key is not None:
-        # Two members may have become one, or one two, while this waited for the lock.
+    if account.member_key == member.member_key and member.origin_key is None:
+        return member, account
+    for _ in range(_WAITS):
         member = get_enrolled(conn, member_id=member_id)
-        if account.member_key != member.member_key:
-            account = ledger.lock_account(conn, member_key=member.member_key, now=now)
-    return member, account
+        if account.member_key == member.member_key:
+            return member, account
+        account = ledger.lock_account(conn, member_key=member.member_key, now=now)
+    raise RuntimeError(f"the points of {member_id} are with another member than its tier")
 
 
 def _sent_for(member: Member, member_id: str) -> SentFor | None:

@@ -10,8 +10,6 @@ from typing import Any
 
 from sqlalchemy import text
 
-from service.kit.db import transaction
-from service.ledger import operations as ledger
 from tests.api.conftest import Client, an_order, enrol
 from tests.api.test_points import adjust, points_of
 from tests.api.test_points_complaints import TODAY, buy, holdings
@@ -77,16 +75,12 @@ def test_two_accounts_that_become_one_keep_every_point(client: Client) -> None:
         with_points(client, 100 * number, member=member)
         client.post("/v1/orders", json=an_order(f"o-{member}", member, "3000"))
         hold(client, 10 * number, member=member)
-    with transaction(client.engine) as conn:
-        keys = conn.scalars(text("SELECT member_key FROM members ORDER BY member_id")).all()
-        ledger.merge_accounts(
-            conn,
-            from_member_key=keys[1],
-            into_member_key=keys[0],
-            now=datetime.now(UTC),
-            reason="the same person",
-            actor="ada",
-        )
+    merged = client.post(
+        "/v1/members/m2/merge",
+        json={"into": "m1", "reason": "the same person"},
+        headers={"Idempotency-Key": "merge"},
+    )
+    assert merged.status_code == 200
     assert holdings(client) == (270, 200, 30)
     # What comes late for the account that is gone goes where its points went.
     refund(client, "3000", "r2", "o-m2")

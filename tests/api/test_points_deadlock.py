@@ -23,10 +23,13 @@ WAITING = text(
 )
 
 
-def wait_until_somebody_waits(conn: Connection) -> None:
+def wait_until_somebody_waits(conn: Connection, *, how_many: int = 1) -> None:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        if conn.scalar(WAITING):
+        waiting = conn.scalar(WAITING)
+        # One transaction would see for ever what it saw first.
+        conn.rollback()
+        if waiting >= how_many:
             return
         time.sleep(0.01)
     raise AssertionError("nobody waits for a lock")

@@ -19,7 +19,7 @@ from service.tiers.errors import NoOverride, UnknownTier
 from tests.conftest import SCALE
 from tests.integration.tiers.shop import Shop, programme_in
 from tests.laws.tier_oracle import Pinned, simulate
-from tests.laws.tier_worlds import World, changing_worlds, worlds
+from tests.laws.tier_worlds import World, changing_worlds, late_worlds, worlds
 
 Step = tuple[datetime, Callable[[], object]]
 
@@ -29,6 +29,8 @@ def record(shop: Shop, fact: TierFact) -> TierFact:
     if fact.cause == "order":
         return shop.record_order(fact.source_id, fact.at, fact.goods_delta)
     order_id = None if fact.order_key is None else f"o{fact.order_key}"
+    if order_id is not None and fact.refund_key is None:
+        return shop.record_cancellation(order_id, fact.at)
     return shop.record_refund(fact.source_id, order_id, fact.at, fact.unlinked_delta - fact.goods_delta)
 
 
@@ -143,7 +145,24 @@ def test_t1_the_stored_tier_is_the_fold_of_all_facts(
         savepoint.rollback()
 
 
-@given(st.one_of(worlds(), changing_worlds()), st.data())
+@given(late_worlds(), st.data())
+@settings(max_examples=25 * SCALE)
+def test_t1_holds_when_days_past_are_told_of_between_todays_refunds_and_cancellations(
+    conn: Connection, world: World, data: st.DataObject
+) -> None:
+    savepoint = conn.begin_nested()
+    try:
+        shop = Shop(conn, world.definition, programme=programme_in(world.timezone))
+        live(shop, world, data)
+        assert shop.violations() == []
+        check_against_living_through(shop, world, [])
+        shop.review((shop.now - shop.at(0)) / timedelta(days=1) + 200)
+        assert shop.violations() == []
+    finally:
+        savepoint.rollback()
+
+
+@given(st.one_of(worlds(), changing_worlds(), late_worlds()), st.data())
 @settings(max_examples=10 * SCALE)
 def test_imported_in_one_go_or_lived_through_the_tiers_are_the_same(
     conn: Connection, world: World, data: st.DataObject

@@ -53,6 +53,7 @@ CONDITIONS = st.one_of(
 )
 
 
+NAMES = {"en": "Tier", "zh-Hant": "等級"}
 CODES = ("t1", "t2", "t3", "t4")
 ROLLING = st.sampled_from([10, 20, 45]).map(lambda days: {"kind": "rolling", "days": days})
 PERIODS = st.sampled_from(
@@ -74,11 +75,10 @@ def definitions(
     ladders: st.SearchStrategy[list[str]] = LADDERS,
 ) -> dict[str, Any]:
     """Draw the definition of a rule set of two to four tiers."""
-    names = {"en": "Tier", "zh-Hant": "等級"}
     codes = draw(ladders)
-    tiers: list[dict[str, Any]] = [{"code": codes[0], "names": names}]
+    tiers: list[dict[str, Any]] = [{"code": codes[0], "names": NAMES}]
     for code in codes[1:]:
-        tier: dict[str, Any] = {"code": code, "names": names, "enter": draw(CONDITIONS)}
+        tier: dict[str, Any] = {"code": code, "names": NAMES, "enter": draw(CONDITIONS)}
         if draw(st.booleans()):
             tier["keep"] = draw(CONDITIONS)
         tiers.append(tier)
@@ -186,6 +186,66 @@ def worlds(draw: st.DrawFn) -> World:
         timezone=timezone,
         joined_at=draw(st.one_of(st.just(START), moments())),
         arrivals=draw(arriving((timezone, "Asia/Tokyo"))),
+        end=END,
+        pins=[],
+        merges=[],
+    )
+
+
+def _on_two_days(spend: str) -> dict[str, Any]:
+    return {"all": [_leaf("net_spend", ">=", spend), _leaf("active_days", ">=", 2)]}
+
+
+TWO_DAYS: dict[str, Any] = {
+    "currency": "TWD",
+    "window": {"kind": "rolling", "days": 365},
+    "tiers": [
+        {"code": "t0", "names": NAMES},
+        {"code": "t1", "names": NAMES, "enter": _on_two_days("4"), "keep": _on_two_days("3")},
+        {"code": "t2", "names": NAMES, "enter": _on_two_days("9")},
+    ],
+    "downgrade": {"policy": "one_step", "grace_days": 30, "min_hold_days": 90},
+}
+"""A ladder like the one a new programme starts with: one day's orders alone move nobody."""
+
+
+@st.composite
+def late_worlds(draw: st.DrawFn) -> World:
+    """Draw minutes in which a shop tells of today and of days past, takes back, calls off, in any order.
+
+    Seconds pass between what arrives, now and then a midnight; what is called off or given back may have
+    been told of, late, a moment before.
+    """
+    timezone = draw(st.sampled_from(ZONES))
+    midnight = local_midnight((START + timedelta(days=LENGTH_DAYS)).date(), timezone=timezone)
+    now = midnight + timedelta(seconds=draw(st.sampled_from([-20, -20, 3600])))
+    left: dict[int, tuple[TierFact, int]] = {}
+    arrivals: list[tuple[datetime, TierFact]] = []
+    for number in range(1, draw(st.integers(2, 16)) + 1):
+        now += timedelta(seconds=draw(st.integers(1, 9)))
+        at = now - draw(st.sampled_from([timedelta(), timedelta(), timedelta(seconds=8)]))
+        if not left or draw(st.booleans()):
+            at -= timedelta(days=draw(st.sampled_from([0, 0, 10, 10, 10, 3, 60])))
+            minor, day = draw(st.sampled_from([50, 100, 200, 400])), local_day(at, timezone=timezone)
+            fact = TierFact(at, day, "order", f"o{number}", number, None, minor, minor, 1, 0)
+            left[number] = (fact, minor)
+        else:
+            key = draw(st.sampled_from(sorted(left)))
+            order, minor = left.pop(key)
+            gone = draw(st.sampled_from([minor, minor // 2]))
+            name, refund_key = (f"r{number}", number) if draw(st.booleans()) else (order.source_id, None)
+            gone = minor if refund_key is None else gone
+            whole = int(gone == minor)
+            at = max(at, order.at)
+            fact = TierFact(at, order.day, "refund", name, key, refund_key, -gone, -gone, -whole, 0)
+            if not whole:
+                left[key] = (order, minor - gone)
+        arrivals.append((now, fact))
+    return World(
+        rulesets=[(START, draw(st.one_of(st.just(TWO_DAYS), definitions())))],
+        timezone=timezone,
+        joined_at=START,
+        arrivals=arrivals,
         end=END,
         pins=[],
         merges=[],

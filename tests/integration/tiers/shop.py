@@ -147,15 +147,9 @@ class Shop:
 
     def cancel(self, order_id: str, day: float, *, member_id: str = "m1") -> TierOutcome:
         """Call an order off."""
-
-        def record() -> TierFact:
-            done = activity.cancel_order(
-                self.conn, order_id=order_id, cancelled_at=self.at(day), reason="changed mind", now=self.now
-            )
-            assert done.fact is not None
-            return done.fact
-
-        return self.rate(member_id, self.at(day), self.at(day), record)
+        return self.rate(
+            member_id, self.at(day), self.at(day), lambda: self.record_cancellation(order_id, self.at(day))
+        )
 
     def publish(self, definition: Mapping[str, Any], day: float | datetime) -> int:
         """Put another rule set into force from a day or moment on, and return its version."""
@@ -248,6 +242,14 @@ class Shop:
             refund=NewRefund(refund_id, order_id, refunded_at, None, "return", None, minor, "TWD"),
             programme=self.programme,
             now=max(self.now, refunded_at),
+        )
+        assert done.fact is not None
+        return done.fact
+
+    def record_cancellation(self, order_id: str, cancelled_at: datetime) -> TierFact:
+        """Record that an order was called off without rating it."""
+        done = activity.cancel_order(
+            self.conn, order_id=order_id, cancelled_at=cancelled_at, reason="changed mind", now=self.now
         )
         assert done.fact is not None
         return done.fact
