@@ -14,7 +14,7 @@ from service.ledger import store, store_entries, store_holds, store_spends
 from service.ledger.accounts import Balance, lock_account
 from service.ledger.errors import HoldEnded, HoldNotFound, HoldNotKnown, InsufficientPoints
 from service.ledger.expiry import Expiry, keep_alive
-from service.ledger.holds import Hold, capture_hold, get_hold
+from service.ledger.holds import Hold, capture_hold, get_hold, release_hold
 from service.ledger.rules import Lot, Move, allocate, give_back, share_back
 from service.ledger.store import Entry
 
@@ -63,14 +63,16 @@ def pay_with_hold(
     conn: Connection,
     *,
     hold: Hold,
+    points: int,
     order_id: str,
     order_key: int,
     account: Balance,
     now: datetime,
 ) -> int:
-    """Spend a hold on an order that is being recorded, and return the points that paid for it.
+    """Spend `points` of a hold on an order that is being recorded, and return those that paid for it.
 
-    One that was captured for this order already is taken as it is.
+    The rest is free again at once, all of it where the order takes none. One that was captured for this order
+    already is taken as it is.
 
     Raises:
         HoldEnded: it was captured for another order, released, or its time is over.
@@ -80,8 +82,17 @@ def pay_with_hold(
         return hold.captured
     if hold.state == "captured":
         raise HoldEnded(f"{hold.hold_id} was captured for another order")
+    if points == 0 and hold.state == "open":
+        release_hold(conn, hold_id=hold.hold_id, now=now, account=account)
+        return 0
     paid = capture_hold(
-        conn, hold_id=hold.hold_id, order_id=order_id, order_key=order_key, now=now, account=account
+        conn,
+        hold_id=hold.hold_id,
+        points=points,
+        order_id=order_id,
+        order_key=order_key,
+        now=now,
+        account=account,
     )
     return paid.captured
 

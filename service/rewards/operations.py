@@ -48,6 +48,7 @@ from service.rewards.vouchers import (
     return_vouchers,
     use_voucher,
     vouchers_paid,
+    vouchers_to_pay,
 )
 from service.rewards.wording import explain_reason
 from service.tiers import operations as tiers
@@ -81,6 +82,7 @@ __all__ = [
     "use_redemption",
     "use_voucher",
     "vouchers_paid",
+    "vouchers_to_pay",
 ]
 
 
