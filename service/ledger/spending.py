@@ -205,10 +205,16 @@ def redeem_points(
     return key
 
 
+def lock_spenders(conn: Connection, *, member_key: int, spend_id: UUID, now: datetime) -> None:
+    """Lock a member's account and those whose points a spend took, by ascending key."""
+    owners = {owner for owner, _ in store_spends.list_unreturned(conn, spend_id=spend_id)}
+    for key in sorted(owners | {member_key}):
+        lock_account(conn, member_key=key, now=now)
+
+
 def unredeem_points(
     conn: Connection,
     *,
-    account: Balance,
     spend_id: UUID,
     timezone: str,
     reason: str,
@@ -217,26 +223,24 @@ def unredeem_points(
 ) -> int:
     """Give all points of a spend back to the lots they came from; return how many, 0 when they were before.
 
-    A lot that has expired meanwhile can be used for 30 days more. What is owed is paid first.
+    Each lot is its present owner's: two members may have been one, or two, meanwhile. A lot that has expired
+    meanwhile can be used for 30 days more. What is owed is paid first.
     """
     taken = store_spends.list_unreturned(conn, spend_id=spend_id)
-    if not taken:
-        return 0
-    lots, changed = _revive([(lot, lot.remaining) for lot in taken], timezone, now)
-    moves, _ = give_back(lots, account_from="redeemed", debt=account.debt, now=now)
-    entry = Entry(
-        member_key=account.member_key,
-        kind="unredeem",
-        occurred_at=now,
-        recorded_at=now,
-        spend_id=spend_id,
-        reason=reason,
-        actor=actor,
-    )
-    key = store.post(conn, entry=entry, moves=moves, due_at=_soonest(lots))
-    if changed:
-        store.change_expiries(conn, transaction_key=key, expiries=changed)
-    return sum(points for _, points in lots)
+    for owner in sorted({owner for owner, _ in taken}):
+        account = lock_account(conn, member_key=owner, now=now)
+        shares = [(lot, lot.remaining) for its, lot in taken if its == owner]
+        entry = Entry(
+            member_key=account.member_key,
+            kind="unredeem",
+            occurred_at=now,
+            recorded_at=now,
+            spend_id=spend_id,
+            reason=reason,
+            actor=actor,
+        )
+        _restore(conn, entry, shares, debt=account.debt, timezone=timezone)
+    return sum(lot.remaining for _, lot in taken)
 
 
 def _revive(

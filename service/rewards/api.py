@@ -178,9 +178,11 @@ def list_member_rewards(door: Door, member_id: str, query: dict[str, Any]) -> ob
 )
 def redeem_reward(door: Door, member_id: str, body: dict[str, Any]) -> object:
     """Take a reward for a member: its points are paid, from what expires soonest, and a voucher is given."""
+    member = get_member(door.conn, member_id=member_id)
     taken = operations.redeem(
         door.conn,
-        member_key=get_member(door.conn, member_id=member_id).member_key,
+        # By the key that was asked for: its account leads to the survivor's, whatever happens meanwhile.
+        member_key=member.origin_key or member.member_key,
         reward=body["reward"],
         programme=get_programme(door.conn),
         now=door.now,

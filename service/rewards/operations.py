@@ -25,6 +25,7 @@ from service.rewards import store, store_pools
 from service.rewards.carts import read_cart
 from service.rewards.errors import CodePoolNotKnown, RewardKindFixed, StockBelowTaken, UnknownReward
 from service.rewards.laws import Violation, check_laws
+from service.rewards.merging import hand_back, hand_over
 from service.rewards.pools import LoadedCodes, import_codes, show_pool
 from service.rewards.redeeming import (
     Redemption,
@@ -65,6 +66,8 @@ __all__ = [
     "get_returned",
     "get_reward",
     "get_voucher",
+    "hand_back",
+    "hand_over",
     "import_codes",
     "list_affordable",
     "list_for_member",
