@@ -66,6 +66,7 @@ from service.rewards.schemas import (
     VoucherSchema,
     VoucherUseBody,
 )
+from service.tiers.errors import UnknownTier
 
 blueprint = Blueprint("rewards", __name__, url_prefix="/v1", description="Rewards and what was taken.")
 
@@ -91,7 +92,7 @@ _VOUCHER_REFUSALS = (
     roles=_AUTHORS,
     body=RewardBody(),
     answers={200: RewardSchema(), 201: RewardSchema()},
-    refusals=(CodePoolNotKnown, StockBelowTaken, RewardKindFixed),
+    refusals=(CodePoolNotKnown, StockBelowTaken, RewardKindFixed, UnknownTier),
 )
 def put_reward(door: Door, code: str, body: dict[str, Any]) -> object:
     """Offer a reward, or replace it whole.
