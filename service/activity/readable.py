@@ -188,6 +188,7 @@ day_rows = select(
 """The day roll-up; a member's days after one are a single scan of the index that covers them."""
 
 event_rows = select(
+    events.c.event_key,
     events.c.type,
     events.c.member_key,
     events.c.occurred_at,

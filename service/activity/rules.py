@@ -185,6 +185,12 @@ class NewOrder:
     voucher_paid_goods_minor: int = 0
     """Of that, what they paid for goods and tax."""
 
+    @property
+    def total_minor(self) -> int:
+        """Return what is to be paid, whoever pays it: goods after the discount, tax and shipping."""
+        goods_minor = sum(line.amount_minor for line in self.lines) - self.discount_minor
+        return goods_minor + self.tax_minor + self.shipping_minor
+
 
 @dataclass(frozen=True, slots=True)
 class NewRefund:

@@ -25,6 +25,7 @@ PAGES = {
     "tiers": "Tiers: a walkthrough",
     "tier-rulesets": "Tier rule sets",
     "earning-rules": "Earning rules",
+    "rewards": "Rewards",
     "bring-your-own-data": "Bring your own data",
     "glossary": "Words",
 }
@@ -66,6 +67,7 @@ def show_schemas() -> Response:
 @blueprint.get("/docs/tiers")
 @blueprint.get("/docs/tier-rulesets")
 @blueprint.get("/docs/earning-rules")
+@blueprint.get("/docs/rewards")
 @blueprint.get("/docs/bring-your-own-data")
 @blueprint.get("/docs/glossary")
 def show_page() -> Response:

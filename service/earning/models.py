@@ -40,7 +40,7 @@ earning_rules = Table(
     ),
 )
 
-# What every rewarded event earned, once: limits are counted here. Only grows.
+# What every rewarded event earned, once: limits are counted here. Only grows, and only whose it is changes.
 event_awards = Table(
     "event_awards",
     metadata,

@@ -78,6 +78,8 @@ __all__ = [
     "find_awards",
     "forget_rules",
     "get_rules",
+    "hand_back_awards",
+    "hand_over_awards",
     "list_findings",
     "list_rules",
     "make_terms",
@@ -168,3 +170,13 @@ def points_of_day(conn: Connection, *, rules: EarningRules, member_key: int, day
 def find_awards(conn: Connection, *, event_keys: Sequence[int]) -> Mapping[int, int]:
     """Return what each of these events earned, those that earned anything."""
     return store.find_awards(conn, event_keys=event_keys) if event_keys else {}
+
+
+def hand_over_awards(conn: Connection, *, from_key: int, into_key: int) -> None:
+    """Let what a merged member's events earned count in the survivor's limits; the caller locked both."""
+    store.hand_over_awards(conn, from_key=from_key, into_key=into_key)
+
+
+def hand_back_awards(conn: Connection, *, from_key: int, into_key: int) -> None:
+    """Undo that, once the events themselves are the merged member's again."""
+    store.hand_back_awards(conn, from_key=from_key, into_key=into_key)

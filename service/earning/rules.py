@@ -290,14 +290,17 @@ def counted_minor(
     points_paid_minor: int,
     voucher_paid_minor: int,
     tax_counts: bool,
+    voucher_shipping_minor: int = 0,
 ) -> int:
     """Return what counts of an order, in its own currency: goods after discounts, and what the rules add.
 
-    What points and vouchers paid is left out unless the rules count it; never below zero.
+    What points and vouchers paid is left out unless the rules count it; what a voucher paid of shipping
+    (`voucher_shipping_minor`) lowers nothing but shipping. Never below zero.
     """
     counted = goods_minor
     counted += tax_minor if (tax_counts if rules.counts_tax is None else rules.counts_tax) else 0
-    counted += shipping_minor if rules.counts_shipping else 0
+    if rules.counts_shipping:
+        counted += shipping_minor - (0 if rules.counts_vouchers_paid else voucher_shipping_minor)
     counted -= 0 if rules.counts_points_paid else points_paid_minor
     counted -= 0 if rules.counts_vouchers_paid else voucher_paid_minor
     return max(0, counted)

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, select, text
+from sqlalchemy import Connection, Row, bindparam, func, select, text, update
 
-from service.activity.readable import order_day_rows
+from service.activity.readable import event_rows, order_day_rows
+from service.earning.models import event_awards
 from service.kit.db import dumps, run
 from service.kit.versioned import VersionShelf
 from service.ledger.readable import lot_rows
@@ -58,6 +59,17 @@ _EARNED_ON = (
 )
 _AWARDS = text("SELECT event_key, points FROM event_awards WHERE event_key = ANY(:event_keys)")
 
+_AWARDS_OVER = text("UPDATE event_awards SET member_key = :into_key WHERE member_key = :from_key")
+_AWARDS_BACK = (
+    update(event_awards)
+    .where(
+        event_awards.c.member_key == bindparam("into_key"),
+        event_awards.c.event_key == event_rows.c.event_key,
+        event_rows.c.member_key == bindparam("from_key"),
+    )
+    .values(member_key=bindparam("from_key"))
+)
+
 
 def list_timeline(conn: Connection) -> Sequence[Row[Any]]:
     """Return every published version with the moment from which it is in force, in that order."""
@@ -98,3 +110,13 @@ def find_awards(conn: Connection, *, event_keys: Sequence[int]) -> dict[int, int
     """Return what each of these events earned, those that earned."""
     rows = conn.execute(_AWARDS, {"event_keys": list(event_keys)})
     return {row.event_key: row.points for row in rows}
+
+
+def hand_over_awards(conn: Connection, *, from_key: int, into_key: int) -> None:
+    """Count what a member's events earned for another."""
+    conn.execute(_AWARDS_OVER, {"from_key": from_key, "into_key": into_key})
+
+
+def hand_back_awards(conn: Connection, *, from_key: int, into_key: int) -> None:
+    """Count what events earned for whose the events are again."""
+    conn.execute(_AWARDS_BACK, {"from_key": from_key, "into_key": into_key})

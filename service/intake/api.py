@@ -133,9 +133,9 @@ def place_order(door: Door, body: dict[str, Any]) -> object:
     """Take in a paid order: what it earned, and what it did to the member's tier.
 
     An order is known by its `order_id`: the same content again is answered 200 and changes nothing,
-    other content is a conflict. With a `points_hold_id` the points of that hold pay for it: they are spent
-    in the same transaction, and what they paid neither earns nor counts as net spend. Likewise with a
-    `voucher_code`: what it pays is worked out from the lines, as its reservation said.
+    other content is a conflict. A `voucher_code` pays for it, as its reservation said; what it leaves the
+    points of a `points_hold_id` pay: as few as cover it are spent in the same transaction, and the rest is
+    free at once. What either paid neither earns nor counts as net spend.
     """
     programme = get_programme(door.conn)
     body["store_id"] = door.caller.choose_store(body.get("store_id"))

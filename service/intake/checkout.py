@@ -1,19 +1,23 @@
-"""What vouchers do in the stories of orders: they pay for one, and come back when it is given back.
+"""What vouchers and points pay of orders; vouchers come back when the order is given back.
 
-A voucher is looked at before the order is recorded, because what it pays neither earns nor counts as net
-spend, and used after it, in the same transaction: an order that fails uses nothing up.
+Vouchers come first, points pay what they leave, and no more of either is taken than the order costs. Both are
+looked at before the order is recorded, because what they pay neither earns nor counts as net spend, and used
+after it, in the same transaction: an order that fails uses nothing up.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
+from typing import Any
 
 from sqlalchemy import Connection
 
 from service.activity import operations as activity
 from service.activity.rules import NewOrder, convert_back
 from service.kit.errors import FieldError
+from service.ledger.operations import Hold
 from service.programme.operations import Programme
 from service.rewards import operations as rewards
 from service.rewards.errors import UnknownVoucher, VoucherNotKnown
@@ -22,27 +26,76 @@ from service.rewards.operations import VoucherPayment
 
 @dataclass(frozen=True, slots=True)
 class PaidOrder:
-    """An order with what vouchers pay of it, and those vouchers, locked."""
+    """An order with what vouchers and points pay of it: those vouchers, and how many points of its hold."""
 
     order: NewOrder
     payments: tuple[VoucherPayment, ...] = ()
-
-    @property
-    def paid_minor(self) -> int:
-        """Return what they pay together, in the programme's currency."""
-        return sum(payment.paid_minor for payment in self.payments)
+    points: int = 0
 
 
-def price_vouchers(conn: Connection, *, order: NewOrder, member_key: int, now: datetime) -> PaidOrder:
-    """Return what the vouchers that an order names pay of it; nothing of an order that is recorded already.
+def price_order(
+    conn: Connection,
+    *,
+    order: NewOrder,
+    hold: Hold | None,
+    member_key: int | None,
+    programme: Programme,
+    now: datetime,
+    is_quote: bool = False,
+) -> PaidOrder:
+    """Return what the vouchers that an order names pay of it, locked, and what its hold pays of the rest.
+
+    Points that were captured for it before came first, and vouchers pay what they left. Vouchers pay nothing
+    of an order that is recorded already. `is_quote`: nobody has placed it, and nothing is locked; what is
+    reserved or set aside is taken to be so for it, and a visitor has no `member_key`.
 
     Raises:
         VoucherNotKnown, VoucherMistyped, VoucherUsed, VoucherReserved, VoucherExpired, VoucherCancelled,
         VoucherOfOtherMember, VoucherBelowMinimum, VoucherNotApplicable, VoucherNotCombinable: one of them
         cannot be used. Invalid: the order's amounts do not fit together.
     """
-    if not order.voucher_codes or activity.find_order(conn, order_id=order.order_id) is not None:
-        return PaidOrder(order)
+    points = 0
+    if hold is not None and hold.state == "captured":
+        order, points = paid_by(order, hold, programme)
+    payments: tuple[VoucherPayment, ...] = ()
+    if order.voucher_codes and (is_quote or activity.find_order(conn, order_id=order.order_id) is None):
+        order, payments = _price_vouchers(conn, order, member_key, now, is_quote=is_quote)
+    if hold is not None and hold.state != "captured":
+        order, points = paid_by(order, hold, programme)
+    return PaidOrder(order, payments, points)
+
+
+def paid_by(order: NewOrder, hold: Hold, programme: Programme) -> tuple[NewOrder, int]:
+    """Return an order with what a hold pays of what vouchers leave of it, and with how many points.
+
+    Points count at their value when the order was placed. Of an open hold as few are taken as will do; what
+    was captured before is taken as it is.
+    """
+    value_minor = programme.settings_at(order.placed_at).point_value_minor
+    payable_minor = max(0, order.total_minor - order.voucher_paid_minor)
+    points = hold.captured
+    if hold.state != "captured":
+        points = min(hold.points, fewest_points(payable_minor, value_minor=value_minor, rate=order.rate))
+    paid_minor = min(payable_minor, convert_back(points * value_minor, rate=order.rate))
+    return replace(order, points_paid_minor=paid_minor), points
+
+
+def fewest_points(amount_minor: int, *, value_minor: int, rate: Decimal | None) -> int:
+    """Return the fewest points whose value covers an amount of the order's currency; 0 of worthless points.
+
+    `value_minor` is what one is worth in the programme's currency, `rate` as of `convert_back`, whose
+    rounding decides what covers an amount.
+    """
+    if amount_minor <= 0 or value_minor == 0:
+        return 0
+    numerator, denominator = (1, 1) if rate is None else rate.as_integer_ratio()
+    # Half a unit less is rounded up to the amount.
+    return -((1 - 2 * amount_minor) * numerator // (2 * denominator * value_minor))
+
+
+def _price_vouchers(
+    conn: Connection, order: NewOrder, member_key: int | None, now: datetime, *, is_quote: bool
+) -> tuple[NewOrder, tuple[VoucherPayment, ...]]:
     cart = rewards.read_cart(
         conn,
         lines=order.lines,
@@ -52,15 +105,12 @@ def price_vouchers(conn: Connection, *, order: NewOrder, member_key: int, now: d
         points_paid_minor=order.points_paid_minor,
         rate=order.rate,
     )
+    asked: dict[str, Any] = {"codes": order.voucher_codes, "member_key": member_key, "cart": cart, "now": now}
     try:
-        payments = rewards.vouchers_paid(
-            conn,
-            codes=order.voucher_codes,
-            order_id=order.order_id,
-            member_key=member_key,
-            cart=cart,
-            now=now,
-        )
+        if is_quote:
+            payments = rewards.vouchers_to_pay(conn, **asked)
+        else:
+            payments = rewards.vouchers_paid(conn, **asked, order_id=order.order_id)
     except UnknownVoucher as missing:
         place = FieldError("no such voucher", pointer="/voucher_code")
         raise VoucherNotKnown(missing.detail, errors=[place]) from None
@@ -71,8 +121,7 @@ def price_vouchers(conn: Connection, *, order: NewOrder, member_key: int, now: d
             [payment.goods_minor for payment in payments],
         )
     )
-    priced = replace(order, voucher_paid_minor=paid, voucher_paid_goods_minor=goods)
-    return PaidOrder(priced, tuple(payments))
+    return replace(order, voucher_paid_minor=paid, voucher_paid_goods_minor=goods), tuple(payments)
 
 
 def return_vouchers(

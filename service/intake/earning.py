@@ -34,7 +34,10 @@ class Award:
 
 @dataclass(frozen=True, slots=True)
 class Basket:
-    """What is bought: lines after all discounts, and the rest, in the order's currency (minor units)."""
+    """What is bought: lines after all discounts, and the rest, in the order's currency (minor units).
+
+    `voucher_paid_minor` is what vouchers paid for goods and tax, `voucher_shipping_minor` what for shipping.
+    """
 
     lines: tuple[BasketLine, ...]
     tax_minor: int
@@ -43,6 +46,7 @@ class Basket:
     voucher_paid_minor: int
     rate: Any
     spend_minor: int
+    voucher_shipping_minor: int = 0
 
 
 def basket_of(order: NewOrder, *, line_minors: Sequence[int], spend_minor: int) -> Basket:
@@ -59,6 +63,7 @@ def basket_of(order: NewOrder, *, line_minors: Sequence[int], spend_minor: int) 
         voucher_paid_minor=order.voucher_paid_goods_minor,
         rate=order.rate,
         spend_minor=spend_minor,
+        voucher_shipping_minor=order.voucher_paid_minor - order.voucher_paid_goods_minor,
     )
 
 
@@ -84,6 +89,7 @@ def terms_of(
         shipping_minor=basket.shipping_minor,
         points_paid_minor=basket.points_paid_minor,
         voucher_paid_minor=basket.voucher_paid_minor,
+        voucher_shipping_minor=basket.voucher_shipping_minor,
         tax_counts=settings.tax_counts,
     )
     return earning.make_terms(

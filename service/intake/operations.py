@@ -6,22 +6,22 @@ Lock order, everywhere: the member's balance, then the member's tier.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection
 
 from service.activity import operations as activity
-from service.activity.rules import NewOrder, NewRefund, SentFor, convert_back
+from service.activity.rules import NewOrder, NewRefund, SentFor
 from service.intake import earning
-from service.intake.checkout import price_vouchers, return_vouchers
+from service.intake.checkout import price_order, return_vouchers
 from service.intake.explanation import explain_order, explain_refund
 from service.intake.jobs import defer_refold
 from service.kit import audit, outbox
 from service.kit.clock import format_time, local_day
 from service.kit.errors import FieldError
-from service.kit.money import MAX_MINOR, to_text
+from service.kit.money import to_text
 from service.kit.outbox import Event
 from service.kit.sealing import Sealer
 from service.ledger import operations as ledger
@@ -137,7 +137,7 @@ def place_order(
     Raises:
         MemberNotEnrolled: nobody has this id. OrderConflict: the id is recorded with other content.
         FutureTime, Invalid: see `activity.record_order`. HoldNotKnown, HoldEnded: the points cannot pay.
-        Voucher…: see `checkout.price_vouchers`.
+        Voucher…: see `checkout.price_order`.
     """
     member, account = _locked_member(conn, member_id, now)
     days = activity.list_member_days(
@@ -146,8 +146,9 @@ def place_order(
     hold = None
     if order.points_hold_id is not None:
         hold = ledger.find_order_hold(conn, hold_id=order.points_hold_id, account=account, now=now)
-        order = paid_by(order, hold, programme)
-    priced = price_vouchers(conn, order=order, member_key=account.member_key, now=now)
+    priced = price_order(
+        conn, order=order, hold=hold, member_key=account.member_key, programme=programme, now=now
+    )
     order = priced.order
     recorded = activity.record_order(
         conn,
@@ -165,6 +166,7 @@ def place_order(
         spent = ledger.pay_with_hold(
             conn,
             hold=hold,
+            points=priced.points,
             order_id=order.order_id,
             order_key=recorded.order_key,
             account=account,
@@ -218,14 +220,6 @@ def _payment(spent: int, paid_minor: int, currency: str) -> tuple[int, str] | No
 
 def _amount(minor: int, currency: str) -> str | None:
     return f"{currency} {to_text(minor, currency=currency)}" if minor else None
-
-
-def paid_by(order: NewOrder, hold: ledger.Hold, programme: Programme) -> NewOrder:
-    """Return an order with what the points of a hold pay of it, at their value when it was placed."""
-    points = hold.captured if hold.state == "captured" else hold.points
-    value_minor = points * programme.settings_at(order.placed_at).point_value_minor
-    paid_minor = min(MAX_MINOR, convert_back(value_minor, rate=order.rate))
-    return replace(order, points_paid_minor=paid_minor)
 
 
 def _tell_order(

@@ -93,7 +93,9 @@ class OrderBody(StrictSchema):
     attribution_token = Text(max_length=1000, allow_none=True)
     points_hold_id = MerchantId(
         allow_none=True,
-        metadata={"description": "Points set aside for this order: all of them are spent on it."},
+        metadata={
+            "description": "Points set aside for this order: as many as it costs are spent, the rest is free."
+        },
     )
 
     voucher_code = MerchantId(

@@ -158,13 +158,15 @@ def capture_hold(
     return get_hold(conn, hold_id=hold_id, now=now)
 
 
-def release_hold(conn: Connection, *, hold_id: str, now: datetime) -> Hold:
+def release_hold(conn: Connection, *, hold_id: str, now: datetime, account: Balance | None = None) -> Hold:
     """Free what a hold set aside; a repetition changes nothing.
+
+    `account` is its member's, where the caller has locked it.
 
     Raises:
         HoldNotFound: there is none. HoldEnded: it was captured, or its time is over.
     """
-    hold, account = _lock_hold(conn, hold_id, None, now)
+    hold, account = _lock_hold(conn, hold_id, account, now)
     if hold.state == "released":
         return hold
     _refuse_ended(hold)

@@ -46,13 +46,19 @@ ledger_transactions = Table(
     Index(None, "hold_id", postgresql_where=text("hold_id IS NOT NULL")),
     # Whoever looks over everybody for what came in lately reads the end of the table alone.
     Index("ix_ledger_transactions_recorded_at", "recorded_at", postgresql_using="brin"),
-    # It is paid once, and given back once.
+    # It is paid once, and given back once to each whose points they were.
     Index(
         "ux_ledger_transactions_spent_once",
         "spend_id",
-        "kind",
         unique=True,
-        postgresql_where=text("spend_id IS NOT NULL"),
+        postgresql_where=text("kind = 'redeem'"),
+    ),
+    Index(
+        "ux_ledger_transactions_unspent_once",
+        "spend_id",
+        "member_key",
+        unique=True,
+        postgresql_where=text("kind = 'unredeem'"),
     ),
     Index(None, "order_key", postgresql_where=text("order_key IS NOT NULL")),
     # An order earns once, each refund takes back from it once, and so does its cancellation (no refund_key).

@@ -4,7 +4,7 @@ outstanding at a moment, and what became of the points of each month.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Integer, Numeric, case, column, func, select, text, true
+from sqlalchemy import BigInteger, Integer, Numeric, and_, case, column, func, select, text, true
 
 from service.ledger.models import ledger_transactions, lots, postings
 from service.ledger.rules import ONE_BP
@@ -68,6 +68,69 @@ award_rows = (
 `par_numerator` ÷ `par_denominator` is what it would be at a multiplier of one, before it is rounded down;
 `points` is what it came to. An award by terms of its own (rates by category, caps) is scaled as a whole.
 """
+
+earned_rows = (
+    select(lots.c.member_key, lots.c.earned_at, lots.c.earned)
+    .where(lots.c.order_key.is_not(None))
+    .subquery("earned_rows")
+)
+"""What each order earned, with when and whose the points are now."""
+
+_entries = ledger_transactions.join(
+    postings, postings.c.transaction_key == ledger_transactions.c.transaction_key
+)
+_redeemed = and_(ledger_transactions.c.kind == "redeem", postings.c.to_account == "redeemed")
+_given_back = and_(ledger_transactions.c.kind == "unredeem", postings.c.from_account == "redeemed")
+
+spend_rows = (
+    select(
+        ledger_transactions.c.spend_id,
+        func.max(ledger_transactions.c.transaction_key).label("transaction_key"),
+        func.coalesce(func.sum(postings.c.points).filter(_redeemed), 0).label("points"),
+        func.coalesce(func.sum(postings.c.points).filter(_given_back), 0).label("returned"),
+    )
+    .select_from(_entries)
+    .where(ledger_transactions.c.spend_id.is_not(None))
+    .group_by(ledger_transactions.c.spend_id)
+    .subquery("spend_rows")
+)
+"""What was spent on each thing that is no order, and given back of it, with its last entry."""
+
+adjustment_rows = (
+    select(
+        ledger_transactions.c.transaction_key,
+        ledger_transactions.c.member_key,
+        ledger_transactions.c.actor,
+        ledger_transactions.c.recorded_at,
+        case((postings.c.from_account == "issued", postings.c.points), else_=0).label("given"),
+    )
+    .select_from(_entries)
+    .where(ledger_transactions.c.kind == "adjust")
+    .subquery("adjustment_rows")
+)
+"""What staff gave or took by hand, one row for each posting of an entry; `given` is what was added."""
+
+_owed = (
+    select(func.coalesce(func.sum(postings.c.points), 0))
+    .where(
+        postings.c.transaction_key == ledger_transactions.c.transaction_key,
+        postings.c.from_account == "debt",
+    )
+    .scalar_subquery()
+)
+
+missing_rows = (
+    select(
+        ledger_transactions.c.transaction_key,
+        ledger_transactions.c.member_key,
+        ledger_transactions.c.occurred_at,
+        ledger_transactions.c.recorded_at,
+        (ledger_transactions.c.shortfall + _owed).label("missing"),
+    )
+    .where(ledger_transactions.c.kind == "reverse")
+    .subquery("missing_rows")
+)
+"""What each refund could not take back: let go, or owed from then on; 0 of most."""
 
 # What stands now, less what entries dated after the moment did since: the later the moment, the less is read.
 # What was due by then and is not posted counts as posted, as in rules.stand_at.

@@ -14,7 +14,7 @@ from service.ledger import store, store_entries, store_holds, store_spends
 from service.ledger.accounts import Balance, lock_account
 from service.ledger.errors import HoldEnded, HoldNotFound, HoldNotKnown, InsufficientPoints
 from service.ledger.expiry import Expiry, keep_alive
-from service.ledger.holds import Hold, capture_hold, get_hold
+from service.ledger.holds import Hold, capture_hold, get_hold, release_hold
 from service.ledger.rules import Lot, Move, allocate, give_back, share_back
 from service.ledger.store import Entry
 
@@ -63,14 +63,16 @@ def pay_with_hold(
     conn: Connection,
     *,
     hold: Hold,
+    points: int,
     order_id: str,
     order_key: int,
     account: Balance,
     now: datetime,
 ) -> int:
-    """Spend a hold on an order that is being recorded, and return the points that paid for it.
+    """Spend `points` of a hold on an order that is being recorded, and return those that paid for it.
 
-    One that was captured for this order already is taken as it is.
+    The rest is free again at once, all of it where the order takes none. One that was captured for this order
+    already is taken as it is.
 
     Raises:
         HoldEnded: it was captured for another order, released, or its time is over.
@@ -80,8 +82,17 @@ def pay_with_hold(
         return hold.captured
     if hold.state == "captured":
         raise HoldEnded(f"{hold.hold_id} was captured for another order")
+    if points == 0 and hold.state == "open":
+        release_hold(conn, hold_id=hold.hold_id, now=now, account=account)
+        return 0
     paid = capture_hold(
-        conn, hold_id=hold.hold_id, order_id=order_id, order_key=order_key, now=now, account=account
+        conn,
+        hold_id=hold.hold_id,
+        points=points,
+        order_id=order_id,
+        order_key=order_key,
+        now=now,
+        account=account,
     )
     return paid.captured
 
@@ -194,10 +205,16 @@ def redeem_points(
     return key
 
 
+def lock_spenders(conn: Connection, *, member_key: int, spend_id: UUID, now: datetime) -> None:
+    """Lock a member's account and those whose points a spend took, by ascending key."""
+    owners = {owner for owner, _ in store_spends.list_unreturned(conn, spend_id=spend_id)}
+    for key in sorted(owners | {member_key}):
+        lock_account(conn, member_key=key, now=now)
+
+
 def unredeem_points(
     conn: Connection,
     *,
-    account: Balance,
     spend_id: UUID,
     timezone: str,
     reason: str,
@@ -206,26 +223,24 @@ def unredeem_points(
 ) -> int:
     """Give all points of a spend back to the lots they came from; return how many, 0 when they were before.
 
-    A lot that has expired meanwhile can be used for 30 days more. What is owed is paid first.
+    Each lot is its present owner's: two members may have been one, or two, meanwhile. A lot that has expired
+    meanwhile can be used for 30 days more. What is owed is paid first.
     """
     taken = store_spends.list_unreturned(conn, spend_id=spend_id)
-    if not taken:
-        return 0
-    lots, changed = _revive([(lot, lot.remaining) for lot in taken], timezone, now)
-    moves, _ = give_back(lots, account_from="redeemed", debt=account.debt, now=now)
-    entry = Entry(
-        member_key=account.member_key,
-        kind="unredeem",
-        occurred_at=now,
-        recorded_at=now,
-        spend_id=spend_id,
-        reason=reason,
-        actor=actor,
-    )
-    key = store.post(conn, entry=entry, moves=moves, due_at=_soonest(lots))
-    if changed:
-        store.change_expiries(conn, transaction_key=key, expiries=changed)
-    return sum(points for _, points in lots)
+    for owner in sorted({owner for owner, _ in taken}):
+        account = lock_account(conn, member_key=owner, now=now)
+        shares = [(lot, lot.remaining) for its, lot in taken if its == owner]
+        entry = Entry(
+            member_key=account.member_key,
+            kind="unredeem",
+            occurred_at=now,
+            recorded_at=now,
+            spend_id=spend_id,
+            reason=reason,
+            actor=actor,
+        )
+        _restore(conn, entry, shares, debt=account.debt, timezone=timezone)
+    return sum(lot.remaining for _, lot in taken)
 
 
 def _revive(

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from service.activity import operations as activity
+from service.earning import operations as earning
 from service.experiments import operations as experiments
 from service.kit import audit, outbox
 from service.kit.clock import format_time
@@ -25,6 +26,7 @@ from service.members.errors import MemberNotEnrolled, NotMerged, SurvivorMerged,
 from service.members.operations import Member, Merged
 from service.members.rules import UNDO_DAYS
 from service.programme.operations import Programme
+from service.rewards import operations as rewards
 from service.tiers import operations as tiers
 
 
@@ -63,6 +65,8 @@ def merge_members(
     merge_key = members.record_merge(conn, **keys, now=now, reason=asker.reason, actor=asker.actor)
     tiers.lock_two(conn, member_keys=(source.member_key, target.member_key))
     activity.hand_over(conn, **keys)
+    earning.hand_over_awards(conn, **keys)
+    rewards.hand_over(conn, **keys)
     experiments.merge_assignments(conn, **keys, now=now)
     details = {"pin_key": tiers.merge_tiers(conn, **keys, now=now, programme=programme)}
     members.note_details(conn, merge_key=merge_key, details=details)
@@ -109,6 +113,8 @@ def undo_merge(
     members.undo_merge(conn, merge=merge, actor=asker.actor, reason=asker.reason, now=asker.now)
     tiers.lock_two(conn, member_keys=(merge.from_key, merge.into_key))
     activity.hand_back(conn, **keys, origins=origins)
+    earning.hand_back_awards(conn, **keys)
+    rewards.hand_back(conn, **keys, origins=origins)
     experiments.undo_merge_assignments(conn, **keys)
     pin_key = merge.details["pin_key"]
     tiers.unmerge_tiers(conn, **keys, pin_key=pin_key, actor=asker.actor, now=asker.now, programme=programme)

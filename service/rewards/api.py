@@ -66,6 +66,7 @@ from service.rewards.schemas import (
     VoucherSchema,
     VoucherUseBody,
 )
+from service.tiers.errors import UnknownTier
 
 blueprint = Blueprint("rewards", __name__, url_prefix="/v1", description="Rewards and what was taken.")
 
@@ -91,7 +92,7 @@ _VOUCHER_REFUSALS = (
     roles=_AUTHORS,
     body=RewardBody(),
     answers={200: RewardSchema(), 201: RewardSchema()},
-    refusals=(CodePoolNotKnown, StockBelowTaken, RewardKindFixed),
+    refusals=(CodePoolNotKnown, StockBelowTaken, RewardKindFixed, UnknownTier),
 )
 def put_reward(door: Door, code: str, body: dict[str, Any]) -> object:
     """Offer a reward, or replace it whole.
@@ -178,9 +179,11 @@ def list_member_rewards(door: Door, member_id: str, query: dict[str, Any]) -> ob
 )
 def redeem_reward(door: Door, member_id: str, body: dict[str, Any]) -> object:
     """Take a reward for a member: its points are paid, from what expires soonest, and a voucher is given."""
+    member = get_member(door.conn, member_id=member_id)
     taken = operations.redeem(
         door.conn,
-        member_key=get_member(door.conn, member_id=member_id).member_key,
+        # By the key that was asked for: its account leads to the survivor's, whatever happens meanwhile.
+        member_key=member.origin_key or member.member_key,
         reward=body["reward"],
         programme=get_programme(door.conn),
         now=door.now,

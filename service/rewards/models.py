@@ -114,6 +114,8 @@ redemptions = Table(
     Column("reward_key", Integer, nullable=False),
     Column("shelf_no", SmallInteger, nullable=False),
     Column("member_key", BigInteger, nullable=False),
+    # For whom it was taken, where that member has been merged into the one whose it is.
+    Column("origin_key", BigInteger),
     Column("points", BigInteger, nullable=False),
     # The ledger's entry that paid for it; null when it was free.
     Column("transaction_key", BigInteger),
@@ -131,6 +133,7 @@ redemptions = Table(
     Column("ended_at", _MOMENT),
     UniqueConstraint("voucher_code"),
     Index(None, "member_key", "reward_key"),
+    Index(None, "origin_key", postgresql_where=text("origin_key IS NOT NULL")),
     Index(None, "reward_key", "issued_at"),
     Index(
         "ix_redemptions_due",

@@ -5,7 +5,7 @@ Taking one stands in `redeeming`, what happens at a checkout in `vouchers`, code
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -25,6 +25,7 @@ from service.rewards import store, store_pools
 from service.rewards.carts import read_cart
 from service.rewards.errors import CodePoolNotKnown, RewardKindFixed, StockBelowTaken, UnknownReward
 from service.rewards.laws import Violation, check_laws
+from service.rewards.merging import hand_back, hand_over
 from service.rewards.pools import LoadedCodes, import_codes, show_pool
 from service.rewards.redeeming import (
     Redemption,
@@ -48,9 +49,11 @@ from service.rewards.vouchers import (
     return_vouchers,
     use_voucher,
     vouchers_paid,
+    vouchers_to_pay,
 )
 from service.rewards.wording import explain_reason
 from service.tiers import operations as tiers
+from service.tiers.errors import UnknownTier
 
 __all__ = [
     "LoadedCodes",
@@ -64,6 +67,8 @@ __all__ = [
     "get_returned",
     "get_reward",
     "get_voucher",
+    "hand_back",
+    "hand_over",
     "import_codes",
     "list_affordable",
     "list_for_member",
@@ -81,6 +86,7 @@ __all__ = [
     "use_redemption",
     "use_voucher",
     "vouchers_paid",
+    "vouchers_to_pay",
 ]
 
 
@@ -110,8 +116,10 @@ def put_reward(
 
     Raises:
         Invalid: an amount has more decimals than the currency. CodePoolNotKnown: there is no such pool.
+        UnknownTier: it is for a tier that no rule set has, in force or to come.
         StockBelowTaken: more has been taken. RewardKindFixed: it was taken as another kind.
     """
+    _refuse_tiers(conn, body.get("tiers") or (), now)
     known = store.find(conn, code=code)
     reward_key = store.upsert(conn, values=_values(conn, code, body, programme), now=now)
     shelves = store.lock_shelves(conn, reward_key=reward_key)
@@ -175,6 +183,19 @@ def _values(conn: Connection, code: str, body: Mapping[str, Any], programme: Pro
         "ends_at": body.get("ends_at"),
         "pool_key": None if found is None else found.pool_key,
     }
+
+
+def _refuse_tiers(conn: Connection, codes: Sequence[str], now: datetime) -> None:
+    if not codes:
+        return
+    there = tiers.list_tier_codes(conn, now=now)
+    wrong = [
+        FieldError("no such tier", pointer=f"/tiers/{index}")
+        for index, code in enumerate(codes)
+        if code not in there
+    ]
+    if wrong:
+        raise UnknownTier(f"the tiers are {', '.join(sorted(there))}", errors=wrong)
 
 
 def _minor(body: Mapping[str, Any], name: str, programme: Programme) -> int | None:

@@ -1,7 +1,7 @@
 """Taking a reward: points are paid, one is taken from the shelf, a voucher is given; and calling it off.
 
-Locks are taken in one order: the member's account, a redemption, a code of a pool, a shelf. The shelf comes
-last, so that whoever takes a popular reward holds it for as short as can be.
+Locks are taken in one order: accounts by ascending key, a redemption, a code of a pool, a shelf. The shelf
+comes last, so that whoever takes a popular reward holds it for as short as can be.
 """
 
 from __future__ import annotations
@@ -102,6 +102,8 @@ def redeem(
 ) -> Redemption:
     """Take a reward for a member: points are paid, one leaves the shelf, and a voucher is given.
 
+    The reward of a member that was merged is the survivor's, and remembers for whom it was taken.
+
     Raises:
         RewardNotKnown: there is none. RewardNotOffered, RewardOutOfStock, RewardLimitReached,
         RewardNotForTier, InsufficientPoints, CodesUsedUp: it cannot be had.
@@ -133,6 +135,7 @@ def redeem(
         "redemption_id": key,
         "reward_key": row.reward_key,
         "member_key": account.member_key,
+        "origin_key": None if account.member_key == member_key else member_key,
         "points": row.points,
         "transaction_key": transaction_key,
         "terms": dumps(terms_to_json(terms)),
@@ -280,7 +283,7 @@ def cancel_redemption(
         RedemptionEnded: it was used, in part or whole, or has expired.
     """
     found = get_redemption(conn, redemption_id=redemption_id, now=now)
-    account = ledger.lock_account(conn, member_key=found.member_key, now=now)
+    ledger.lock_spenders(conn, member_key=found.member_key, spend_id=found.key, now=now)
     taken = lock_redemption(conn, key=found.key, now=now)
     if taken.state == "cancelled":
         return taken
@@ -292,7 +295,6 @@ def cancel_redemption(
     if taken.points:
         ledger.unredeem_points(
             conn,
-            account=account,
             spend_id=taken.key,
             timezone=programme.timezone,
             reason=reason,

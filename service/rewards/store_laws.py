@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, Executable, Row, case, func, or_, select, text
+
+from service.ledger.readable import spend_rows
+from service.rewards.models import redemptions, rewards
 
 _LIMIT = 1_000
 
@@ -46,23 +49,36 @@ FROM redemptions d JOIN pool_codes c ON c.code = d.voucher_code LEFT JOIN reward
 WHERE c.redemption_id IS DISTINCT FROM d.redemption_id
 """
 
-_POINTS_AGAINST_LEDGER = """
-WITH spent AS (
-    SELECT t.spend_id AS redemption_id, max(t.transaction_key) AS transaction_key,
-           coalesce(sum(p.points) FILTER (WHERE t.kind = 'redeem' AND p.to_account = 'redeemed'), 0)
-               AS points,
-           coalesce(sum(p.points) FILTER (WHERE t.kind = 'unredeem' AND p.from_account = 'redeemed'), 0)
-               AS returned
-    FROM ledger_transactions t JOIN postings p USING (transaction_key)
-    WHERE t.spend_id IS NOT NULL GROUP BY t.spend_id
+_spent = spend_rows.c
+_cost, _returned = func.coalesce(_spent.points, 0), func.coalesce(_spent.returned, 0)
+_POINTS_AGAINST_LEDGER = (
+    select(
+        func.format(
+            "it is %s and cost %s points; the ledger took %s and gave %s back",
+            func.coalesce(redemptions.c.state, "gone"),
+            redemptions.c.points,
+            _cost,
+            _returned,
+        ).label("detail"),
+        rewards.c.code.label("reward"),
+        func.coalesce(redemptions.c.redemption_id, _spent.spend_id).label("redemption_id"),
+        redemptions.c.member_key,
+        _spent.transaction_key,
+    )
+    .select_from(
+        redemptions.join(spend_rows, _spent.spend_id == redemptions.c.redemption_id, full=True).outerjoin(
+            rewards, rewards.c.reward_key == redemptions.c.reward_key
+        )
+    )
+    .where(
+        or_(
+            redemptions.c.points.is_distinct_from(_cost),
+            _returned != case((redemptions.c.state == "cancelled", redemptions.c.points), else_=0),
+        )
+    )
+    .order_by("reward", "redemption_id")
+    .limit(_LIMIT)
 )
-SELECT format('it is %s and cost %s points; the ledger took %s and gave %s back', coalesce(d.state, 'gone'),
-              d.points, coalesce(s.points, 0), coalesce(s.returned, 0)) AS detail,
-       r.code AS reward, redemption_id, d.member_key, s.transaction_key
-FROM redemptions d FULL JOIN spent s USING (redemption_id) LEFT JOIN rewards r USING (reward_key)
-WHERE d.points IS DISTINCT FROM coalesce(s.points, 0)
-   OR coalesce(s.returned, 0) <> CASE d.state WHEN 'cancelled' THEN d.points ELSE 0 END
-"""
 
 _USES_AGAINST_STATES = """
 WITH used AS (
@@ -83,16 +99,16 @@ WHERE CASE WHEN d.balance_minor IS NULL
                 OR d.state = 'used' AND d.balance_minor > 0 END
 """
 
-_CHECKS = [
+_CHECKS: list[Executable] = [
     text(f"{check} ORDER BY reward, redemption_id LIMIT {_LIMIT}")
     for check in (
         _SHELVES_AGAINST_REDEMPTIONS,
         _OVER_STOCK,
         _CODES_AGAINST_REDEMPTIONS,
-        _POINTS_AGAINST_LEDGER,
         _USES_AGAINST_STATES,
     )
 ]
+_CHECKS.append(_POINTS_AGAINST_LEDGER)
 
 
 def list_violations(conn: Connection) -> list[Row[Any]]:

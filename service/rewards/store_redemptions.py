@@ -13,9 +13,9 @@ from service.activity.readable import order_ids
 from service.kit.db import run
 
 _ADD = text("""
-INSERT INTO redemptions (redemption_id, reward_key, shelf_no, member_key, points, transaction_key, terms,
-    voucher_code, issued_at, expires_at, balance_minor)
-VALUES (:redemption_id, :reward_key, :shelf_no, :member_key, :points, :transaction_key,
+INSERT INTO redemptions (redemption_id, reward_key, shelf_no, member_key, origin_key, points, transaction_key,
+    terms, voucher_code, issued_at, expires_at, balance_minor)
+VALUES (:redemption_id, :reward_key, :shelf_no, :member_key, :origin_key, :points, :transaction_key,
     CAST(:terms AS jsonb), :voucher_code, :issued_at, :expires_at, :balance_minor)
 """)
 
@@ -103,6 +103,15 @@ WITH due AS (
 UPDATE redemptions d SET state = 'issued', reserved_for = NULL, reserved_until = NULL
 FROM due WHERE d.redemption_id = due.redemption_id
 """)
+
+_OVER = text(
+    "UPDATE redemptions SET member_key = :into_key, origin_key = coalesce(origin_key, :from_key) "
+    "WHERE member_key = :from_key"
+)
+_BACK = text(
+    "UPDATE redemptions SET member_key = :from_key, origin_key = nullif(origin_key, :from_key) "
+    "WHERE member_key = :into_key AND origin_key = ANY (CAST(:origins AS bigint[]))"
+)
 
 
 def add(conn: Connection, *, values: Mapping[str, object]) -> None:
@@ -203,3 +212,13 @@ def expire(conn: Connection, *, now: datetime, limit: int) -> Sequence[Row[Any]]
 def free(conn: Connection, *, now: datetime, limit: int) -> int:
     """Write that up to `limit` reservations are over, and return how many were."""
     return conn.execute(_FREE, {"now": now, "limit": limit}).rowcount
+
+
+def hand_over(conn: Connection, *, from_key: int, into_key: int) -> None:
+    """Give a member's redemptions to another."""
+    conn.execute(_OVER, {"from_key": from_key, "into_key": into_key})
+
+
+def hand_back(conn: Connection, *, from_key: int, into_key: int, origins: Sequence[int]) -> None:
+    """Give one of several merged members what was taken for any of them."""
+    conn.execute(_BACK, {"from_key": from_key, "into_key": into_key, "origins": list(origins)})

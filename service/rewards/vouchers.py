@@ -6,9 +6,10 @@ whether or not anybody has posted it. Nothing is used up before an order is ther
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from sqlalchemy import Connection
 
@@ -149,7 +150,13 @@ def use_voucher(
 
 
 def vouchers_paid(
-    conn: Connection, *, codes: Sequence[str], order_id: str, member_key: int, cart: Cart, now: datetime
+    conn: Connection,
+    *,
+    codes: Sequence[str],
+    order_id: str,
+    member_key: int | None,
+    cart: Cart,
+    now: datetime,
 ) -> list[VoucherPayment]:
     """Return what vouchers pay of an order that is about to be recorded; they are locked, nothing is written.
 
@@ -161,15 +168,42 @@ def vouchers_paid(
     found = {get_voucher(conn, code=code, now=now).key for code in codes}
     store_redemptions.lock_all(conn, redemption_ids=sorted(found))
     taken = [lock_redemption(conn, key=key, now=now) for key in sorted(found)]
+    before = {one.key: _find_payment_for(conn, one, order_id) for one in taken}
+    return _share(taken, before, order_id=order_id, member_key=member_key, cart=cart)
+
+
+def vouchers_to_pay(
+    conn: Connection, *, codes: Sequence[str], member_key: int | None, cart: Cart, now: datetime
+) -> list[VoucherPayment]:
+    """Return what vouchers would pay of an order that nobody has placed; nothing is locked.
+
+    One that is reserved is taken to be reserved for that order.
+
+    Raises:
+        As `reserve_voucher`, but for VoucherReserved.
+    """
+    found = {one.key: one for one in (get_voucher(conn, code=code, now=now) for code in codes)}
+    taken = [found[key] for key in sorted(found)]
+    return _share(taken, dict.fromkeys(found), order_id=None, member_key=member_key, cart=cart)
+
+
+def _share(
+    taken: list[Redemption],
+    before: Mapping[UUID, int | None],
+    *,
+    order_id: str | None,
+    member_key: int | None,
+    cart: Cart,
+) -> list[VoucherPayment]:
+    """Return what each voucher pays of one cart; `before` is what it has paid of that very order already."""
     if not can_stand_together([one.terms for one in taken]):
         raise VoucherNotCombinable("one of the order's vouchers can only be used alone")
-    before = {one.key: _find_payment_for(conn, one, order_id) for one in taken}
     for one in taken:
         if before[one.key] is None:
             _refuse_unusable(one, order_id, member_key)
             _refuse_cart(one, cart)
     # A gift certificate pays what the others leave.
-    taken.sort(key=lambda one: one.balance_minor is not None)
+    taken = sorted(taken, key=lambda one: one.balance_minor is not None)
     balances = [one.balance_minor if before[one.key] is None else before[one.key] for one in taken]
     payments = pay_with([(one.terms, balance) for one, balance in zip(taken, balances, strict=True)], cart)
     return [
@@ -249,10 +283,11 @@ def _find_payment_for(conn: Connection, taken: Redemption, order_id: str) -> int
     return int(last.amount_minor)
 
 
-def _refuse_unusable(taken: Redemption, order_id: str, member_key: int | None) -> None:
+def _refuse_unusable(taken: Redemption, order_id: str | None, member_key: int | None) -> None:
     if not taken.terms.transferable and member_key != taken.member_key:
         raise VoucherOfOtherMember("name the member that it was given to" if member_key is None else "")
-    if taken.state == "reserved" and taken.reserved_for != order_id and taken.reserved_until is not None:
+    elsewhere = order_id is not None and taken.reserved_for != order_id
+    if taken.state == "reserved" and elsewhere and taken.reserved_until is not None:
         raise VoucherReserved(f"until {format_time(taken.reserved_until)} at the latest")
     ended: dict[str, type[Problem]] = {
         "used": VoucherUsed,

@@ -48,6 +48,7 @@ __all__ = [
     "get_standing",
     "lift_pin",
     "list_changes",
+    "list_tier_codes",
     "list_tier_names",
     "lock_two",
     "merge_tiers",
@@ -103,6 +104,14 @@ def get_held_tier(conn: Connection, *, member_key: int) -> HeldTier:
 def list_tier_names(conn: Connection, *, now: datetime) -> dict[str, Mapping[str, str]]:
     """Return the names per locale of every tier in force, by code, the lowest first."""
     return {tier.code: tier.names for tier in recall_timeline(conn).at(now).tiers}
+
+
+def list_tier_codes(conn: Connection, *, now: datetime) -> frozenset[str]:
+    """Return the codes of every tier in force, and of those that are published for a day to come."""
+    timeline = recall_timeline(conn)
+    return frozenset(
+        tier.code for entry in timeline.entries[timeline.place_at(now) :] for tier in entry.rules.tiers
+    )
 
 
 def get_standing(

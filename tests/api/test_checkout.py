@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import event, text
 
 from tests.api.conftest import Client, an_order, enrol
+from tests.api.test_earning_rules import publish
 from tests.api.test_points import points_of
 from tests.api.test_points_holds import hold, with_points
 from tests.api.test_rewards import check_books, code_of, import_file, offer, taken
@@ -392,3 +393,85 @@ def test_a_voucher_of_a_cancelled_redemption_is_refused(client: Client) -> None:
     assert client.post(path, json={"reason": "x"}).status_code == 200
     assert code_of(reserve(client, redemption["voucher_code"])) == (409, "voucher-cancelled")
     check_books(client)
+
+
+def quoted(client: Client, order: dict[str, Any]) -> Any:
+    """Return what an order would earn."""
+    body = {name: value for name, value in order.items() if name not in {"order_id", "placed_at"}}
+    response = client.post("/v1/points/quotes", json=body)
+    assert response.status_code == 200, response.data
+    return response.json
+
+
+def test_the_voucher_pays_first_and_points_no_more_than_it_leaves(client: Client) -> None:
+    code = with_voucher(client, value="90")
+    hold_id = hold(client, 90).json["hold_id"]
+    order = an_order(amount="80", shipping="25", points_hold_id=hold_id, voucher_code=code)
+    told = quoted(client, order)
+    body: Any = client.post("/v1/orders", json=order).json
+    # The voucher pays all goods; NT$25 of shipping are 84 points at 0.30.
+    assert (body["order"]["voucher_paid"], body["order"]["points_paid"]) == ("80.00", "25.00")
+    assert (body["points"]["spent"], points_of(client)["available"]) == (84, 6)
+    assert (told["voucher_paid"], told["points_paid"], told["points_spent"]) == ("80.00", "25.00", 84)
+    assert cancel(client).json["points"]["returned"] == 84
+    assert points_of(client)["available"] == 90
+    check_books(client)
+
+
+def test_a_hold_that_the_voucher_leaves_nothing_for_is_free_at_once(client: Client) -> None:
+    code = with_voucher(client, value="5000")
+    hold_id = hold(client, 90).json["hold_id"]
+    order = an_order(points_hold_id=hold_id, voucher_code=code)
+    answers: Any = [client.post("/v1/orders", json=order).json for _ in range(2)]
+    assert [answer["points"]["spent"] for answer in answers] == [0, 0]
+    assert (client.get(f"/v1/points/holds/{hold_id}").json or {})["state"] == "released"
+    points = points_of(client)
+    assert (points["available"], points["held"]) == (90, 0)
+    again = client.post("/v1/orders", json=an_order("o2", points_hold_id=hold_id))
+    assert code_of(again) == (409, "hold-ended")
+    check_books(client)
+
+
+def test_points_that_were_captured_before_the_order_pay_first(client: Client) -> None:
+    code = with_voucher(client, value="5000")
+    hold_id = hold(client, 90).json["hold_id"]
+    client.post(f"/v1/points/holds/{hold_id}/capture", json={"order_id": "o1"})
+    order = an_order(points_hold_id=hold_id, voucher_code=code)
+    body: Any = client.post("/v1/orders", json=order).json
+    assert (body["order"]["points_paid"], body["order"]["voucher_paid"]) == ("27.00", "973.00")
+    assert cancel(client).json["points"]["returned"] == 90
+    check_books(client)
+
+
+@pytest.mark.parametrize("counts", [{}, {"shipping": True}, {"shipping": True, "vouchers_paid": True}])
+def test_a_quote_with_voucher_and_points_is_what_the_order_then_earns(
+    client: Client, counts: dict[str, bool]
+) -> None:
+    publish(client, {"currency": "TWD", "base": {"points": 1, "per": "1"}, "counts": counts})
+    code = with_voucher(client, value="60", kind="free_shipping", combinable=True)
+    offer(client, "ten", points=1, value="10", combinable=True)
+    codes = [code, taken(client, "ten")["voucher_code"]]
+    hold_id = hold(client, 50).json["hold_id"]
+    order = an_order(shipping="100", tax="50", points_hold_id=hold_id, voucher_codes=codes)
+    told = quoted(client, order)
+    reserve(client, code)
+    assert quoted(client, order) == told
+    body: Any = client.post("/v1/orders", json=order).json
+    # 1000 and 50 of tax, less 15 by points and 10 by a voucher; of shipping 60 are paid by the other one.
+    expected = {(): 1025, ("shipping",): 1065, ("shipping", "vouchers_paid"): 1135}[tuple(counts)]
+    assert (told["points"], body["points"]["earned"]) == (expected, expected)
+    assert (told["voucher_paid"], told["points_spent"]) == ("70.00", body["points"]["spent"])
+    check_books(client)
+
+
+def test_a_quote_refuses_what_the_order_would_be_refused_for_and_writes_nothing(client: Client) -> None:
+    code = with_voucher(client, minimum_spend="1500")
+    order = {"currency": "TWD", "lines": [{"sku": "tea", "quantity": 1, "amount": "1000"}]}
+    for fields, status, problem in (
+        ({"member_id": "m1", "voucher_code": code}, 409, "voucher-below-minimum"),
+        ({"voucher_code": code}, 409, "voucher-of-other-member"),
+        ({"member_id": "m1", "voucher_codes": ["SPRING"]}, 422, "voucher-not-known"),
+    ):
+        refused = client.post("/v1/points/quotes", json=order | fields)
+        assert code_of(refused) == (status, problem)
+    assert state_of(client, code) == "issued"

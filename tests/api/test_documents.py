@@ -23,6 +23,7 @@ PAGES = (
     "/docs/tiers",
     "/docs/tier-rulesets",
     "/docs/earning-rules",
+    "/docs/rewards",
     "/docs/bring-your-own-data",
     "/docs/glossary",
 )

@@ -16,6 +16,7 @@ from tests.api.conftest import Client, an_order, enrol
 from tests.api.test_points import adjust, points_of
 from tests.api.test_points_holds import hold, let_time_pass, with_points
 from tests.api.test_points_paid import a_refund, pay, refund
+from tests.api.test_rewards import check_books
 
 TODAY = local_day(datetime.now(UTC), timezone="Asia/Taipei")
 
@@ -330,6 +331,22 @@ def test_exactly_as_many_points_are_taken_as_were_asked_for(client: Client) -> N
         before = holdings(client)[0]
         pay(client, points, f"o{points}")
         assert holdings(client)[0] == before - points
+
+
+def test_an_order_takes_no_more_points_than_it_costs(client: Client) -> None:
+    """22. Slightly too many points taken; all points above the block size taken at once.
+
+    https://github.com/odoo/odoo/pull/219640 and https://github.com/odoo/odoo/pull/169950
+    """
+    with_points(client, 1000)
+    body = pay(client, 1000, amount="100").json
+    # A point is worth 0.30: 333 would leave 0.10 unpaid.
+    assert (body["points"]["spent"], body["order"]["points_paid"]) == (334, "100.00")
+    assert holdings(client) == (666, 0, 0)
+    assert client.get("/v1/orders/o1").json["points"]["spent"] == 334  # type: ignore[index]
+    assert refund(client, "100").json["points"]["returned"] == 334
+    assert holdings(client) == (1000, 0, 0)
+    check_books(client)
 
 
 def test_points_are_whole_numbers_wherever_they_are_shown(client: Client) -> None:

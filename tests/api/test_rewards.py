@@ -166,7 +166,7 @@ def test_a_redemption_repeated_with_its_key_takes_once(client: Client) -> None:
         ({"starts_at": "2999-01-01T00:00:00Z"}, "reward-not-offered"),
         ({"ends_at": "2020-01-01T00:00:00Z"}, "reward-not-offered"),
         ({"stock": 0}, "reward-out-of-stock"),
-        ({"tiers": ["no-such-tier"]}, "reward-not-for-tier"),
+        ({"tiers": ["gold"]}, "reward-not-for-tier"),
         ({"points": 101}, "insufficient-points"),
     ],
 )
@@ -455,3 +455,11 @@ def test_what_does_not_exist_is_told_by_its_own_code(client: Client) -> None:
     assert code_of(client.get("/v1/code-pools/none")) == (404, "unknown-code-pool")
     refused: Any = client.put("/v1/rewards/fifty", json=a_reward(code_pool="none"), role="marketing")
     assert code_of(refused) == (422, "code-pool-not-known")
+
+
+def test_a_reward_for_a_tier_that_does_not_exist_is_refused_and_not_offered(client: Client) -> None:
+    body = a_reward(tiers=["gold", "golld"])
+    refused: Any = client.put("/v1/rewards/fifty", json=body, role="marketing")
+    assert code_of(refused) == (422, "unknown-tier")
+    assert [error["pointer"] for error in refused.json["errors"]] == ["/tiers/1"]
+    assert client.get("/v1/rewards/fifty").status_code == 404

@@ -12,6 +12,17 @@ from service.kit.http import Blueprint, Door
 from service.ledger.errors import HoldEnded, HoldNotKnown
 from service.members.errors import MemberNotEnrolled
 from service.programme.operations import get_programme
+from service.rewards.errors import (
+    VoucherBelowMinimum,
+    VoucherCancelled,
+    VoucherExpired,
+    VoucherMistyped,
+    VoucherNotApplicable,
+    VoucherNotCombinable,
+    VoucherNotKnown,
+    VoucherOfOtherMember,
+    VoucherUsed,
+)
 
 blueprint = Blueprint("quotes", __name__, url_prefix="/v1", description="What an order would earn, and why.")
 
@@ -22,7 +33,21 @@ blueprint = Blueprint("quotes", __name__, url_prefix="/v1", description="What an
     roles=("server", "marketing", "operations", "admin", "storefront"),
     body=QuoteBody(),
     answers={200: QuoteSchema()},
-    refusals=(MemberNotEnrolled, CurrencyMismatch, HoldNotKnown, HoldEnded),
+    refusals=(
+        MemberNotEnrolled,
+        CurrencyMismatch,
+        HoldNotKnown,
+        HoldEnded,
+        VoucherNotKnown,
+        VoucherMistyped,
+        VoucherUsed,
+        VoucherExpired,
+        VoucherCancelled,
+        VoucherOfOtherMember,
+        VoucherBelowMinimum,
+        VoucherNotApplicable,
+        VoucherNotCombinable,
+    ),
     idempotency_key="optional",
     store_scope=True,
     localised=True,
@@ -32,7 +57,7 @@ def quote_points(door: Door, body: dict[str, Any]) -> object:
 
     The order then earns the same, unless something happens between: another order of the day uses up a
     limit, the tier changes, or other rules come into force. A storefront asks for its token's own member, or
-    for nobody.
+    for nobody. Vouchers and points that are reserved or set aside are taken to be so for this order.
     """
     member_id = body.get("member_id")
     if member_id is not None:

@@ -12,8 +12,9 @@ from service.activity import operations as activity
 from service.activity.rules import NewOrder
 from service.earning import operations as rules_room
 from service.intake import earning
+from service.intake.checkout import PaidOrder, price_order
 from service.intake.earning import Award
-from service.intake.operations import get_enrolled, paid_by, points_dates, tier_view
+from service.intake.operations import get_enrolled, points_dates, tier_view
 from service.intake.reasons import describe_caps, exact_text, explain_terms, spread_over_lines
 from service.kit.clock import format_time, local_day
 from service.kit.money import to_text
@@ -37,11 +38,17 @@ def quote_order(
 
     Raises:
         MemberNotEnrolled: nobody has this id. HoldNotKnown, HoldEnded: the points cannot pay.
+        Voucher…: see `checkout.price_order`.
         Invalid: the amounts do not fit together.
     """
     member_key = None if member_id is None else get_enrolled(conn, member_id=member_id).member_key
+    hold = None
     if order.points_hold_id is not None:
-        order = _paid(conn, order, member_key=member_key, programme=programme, now=now)
+        hold = _find_hold(conn, order.points_hold_id, member_key=member_key, now=now)
+    priced = price_order(
+        conn, order=order, hold=hold, member_key=member_key, programme=programme, now=now, is_quote=True
+    )
+    order = priced.order
     amounts = activity.value_new_order(order, programme=programme)
     day = local_day(now, timezone=find_zone(conn, store_id=order.store_id, programme=programme))
     tier = _tier_of(conn, member_key=member_key, programme=programme, now=now)
@@ -70,7 +77,7 @@ def quote_order(
     available_at, _ = points_dates(now, day, programme)
     return _show(
         replace(award, terms=terms),
-        order=order,
+        priced=priced,
         tier=tier,
         rules_version=rules.version,
         pending_until=format_time(available_at) if award.points and available_at > now else None,
@@ -79,18 +86,16 @@ def quote_order(
     )
 
 
-def _paid(
-    conn: Connection, order: NewOrder, *, member_key: int | None, programme: Programme, now: datetime
-) -> NewOrder:
+def _find_hold(conn: Connection, hold_id: str, *, member_key: int | None, now: datetime) -> ledger.Hold:
     try:
-        hold = ledger.get_hold(conn, hold_id=order.points_hold_id or "", now=now)
+        hold = ledger.get_hold(conn, hold_id=hold_id, now=now)
     except HoldNotFound as missing:
         raise HoldNotKnown(missing.detail) from None
     if hold.member_key != member_key:
-        raise HoldNotKnown(f"{order.points_hold_id} sets aside points of another member")
+        raise HoldNotKnown(f"{hold_id} sets aside points of another member")
     if hold.state not in {"open", "captured"}:
-        raise HoldEnded(f"{order.points_hold_id} is {hold.state}")
-    return paid_by(order, hold, programme)
+        raise HoldEnded(f"{hold_id} is {hold.state}")
+    return hold
 
 
 def _tier_of(conn: Connection, *, member_key: int | None, programme: Programme, now: datetime) -> HeldTier:
@@ -102,7 +107,7 @@ def _tier_of(conn: Connection, *, member_key: int | None, programme: Programme, 
 def _show(
     award: Award,
     *,
-    order: NewOrder,
+    priced: PaidOrder,
     tier: HeldTier,
     rules_version: int,
     pending_until: str | None,
@@ -112,9 +117,13 @@ def _show(
     terms = award.terms
     if terms is None:
         raise ValueError("a quote is shown by its terms")
+    order = priced.order
     lines = zip(order.lines, spread_over_lines(terms), terms.chosen, terms.line_points(), strict=True)
     return {
         "points": award.points,
+        "points_spent": priced.points,
+        "points_paid": to_text(order.points_paid_minor, currency=order.currency),
+        "voucher_paid": to_text(order.voucher_paid_minor, currency=order.currency),
         "currency": currency,
         "counted": to_text(terms.counted_minor, currency=currency),
         "eligible": to_text(terms.eligible_minor, currency=currency),

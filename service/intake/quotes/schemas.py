@@ -25,6 +25,15 @@ class QuoteBody(StrictSchema):
     points_hold_id = MerchantId(
         allow_none=True, metadata={"description": "Points set aside that would pay for it."}
     )
+    voucher_code = MerchantId(
+        allow_none=True, metadata={"description": "A voucher that would pay for it, reserved or free."}
+    )
+    voucher_codes = fields.List(
+        MerchantId(),
+        validate=validate.Length(max=10),
+        allow_none=True,
+        metadata={"description": "Several of them, where all may be used with another one."},
+    )
 
 
 class QuotedTierSchema(Schema):
@@ -60,6 +69,15 @@ class QuoteSchema(Schema):
     """What an order would earn if it were placed now, and why; amounts in the programme's currency."""
 
     points = fields.Integer(required=True)
+    points_spent = fields.Integer(
+        required=True, metadata={"description": "How many of the points set aside would be taken."}
+    )
+    points_paid = fields.String(
+        required=True, metadata={"description": "What they would pay, in the order's currency."}
+    )
+    voucher_paid = fields.String(
+        required=True, metadata={"description": "What vouchers would pay, in the order's currency."}
+    )
     currency = fields.String(required=True)
     counted = fields.String(required=True, metadata={"description": "What of the order counts at all."})
     eligible = fields.String(required=True, metadata={"description": "What of that earns anything."})

@@ -6,7 +6,29 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Date,
+    DateTime,
+    Row,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    distinct,
+    func,
+    literal,
+    null,
+    select,
+    text,
+    true,
+)
+from sqlalchemy.dialects.postgresql import Insert, insert
+
+from service.ledger.readable import adjustment_rows, earned_rows, missing_rows
+from service.rewards.models import redemptions, review_entries
 
 # A finding is entered once. While nobody has looked at it, it grows.
 _ENTER = """
@@ -30,41 +52,68 @@ GROUP BY d.member_key HAVING count(*) >= :threshold
     )
 )
 
-_MANY_ADJUSTMENTS = text(
-    _ENTER.replace(
-        "{found}",
-        """
-SELECT 'many_adjustments', NULL, t.actor, format('%s:%s', t.actor, CAST(:day AS date)),
-       jsonb_build_object('adjustments', count(DISTINCT t.transaction_key),
-                          'members', count(DISTINCT t.member_key),
-                          'given', coalesce(sum(p.points) FILTER (WHERE p.from_account = 'issued'), 0)), :now
-FROM ledger_transactions t JOIN postings p USING (transaction_key)
-WHERE t.kind = 'adjust' AND t.recorded_at > :since AND t.actor IS NOT NULL
-GROUP BY t.actor HAVING count(DISTINCT t.transaction_key) >= :threshold
-""",
+
+def _enter(found: Select[Any]) -> Insert:
+    entered = insert(review_entries).from_select(
+        ["kind", "member_key", "actor", "occasion", "figures", "found_at"], found
     )
+    grown = and_(review_entries.c.resolved_at.is_(None), review_entries.c.figures != entered.excluded.figures)
+    return entered.on_conflict_do_update(
+        index_elements=["kind", "occasion"], set_={"figures": entered.excluded.figures}, where=grown
+    ).execution_options(preserve_rowcount=True)
+
+
+_now = bindparam("now", type_=DateTime(timezone=True))
+_since = bindparam("since", type_=DateTime(timezone=True))
+_adjusted = adjustment_rows.c
+_adjustments = func.count(distinct(_adjusted.transaction_key))
+_MANY_ADJUSTMENTS = _enter(
+    select(
+        literal("many_adjustments"),
+        null(),
+        _adjusted.actor,
+        func.format("%s:%s", _adjusted.actor, bindparam("day", type_=Date)),
+        func.jsonb_build_object(
+            "adjustments",
+            _adjustments,
+            "members",
+            func.count(distinct(_adjusted.member_key)),
+            "given",
+            func.sum(_adjusted.given),
+        ),
+        _now,
+    )
+    .where(_adjusted.recorded_at > _since, _adjusted.actor.is_not(None))
+    .group_by(_adjusted.actor)
+    .having(_adjustments >= bindparam("threshold", type_=BigInteger))
 )
 
 # Points were spent on a reward and then the order that had earned them was given back.
-_REFUND_AFTER_REDEEM = text(
-    _ENTER.replace(
-        "{found}",
-        """
-SELECT 'refund_after_redeem', t.member_key, NULL, CAST(t.transaction_key AS text),
-       jsonb_build_object('redemptions', r.redemptions, 'points', r.points, 'missing', t.shortfall + o.owed),
-       :now
-FROM ledger_transactions t,
-LATERAL (
-    SELECT coalesce(sum(points), 0) AS owed FROM postings
-    WHERE transaction_key = t.transaction_key AND from_account = 'debt'
-) o, LATERAL (
-    SELECT count(*) AS redemptions, sum(d.points) AS points FROM redemptions d
-    WHERE d.member_key = t.member_key AND d.state <> 'cancelled' AND d.points > 0
-      AND d.issued_at > t.occurred_at - make_interval(days => :days) AND d.issued_at <= t.occurred_at
-) r
-WHERE t.kind = 'reverse' AND t.recorded_at > :since AND t.shortfall + o.owed > 0 AND r.redemptions > 0
-""",
+_refund = missing_rows.c
+_bought = (
+    select(func.count().label("redemptions"), func.sum(redemptions.c.points).label("points"))
+    .where(
+        redemptions.c.member_key == _refund.member_key,
+        redemptions.c.state != "cancelled",
+        redemptions.c.points > 0,
+        redemptions.c.issued_at > _refund.occurred_at - func.make_interval(0, 0, 0, bindparam("days")),
+        redemptions.c.issued_at <= _refund.occurred_at,
     )
+    .lateral("bought")
+)
+_REFUND_AFTER_REDEEM = _enter(
+    select(
+        literal("refund_after_redeem"),
+        _refund.member_key,
+        null(),
+        cast(_refund.transaction_key, Text),
+        func.jsonb_build_object(
+            "redemptions", _bought.c.redemptions, "points", _bought.c.points, "missing", _refund.missing
+        ),
+        _now,
+    )
+    .select_from(missing_rows.join(_bought, true()))
+    .where(_refund.recorded_at > _since, _refund.missing > 0, _bought.c.redemptions > 0)
 )
 
 _LIST = text("""
@@ -80,13 +129,15 @@ _RESOLVE = text(
 )
 
 # Who earned anything at all in the months looked at counts as active.
+_earned = (
+    select(func.sum(earned_rows.c.earned).label("points"))
+    .where(earned_rows.c.earned_at > bindparam("earning_since", type_=DateTime(timezone=True)))
+    .group_by(earned_rows.c.member_key)
+    .subquery("earned")
+)
+_MEDIAN = select(func.percentile_disc(0.5).within_group(_earned.c.points.asc()))
 _APPRAISE = text("""
-WITH earned AS (
-    SELECT sum(earned) AS points FROM lots
-    WHERE earned_at > :earning_since AND order_key IS NOT NULL GROUP BY member_key
-), median AS (
-    SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY points) AS points FROM earned
-), looked_at AS (
+WITH looked_at AS (
     SELECT r.reward_key, r.points, r.ends_at, greatest(r.created_at, r.starts_at) AS offered_at,
            (SELECT count(*) FROM redemptions d WHERE d.reward_key = r.reward_key
             AND d.issued_at > :redeeming_since AND d.state <> 'cancelled') AS redeemed
@@ -96,7 +147,7 @@ INSERT INTO reward_appraisals (reward_key, appraised_at, median_points, redeemed
 SELECT l.reward_key, :now, coalesce(m.points, 0), l.redeemed, coalesce(l.points > m.points, false),
        :days > 0 AND l.redeemed = 0 AND l.offered_at <= :redeeming_since
        AND (l.ends_at IS NULL OR l.ends_at > :now)
-FROM looked_at l, median m
+FROM looked_at l, (SELECT CAST(:median AS bigint) AS points) m
 ON CONFLICT (reward_key) DO UPDATE SET appraised_at = EXCLUDED.appraised_at,
     median_points = EXCLUDED.median_points, redeemed = EXCLUDED.redeemed,
     out_of_reach = EXCLUDED.out_of_reach, unwanted = EXCLUDED.unwanted
@@ -139,7 +190,7 @@ def appraise(
     """Write for every reward whether it is in reach and wanted, and return how many there are."""
     values = {
         "now": now,
-        "earning_since": earning_since,
+        "median": conn.execute(_MEDIAN, {"earning_since": earning_since}).scalar_one(),
         "redeeming_since": redeeming_since,
         "days": days,
     }
