@@ -172,9 +172,8 @@ def _given_back(settled: CTE) -> Subquery:
     )
 
 
-def _left(whole: ColumnElement[int], back: ColumnElement[Any]) -> ColumnElement[Any]:
+def _left(whole: ColumnElement[int], goods: ColumnElement[int], back: ColumnElement[Any]) -> Any:
     """What is left of an amount once `back` of its order's goods was given back, as `left_after` rounds."""
-    goods = order_values.c.order_goods_minor
     twice = 2 * cast(whole, Numeric) * back + goods
     return case(
         (or_(back.is_(None), goods == 0), whole),
@@ -182,48 +181,69 @@ def _left(whole: ColumnElement[int], back: ColumnElement[Any]) -> ColumnElement[
     )
 
 
-def _bought(settled: CTE) -> Subquery:
-    """What each settled member ordered before the anchor and in the window, net as of the member's freeze."""
-    back = _given_back(settled)
-    placed_at, goods = order_values.c.placed_at, order_values.c.order_goods_minor
+def _placed(settled: CTE) -> Subquery:
+    """Orders before the anchor (not `inside`) and in the window, in rows narrow enough to hand over.
+
+    An order in the window whose checkout began before the anchor is neither.
+    """
+    placed_at = order_values.c.placed_at
     begun_at = func.coalesce(order_values.c.checkout_started_at, placed_at)
-    # A basket in progress at the anchor was not brought about by what came after it.
-    inside = and_(placed_at >= settled.c.anchor, begun_at >= settled.c.anchor)
-    counts = and_(inside, goods > func.coalesce(back.c.by_freeze, 0))
-    before = and_(placed_at < settled.c.anchor, goods > func.coalesce(back.c.by_anchor, 0))
+    inside = placed_at >= settled.c.anchor
     paid = order_values.c.order_points_paid_minor + order_values.c.order_voucher_paid_minor
     cost = case(
+        # Of most orders nothing was paid in points.
+        (paid == 0, None),
         (order_values.c.exchange_rate.is_(None), paid),
         else_=cast(func.round(paid * order_values.c.exchange_rate), BigInteger),
     )
-    returned = order_values.c.goods_minor - _left(order_values.c.goods_minor, back.c.by_freeze)
     return (
         select(
             order_values.c.member_key,
-            func.count().filter(before).label("x"),
-            func.count().filter(counts).label("orders"),
-            cast(
-                func.sum(_left(order_values.c.spend_minor, back.c.by_freeze)).filter(counts), BigInteger
-            ).label("net"),
-            # Of most orders nothing was given back, and nothing paid in points.
-            cast(func.sum(returned).filter(inside, back.c.by_freeze.is_not(None)), BigInteger).label(
-                "returned"
-            ),
-            cast(func.sum(cost).filter(counts, paid > 0), BigInteger).label("cost"),
+            order_values.c.order_key,
+            inside.label("inside"),
+            order_values.c.order_goods_minor.label("order_goods"),
+            order_values.c.goods_minor.label("goods"),
+            order_values.c.spend_minor.label("spend"),
+            cost.label("cost"),
         )
-        .select_from(
-            settled.join(order_values, order_values.c.member_key == settled.c.member_key).outerjoin(
-                back, back.c.order_key == order_values.c.order_key
-            )
-        )
+        .select_from(settled.join(order_values, order_values.c.member_key == settled.c.member_key))
         .where(
             placed_at >= settled.c.anchor - _covariate,
             placed_at < settled.c.window_end,
+            # A basket in progress at the anchor was not brought about by what came after it.
+            or_(placed_at < settled.c.anchor, begun_at >= settled.c.anchor),
             # Nobody's window reaches further: known before planning, so that other months are not read.
             placed_at >= bindparam("earliest"),
             placed_at < bindparam("latest"),
         )
-        .group_by(order_values.c.member_key)
+        # A fence: worked out by whoever reads the orders, several at once.
+        .offset(0)
+        .subquery("placed")
+    )
+
+
+def _bought(settled: CTE) -> Subquery:
+    """What each settled member ordered before the anchor and in the window, net as of the member's freeze."""
+    placed, back = _placed(settled), _given_back(settled)
+    inside, goods = placed.c.inside, placed.c.order_goods
+    counts = and_(inside, goods > func.coalesce(back.c.by_freeze, 0))
+    before = and_(~inside, goods > func.coalesce(back.c.by_anchor, 0))
+    left = _left(placed.c.spend, goods, back.c.by_freeze)
+    returned = placed.c.goods - _left(placed.c.goods, goods, back.c.by_freeze)
+    sums = {
+        "net": func.sum(left).filter(counts),
+        "returned": func.sum(returned).filter(inside, back.c.by_freeze.is_not(None)),
+        "cost": func.sum(placed.c.cost).filter(counts, placed.c.cost.is_not(None)),
+    }
+    return (
+        select(
+            placed.c.member_key,
+            func.count().filter(before).label("x"),
+            func.count().filter(counts).label("orders"),
+            *(cast(total, BigInteger).label(name) for name, total in sums.items()),
+        )
+        .select_from(placed.outerjoin(back, back.c.order_key == placed.c.order_key))
+        .group_by(placed.c.member_key)
         .subquery("bought")
     )
 
