@@ -92,19 +92,35 @@ def read_sums(
     return conn.execute(statement, parameters).all()
 
 
+def _owners() -> Subquery:
+    """Who stands for each member that was merged, however many merges later."""
+    merged = assignments.alias("merged")
+    steps = select(merged.c.member_key, merged.c.merged_into.label("owner_key")).where(
+        merged.c.experiment == bindparam("experiment"), merged.c.merged_into.is_not(None)
+    )
+    line = steps.cte("line", recursive=True)
+    further = steps.subquery("further")
+    line = line.union(
+        select(line.c.member_key, further.c.owner_key).select_from(
+            line.join(further, further.c.member_key == line.c.owner_key)
+        )
+    )
+    beyond = steps.subquery("beyond")
+    return (
+        select(line.c.member_key, line.c.owner_key)
+        .select_from(line.outerjoin(beyond, beyond.c.member_key == line.c.owner_key))
+        .where(beyond.c.member_key.is_(None))
+        .subquery("owners")
+    )
+
+
 def _first_exposures() -> Subquery:
     """When each member was first answered in this version, in whichever arm."""
-    key = bindparam("experiment_key", type_=Integer)
-    home = assignments.alias("home")
-    owner = func.coalesce(home.c.merged_into, exposures.c.member_key)
-    of_merged = and_(
-        home.c.experiment == bindparam("experiment"),
-        home.c.member_key == exposures.c.member_key,
-        home.c.merged_into.is_not(None),
-    )
+    key, owners = bindparam("experiment_key", type_=Integer), _owners()
+    owner = func.coalesce(owners.c.owner_key, exposures.c.member_key)
     return (
         select(owner.label("member_key"), func.min(exposures.c.issued_at).label("first_at"))
-        .select_from(exposures.outerjoin(home, of_merged))
+        .select_from(exposures.outerjoin(owners, owners.c.member_key == exposures.c.member_key))
         .where(
             or_(exposures.c.experiment_key == key, key == func.any(exposures.c.nested)),
             exposures.c.issued_at >= bindparam("started_at"),
