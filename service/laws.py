@@ -9,12 +9,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
+from service.experiments import laws as experiments
 from service.ledger import operations as ledger
 from service.programme.operations import Programme, get_programme
+from service.recommendations import laws as recommendations
 from service.rewards import operations as rewards
 from service.tiers import operations as tiers
 
-LAWS = ("T1", "T4", "P1", "P2", "P4", "P5", "R1")
+LAWS = ("T1", "T4", "P1", "P2", "P4", "P5", "R1", "E1", "E2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,9 @@ def check_laws(
     violations = [violation.to_json() for violation in ledger.check_laws(conn)]
     progress("rewards", 0, None)
     violations += [violation.to_json() for violation in rewards.check_laws(conn)]
+    progress("experiments", 0, None)
+    violations += [violation.to_json() for violation in experiments.check_laws(conn)]
+    violations += recommendations.check_laws(conn)
     progress("tiers", 0, None)
     violations += [violation.to_json() for violation in tiers.check_laws(conn, programme=programme, now=now)]
     return LawReport(LAWS, violations)

@@ -48,11 +48,17 @@ _COUNTS = {"repurchase", "orders"}
 REASONS = ("other_version", "override", "unexposed", "immature")
 """Why a member is left out, in the order they are asked."""
 
-# A membership is hashed and sorted in memory, for this transaction alone.
-_ROOM = text("SELECT set_config('work_mem', '128MB', true)")
-_window = bindparam("window", type_=Interval)
-_grace = bindparam("grace", type_=Interval)
-_covariate = literal(COVARIATE, Interval)
+_PRODUCTS = tuple(name for name in VALUES if name not in _COUNTS)
+_NARROW = 1 << 31
+"""Below this the product of two values fits the integers of the database."""
+
+# A membership is hashed in memory, for this transaction alone; compiling costs more than it saves.
+_ROOM = text("SELECT set_config('work_mem', '128MB', true), set_config('jit', 'off', true)")
+_second = literal(timedelta(seconds=1), Interval)
+# Spans of seconds: days are added by the calendar, which costs as much as all the rest for every order.
+_window = bindparam("window", type_=BigInteger) * _second
+_grace = bindparam("grace", type_=BigInteger) * _second
+_covariate = literal(int(COVARIATE.total_seconds()), BigInteger) * _second
 
 
 def read_sums(
@@ -76,28 +82,45 @@ def read_sums(
         "experiment": experiment,
         "experiment_key": experiment_key,
         "started_at": started_at,
-        "window": window,
-        "grace": grace,
+        "window": int(window.total_seconds()),
+        "grace": int(grace.total_seconds()),
         "watermark": watermark,
         "earliest": started_at - COVARIATE,
+        "latest": watermark - grace,
     }
     conn.execute(_ROOM)
     return conn.execute(statement, parameters).all()
 
 
+def _owners() -> Subquery:
+    """Who stands for each member that was merged, however many merges later."""
+    merged = assignments.alias("merged")
+    steps = select(merged.c.member_key, merged.c.merged_into.label("owner_key")).where(
+        merged.c.experiment == bindparam("experiment"), merged.c.merged_into.is_not(None)
+    )
+    line = steps.cte("line", recursive=True)
+    further = steps.subquery("further")
+    line = line.union(
+        select(line.c.member_key, further.c.owner_key).select_from(
+            line.join(further, further.c.member_key == line.c.owner_key)
+        )
+    )
+    beyond = steps.subquery("beyond")
+    return (
+        select(line.c.member_key, line.c.owner_key)
+        .select_from(line.outerjoin(beyond, beyond.c.member_key == line.c.owner_key))
+        .where(beyond.c.member_key.is_(None))
+        .subquery("owners")
+    )
+
+
 def _first_exposures() -> Subquery:
     """When each member was first answered in this version, in whichever arm."""
-    key = bindparam("experiment_key", type_=Integer)
-    home = assignments.alias("home")
-    owner = func.coalesce(home.c.merged_into, exposures.c.member_key)
-    of_merged = and_(
-        home.c.experiment == bindparam("experiment"),
-        home.c.member_key == exposures.c.member_key,
-        home.c.merged_into.is_not(None),
-    )
+    key, owners = bindparam("experiment_key", type_=Integer), _owners()
+    owner = func.coalesce(owners.c.owner_key, exposures.c.member_key)
     return (
         select(owner.label("member_key"), func.min(exposures.c.issued_at).label("first_at"))
-        .select_from(exposures.outerjoin(home, of_merged))
+        .select_from(exposures.outerjoin(owners, owners.c.member_key == exposures.c.member_key))
         .where(
             or_(exposures.c.experiment_key == key, key == func.any(exposures.c.nested)),
             exposures.c.issued_at >= bindparam("started_at"),
@@ -165,9 +188,8 @@ def _given_back(settled: CTE) -> Subquery:
     )
 
 
-def _left(whole: ColumnElement[int], back: ColumnElement[Any]) -> ColumnElement[Any]:
+def _left(whole: ColumnElement[int], goods: ColumnElement[int], back: ColumnElement[Any]) -> Any:
     """What is left of an amount once `back` of its order's goods was given back, as `left_after` rounds."""
-    goods = order_values.c.order_goods_minor
     twice = 2 * cast(whole, Numeric) * back + goods
     return case(
         (or_(back.is_(None), goods == 0), whole),
@@ -175,48 +197,69 @@ def _left(whole: ColumnElement[int], back: ColumnElement[Any]) -> ColumnElement[
     )
 
 
-def _bought(settled: CTE) -> Subquery:
-    """What each settled member ordered before the anchor and in the window, net as of the member's freeze."""
-    back = _given_back(settled)
-    placed_at, goods = order_values.c.placed_at, order_values.c.order_goods_minor
+def _placed(settled: CTE) -> Subquery:
+    """Orders before the anchor (not `inside`) and in the window, in rows narrow enough to hand over.
+
+    An order in the window whose checkout began before the anchor is neither.
+    """
+    placed_at = order_values.c.placed_at
     begun_at = func.coalesce(order_values.c.checkout_started_at, placed_at)
-    # A basket in progress at the anchor was not brought about by what came after it.
-    inside = and_(placed_at >= settled.c.anchor, begun_at >= settled.c.anchor)
-    counts = and_(inside, goods > func.coalesce(back.c.by_freeze, 0))
-    before = and_(placed_at < settled.c.anchor, goods > func.coalesce(back.c.by_anchor, 0))
+    inside = placed_at >= settled.c.anchor
     paid = order_values.c.order_points_paid_minor + order_values.c.order_voucher_paid_minor
     cost = case(
+        # Of most orders nothing was paid in points.
+        (paid == 0, None),
         (order_values.c.exchange_rate.is_(None), paid),
         else_=cast(func.round(paid * order_values.c.exchange_rate), BigInteger),
     )
-    returned = order_values.c.goods_minor - _left(order_values.c.goods_minor, back.c.by_freeze)
     return (
         select(
             order_values.c.member_key,
-            func.count().filter(before).label("x"),
-            func.count().filter(counts).label("orders"),
-            cast(
-                func.sum(_left(order_values.c.spend_minor, back.c.by_freeze)).filter(counts), BigInteger
-            ).label("net"),
-            # Of most orders nothing was given back, and nothing paid in points.
-            cast(func.sum(returned).filter(inside, back.c.by_freeze.is_not(None)), BigInteger).label(
-                "returned"
-            ),
-            cast(func.sum(cost).filter(counts, paid > 0), BigInteger).label("cost"),
+            order_values.c.order_key,
+            inside.label("inside"),
+            order_values.c.order_goods_minor.label("order_goods"),
+            order_values.c.goods_minor.label("goods"),
+            order_values.c.spend_minor.label("spend"),
+            cost.label("cost"),
         )
-        .select_from(
-            settled.join(order_values, order_values.c.member_key == settled.c.member_key).outerjoin(
-                back, back.c.order_key == order_values.c.order_key
-            )
-        )
+        .select_from(settled.join(order_values, order_values.c.member_key == settled.c.member_key))
         .where(
             placed_at >= settled.c.anchor - _covariate,
             placed_at < settled.c.window_end,
+            # A basket in progress at the anchor was not brought about by what came after it.
+            or_(placed_at < settled.c.anchor, begun_at >= settled.c.anchor),
             # Nobody's window reaches further: known before planning, so that other months are not read.
             placed_at >= bindparam("earliest"),
-            placed_at < bindparam("watermark"),
+            placed_at < bindparam("latest"),
         )
-        .group_by(order_values.c.member_key)
+        # A fence: worked out by whoever reads the orders, several at once.
+        .offset(0)
+        .subquery("placed")
+    )
+
+
+def _bought(settled: CTE) -> Subquery:
+    """What each settled member ordered before the anchor and in the window, net as of the member's freeze."""
+    placed, back = _placed(settled), _given_back(settled)
+    inside, goods = placed.c.inside, placed.c.order_goods
+    counts = and_(inside, goods > func.coalesce(back.c.by_freeze, 0))
+    before = and_(~inside, goods > func.coalesce(back.c.by_anchor, 0))
+    left = _left(placed.c.spend, goods, back.c.by_freeze)
+    returned = placed.c.goods - _left(placed.c.goods, goods, back.c.by_freeze)
+    sums = {
+        "net": func.sum(left).filter(counts),
+        "returned": func.sum(returned).filter(inside, back.c.by_freeze.is_not(None)),
+        "cost": func.sum(placed.c.cost).filter(counts, placed.c.cost.is_not(None)),
+    }
+    return (
+        select(
+            placed.c.member_key,
+            func.count().filter(before).label("x"),
+            func.count().filter(counts).label("orders"),
+            *(cast(total, BigInteger).label(name) for name, total in sums.items()),
+        )
+        .select_from(placed.outerjoin(back, back.c.order_key == placed.c.order_key))
+        .group_by(placed.c.member_key)
         .subquery("bought")
     )
 
@@ -236,37 +279,50 @@ def _taken_back(settled: CTE) -> Subquery:
     )
 
 
-def _members(cohort: CTE) -> Subquery:
-    """One row per member of the cohort with every value that is added up."""
-    settled = (
-        select(cohort.c.member_key, cohort.c.anchor, cohort.c.window_end, cohort.c.frozen_at)
+def _settled(cohort: CTE) -> CTE:
+    """Those of the cohort whose outcome is known."""
+    return (
+        select(
+            cohort.c.member_key,
+            cohort.c.arm,
+            cohort.c.stratum,
+            cohort.c.anchor,
+            cohort.c.window_end,
+            cohort.c.frozen_at,
+        )
         .where(cohort.c.is_settled)
         .cte("settled")
         .prefix_with("NOT MATERIALIZED", dialect="postgresql")
     )
+
+
+def _members(settled: CTE) -> Subquery:
+    """One row per settled member with every value that is added up."""
     bought, back = _bought(settled), _taken_back(settled)
 
     def zero(column: ColumnElement[Any]) -> ColumnElement[Any]:
         return func.coalesce(column, 0)
 
-    net = zero(bought.c.net) - zero(back.c.unlinked)
+    net, cost = zero(bought.c.net) - zero(back.c.unlinked), zero(bought.c.cost)
+    returned = zero(bought.c.returned) + zero(back.c.unlinked)
+    # A net amount lies between what is taken from it and what it is taken from.
+    largest = func.greatest(zero(bought.c.net), returned + cost)
     return (
         select(
-            cohort.c.arm,
-            cohort.c.stratum,
-            cohort.c.left_out,
-            cohort.c.merges,
+            settled.c.arm,
+            settled.c.stratum,
             zero(bought.c.x).label("x"),
             case((bought.c.orders > 0, 1), else_=0).label("repurchase"),
             zero(bought.c.orders).label("orders"),
             net.label("net_spend"),
-            (zero(bought.c.returned) + zero(back.c.unlinked)).label("returned_value"),
-            zero(bought.c.cost).label("reward_cost"),
-            (net - zero(bought.c.cost)).label("net_after_rewards"),
+            returned.label("returned_value"),
+            cost.label("reward_cost"),
+            (net - cost).label("net_after_rewards"),
+            (largest < _NARROW).label("is_narrow"),
         )
         .select_from(
-            cohort.outerjoin(bought, bought.c.member_key == cohort.c.member_key).outerjoin(
-                back, back.c.member_key == cohort.c.member_key
+            settled.outerjoin(bought, bought.c.member_key == settled.c.member_key).outerjoin(
+                back, back.c.member_key == settled.c.member_key
             )
         )
         # A fence: without it every sum works its own value out anew, forty times a member.
@@ -275,51 +331,97 @@ def _members(cohort: CTE) -> Subquery:
     )
 
 
-def _sums(cohort: CTE) -> Select[Any]:
-    people = _members(cohort)
-    analysed = people.c.left_out.is_(None)
+def _totals(cohort: CTE) -> Subquery:
+    """What the settled members of each arm and stratum add up to."""
+    people = _members(_settled(cohort))
+    x, orders = people.c.x, people.c.orders
 
-    def total(value: ColumnElement[Any]) -> ColumnElement[Any]:
-        return func.coalesce(func.sum(value).filter(analysed), 0)
+    def total(one: ColumnElement[Any], other: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Add up a product, in exact numbers only where it could outgrow an integer: they are slow."""
+        narrow = func.coalesce(func.sum(one * other).filter(people.c.is_narrow), 0)
+        return narrow + func.coalesce(func.sum(cast(one, Numeric) * other).filter(~people.c.is_narrow), 0)
 
-    x = people.c.x
     columns: list[ColumnElement[Any]] = [
-        func.count().filter(analysed).label("members"),
-        total(x).label("x"),
-        total(x * x).label("x_squares"),
-        total(cast(people.c.net_spend, Numeric) * people.c.orders).label("net_spend_by_orders"),
+        func.sum(x).label("x"),
+        func.sum(x * x).label("x_squares"),
+        total(people.c.net_spend, orders).label("net_spend_by_orders"),
     ]
     for name in VALUES:
-        # Counts stay far within the integers of the database, products of amounts do not.
         value = people.c[name]
-        wide = value if name in _COUNTS else cast(value, Numeric)
+        squares = total(value, value) if name in _PRODUCTS else func.sum(value * value)
+        by_x = total(value, x) if name in _PRODUCTS else func.sum(value * x)
         columns += [
-            total(value).label(name),
-            total(wide * value).label(f"{name}_squares"),
-            total(wide * x).label(f"{name}_by_x"),
+            func.sum(value).label(name),
+            squares.label(f"{name}_squares"),
+            by_x.label(f"{name}_by_x"),
         ]
-    columns += [func.count().filter(people.c.left_out == reason).label(reason) for reason in REASONS]
-    columns.append(func.count().filter(analysed, people.c.merges > 0).label("merged"))
-    return select(people.c.arm, people.c.stratum, cast(null(), Date).label("day"), *columns).group_by(
-        people.c.arm, people.c.stratum
+    return (
+        select(people.c.arm, people.c.stratum, *columns)
+        .group_by(people.c.arm, people.c.stratum)
+        .subquery("totals")
     )
 
 
-def _draws(cohort: CTE, width: int) -> Select[Any]:
-    """How many were drawn and anchored on each day, mature or not: what the sample-ratio test reads."""
-    day = cast(cohort.c.anchor, Date)
-    nothing = [cast(null(), Numeric) for _ in range(width)]
+def _counted(cohort: CTE) -> CTE:
+    """How many were drawn and anchored on each day, and how many are left out why: one look at everybody.
+
+    Whoever is in neither arm's draws has no day.
+    """
+    analysed = cohort.c.is_settled
+    drawn = or_(analysed, cohort.c.left_out == "immature")
+    day = case((drawn, cast(cohort.c.anchor, Date)))
     return (
-        select(cohort.c.arm, cohort.c.stratum, day, func.count(), *nothing)
-        .where(or_(cohort.c.left_out.is_(None), cohort.c.left_out == "immature"))
+        select(
+            cohort.c.arm,
+            cohort.c.stratum,
+            day.label("day"),
+            func.count().label("drawn"),
+            func.count().filter(analysed).label("members"),
+            func.count().filter(analysed, cohort.c.merges > 0).label("merged"),
+            *(func.count().filter(cohort.c.left_out == reason).label(reason) for reason in REASONS),
+        )
         .group_by(cohort.c.arm, cohort.c.stratum, day)
+        .cte("counted")
+    )
+
+
+def _sums(cohort: CTE, counted: CTE) -> Select[Any]:
+    totals = _totals(cohort)
+    counts = (
+        select(
+            counted.c.arm,
+            counted.c.stratum,
+            *(func.sum(counted.c[name]).label(name) for name in ("members", *REASONS, "merged")),
+        )
+        .group_by(counted.c.arm, counted.c.stratum)
+        .subquery("counts")
+    )
+    same = and_(totals.c.arm == counts.c.arm, totals.c.stratum == counts.c.stratum)
+    names = [column.name for column in totals.columns if column.name not in {"arm", "stratum"}]
+    return select(
+        counts.c.arm,
+        counts.c.stratum,
+        cast(null(), Date).label("day"),
+        counts.c.members,
+        *(func.coalesce(totals.c[name], 0).label(name) for name in names),
+        *(counts.c[reason] for reason in REASONS),
+        counts.c.merged,
+    ).select_from(counts.outerjoin(totals, same))
+
+
+def _draws(counted: CTE, width: int) -> Select[Any]:
+    """How many were drawn and anchored on each day, mature or not: what the sample-ratio test reads."""
+    nothing = [cast(null(), Numeric) for _ in range(width)]
+    return select(counted.c.arm, counted.c.stratum, counted.c.day, counted.c.drawn, *nothing).where(
+        counted.c.day.is_not(None)
     )
 
 
 def _statement(*, by_exposure: bool) -> Any:
     cohort = _cohort(by_exposure=by_exposure)
-    sums = _sums(cohort)
-    draws = _draws(cohort, len(sums.selected_columns) - 4)
+    counted = _counted(cohort)
+    sums = _sums(cohort, counted)
+    draws = _draws(counted, len(sums.selected_columns) - 4)
     return union_all(sums, draws)
 
 

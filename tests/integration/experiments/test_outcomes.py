@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 
+from service.activity import operations as activity
 from service.experiments import operations
 from service.experiments.definitions import Definition, get_experiment, stop_experiment
 from service.experiments.operations import Actor
@@ -284,3 +285,58 @@ def test_an_arm_is_never_drawn_again_whoever_writes_it(trial: Trial) -> None:
 def test_weights_that_do_not_sum_never_reach_the_shelf(trial: Trial) -> None:
     with pytest.raises(IntegrityError, match="do not sum"):
         trial.conn.execute(text("""UPDATE experiments SET arms = '[{"arm": "holdout", "weight_bp": 1}]'"""))
+
+
+def test_a_merge_between_anchor_and_outcome_counts_what_both_bought_once(trial: Trial) -> None:
+    shop, merged_at = trial.shop, ANCHOR + timedelta(days=10)
+    later = trial.put("later", "treatment", at=ANCHOR + timedelta(days=1))
+    earlier = trial.put("earlier", "holdout", at=ANCHOR)
+    trial.put("bystander", "treatment")
+    shop.order(later, {"a": 1}, at=ANCHOR - timedelta(days=1))
+    shop.order(earlier, {"a": 1}, at=ANCHOR - timedelta(days=2))
+    # An hour before `later` was drawn, and yet in the window of the assignment that stands.
+    shop.order(later, {"a": 1}, at=ANCHOR + timedelta(hours=23))
+    given_back = shop.order(earlier, {"a": 4}, at=ANCHOR + timedelta(days=2))
+    shop.refund(earlier, {"a": 1}, at=ANCHOR + timedelta(days=5), order_key=given_back)
+    before = trial.sums()
+    assert before["treatment", "silver"]["members"] == 2
+
+    keys = {"from_key": earlier, "into_key": later}
+    activity.hand_over(trial.conn, **keys)
+    assert operations.merge_assignments(trial.conn, **keys, now=merged_at) == 1
+    shop.order(later, {"a": 2}, at=ANCHOR + timedelta(days=20))
+    shop.refund(later, {"a": 2}, at=ANCHOR + timedelta(days=30), order_key=given_back)
+    sums = trial.sums()
+    one = sums["holdout", "silver"]
+    assert (one["members"], one["merged"], one["repurchase"]) == (1, 1, 1)
+    assert (one["orders"], one["x"]) == (3, 2)
+    assert (one["net_spend"], one["returned_value"]) == (100 + (400 - 100 - 200) + 200, 300)
+    rest = sums["treatment", "silver"]
+    assert (rest["members"], rest["merged"], rest["orders"]) == (1, 0, 0)
+
+    # Undone, each has its own again, in the arm it was drawn into; what came since was sent for `later`.
+    activity.hand_back(trial.conn, **keys, origins=[earlier])
+    assert operations.undo_merge_assignments(trial.conn, **keys) == 1
+    sums = trial.sums()
+    own, other = sums["holdout", "silver"], sums["treatment", "silver"]
+    assert (own["members"], own["merged"], own["orders"], own["net_spend"], own["x"]) == (1, 0, 1, 100, 1)
+    # Drawn a day after the anchor: the order of 23 hours after it came before.
+    assert (other["members"], other["merged"], other["orders"], other["x"]) == (2, 0, 1, 2)
+    assert other["net_spend"] == 200
+
+
+def test_who_was_merged_twice_over_was_shown_what_each_account_was_shown(trial: Trial) -> None:
+    first, second, third = trial.put("first"), trial.put("second"), trial.put("third")
+    trial.expose(first, ANCHOR + timedelta(days=2))
+    trial.expose(third, ANCHOR + timedelta(days=40))
+    for source, into in ((first, second), (second, third)):
+        activity.hand_over(trial.conn, from_key=source, into_key=into)
+        operations.merge_assignments(trial.conn, from_key=source, into_key=into, now=NOON)
+    trial.shop.order(third, {"a": 1}, at=ANCHOR + timedelta(days=3))
+    row = trial.only(anchor="first_exposure")
+    assert (row["members"], row["merged"], row["orders"]) == (1, 1, 1)
+    for source, into in ((second, third), (first, second)):
+        activity.hand_back(trial.conn, from_key=source, into_key=into, origins=[source, first])
+        operations.undo_merge_assignments(trial.conn, from_key=source, into_key=into)
+    row = trial.only(anchor="first_exposure")
+    assert (row["members"], row["merged"], row["unexposed"], row["orders"]) == (2, 0, 1, 0)
