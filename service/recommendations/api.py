@@ -37,6 +37,7 @@ from service.recommendations.schemas import (
     ExportsSchema,
     ExposureBody,
     ExposureSchema,
+    ModelCardSchema,
     ModelSchema,
     ModelsQuery,
     ModelsSchema,
@@ -172,6 +173,18 @@ def _read_cursor(cursor: str | None) -> tuple[Any, str] | None:
 def get_model(door: Door, version: str) -> object:
     """Return a model with its figures against the baselines."""
     return operations.get_model(door.conn, version=version).to_json()
+
+
+@blueprint.door(
+    "GET",
+    "/models/<id:version>/card",
+    roles=STAFF,
+    answers={200: ModelCardSchema()},
+    refusals=(UnknownModel,),
+)
+def get_model_card(door: Door, version: str) -> object:
+    """Return a model's card, as data and to be read."""
+    return operations.get_model(door.conn, version=version).card()
 
 
 @blueprint.door(

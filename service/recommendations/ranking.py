@@ -27,7 +27,7 @@ PolicyName = Literal["hybrid", "popularity", "related"]
 PERSONAL: PolicyName = "hybrid"
 BASELINE: PolicyName = "popularity"
 RELATED: PolicyName = "related"
-_MODEL_NAMES = {PERSONAL: "als+item_to_item+frequency", BASELINE: "popularity", RELATED: "item_to_item"}
+_LEARNED = "als+item_to_item+frequency"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +159,23 @@ def _rank_answer(
     return Ranked(
         answer=answer,
         item_keys=[int(keys[position_of(item.item_id)]) for item in answer.items],
-        policy=Policy(policy, version, _MODEL_NAMES[policy], version, shelf.trained_through, fallback),
+        policy=Policy(
+            policy, version, _name_model(shelf, policy, question), version, shelf.trained_through, fallback
+        ),
         candidates_hash=_hash_candidates(shelf, question, allowed),
         config_hash=shelf.config_hash,
     )
+
+
+def _name_model(shelf: Shelf, policy: PolicyName, question: Question) -> str:
+    """Return what put the items in order: the learned blend, or the baseline in force in its place."""
+    if policy == BASELINE:
+        return "popularity"
+    if policy == RELATED:
+        return "item_to_item"
+    blend = shelf.model.blend.config
+    arm = blend.discover if question.asked.mode == "discover" else blend.mixed
+    return _LEARNED if arm == "learned" else arm
 
 
 def _fall_back(shelf: Shelf, policy: PolicyName, question: Question, allowed: NDArray[np.bool_]) -> Ranked:

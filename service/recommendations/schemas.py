@@ -482,5 +482,41 @@ class ModelSchema(ModelRowSchema):
     seed = fields.Integer(required=True, allow_none=True)
     counts = fields.Dict(required=True)
     parameters = fields.Dict(required=True)
-    metrics = fields.Dict(required=True, metadata={"description": "Empty when the history was too short."})
+    metrics = fields.Dict(
+        required=True,
+        metadata={
+            "description": "Every method with recall, coverage and fallback share, by origin, length of "
+            "history and tier; differences to the served lists with 95 % intervals. Empty when the history "
+            "was too short."
+        },
+    )
+    findings = fields.List(
+        fields.String,
+        required=True,
+        metadata={"description": "Where the served lists win, where a baseline does, and what is in force."},
+    )
     libraries = fields.Dict(required=True)
+
+
+class ModelSpanSchema(Schema):
+    """What a model was trained on."""
+
+    since = fields.Date(required=True, data_key="from")
+    through = fields.Date(required=True)
+    users = fields.Integer(required=True)
+    items = fields.Integer(required=True)
+    interactions = fields.Integer(required=True)
+
+
+class ModelCardSchema(Schema):
+    """A model's card: what it learned from, what it is worth, and where a baseline wins."""
+
+    version = fields.String(required=True)
+    data = fields.Nested(ModelSpanSchema, required=True)
+    findings = fields.List(fields.String, required=True)
+    decision = fields.String(required=True, allow_none=True)
+    evaluation = fields.Dict(required=True)
+    markdown = fields.String(required=True, metadata={"description": "The whole card, to be read."})
+    plot = fields.String(
+        required=True, allow_none=True, metadata={"description": "SVG; null when nothing was measured."}
+    )

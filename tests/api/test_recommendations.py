@@ -174,6 +174,11 @@ def test_models_are_listed_shown_and_promoted(trained: Client) -> None:
     assert (len(versions), len(set(versions)), rest["next_cursor"]) == (3, 3, None)
     oldest = versions[-1]
     assert (trained.get(f"/v1/models/{oldest}").json or {})["counts"]["users"] == 10
+    card = trained.get(f"/v1/models/{oldest}/card").json or {}
+    assert card["markdown"].startswith(f"# Model {oldest}\n")
+    assert card["data"]["users"] == 10
+    assert card["markdown"] == (folder_of(trained) / oldest / "card.md").read_text()
+    assert trained.get("/v1/models/1999-01-01.1/card").status_code == 404
     promoted = trained.post(f"/v1/models/{oldest}/promote", role="admin")
     assert (promoted.status_code, (promoted.json or {})["status"]) == (200, "active")
     assert ask(trained, "m1")["measurement"]["policy"]["version"] == oldest
