@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from recommender.blending import MixedArm
 from recommender.engines import local
 from recommender.history import History
 from recommender.interactions import Interactions
+from recommender.models.ease import Ease
 from recommender.models.item_to_item import ItemToItem, ItemToItemConfig
 from recommender.models.popularity import window_counts
 from recommender.models.tifu_knn import TifuKnn, TifuKnnConfig
@@ -53,6 +55,7 @@ DISCOVERERS = (
     "ease_popularity",
 )
 _EASE_POPULARITY = 0.2
+_EASE_ITEMS = 10_000
 SERVED_AS: dict[MixedArm, str] = {
     "top_frequency": "gp_topfreq",
     "repeat_popularity": "repeat_popularity",
@@ -89,12 +92,21 @@ def fit_baselines(past: Interactions, model: ServedModel) -> Scorers:
         "als": model.als.score,
     }
     discover = {name: methods[name] for name in DISCOVERERS if name in methods}
-    if model.ease.fitted:
+    ease = _fit_ease(past, model)
+    if ease.fitted:
         lately = counts["popularity_14d"]
         added = _EASE_POPULARITY * lately / max(1.0, float(lately.max()))
-        methods["ease"] = discover["ease"] = model.ease.score
-        discover["ease_popularity"] = lambda history: (model.ease.score(history) + added).astype(np.float32)
+        methods["ease"] = discover["ease"] = ease.score
+        discover["ease_popularity"] = lambda history: (ease.score(history) + added).astype(np.float32)
     return Scorers(methods, discover)
+
+
+def _fit_ease(past: Interactions, model: ServedModel) -> Ease:
+    """Give the model's own EASE; where the catalogue is too large to train it nightly, one for the table."""
+    settings = model.ease.config
+    if model.ease.fitted or not 0 < settings.max_items < _EASE_ITEMS:
+        return model.ease
+    return Ease.fit(past, replace(settings, max_items=_EASE_ITEMS), solve=local.solve_ease)
 
 
 def _constant(scores: NDArray[np.float32]) -> Scores:
