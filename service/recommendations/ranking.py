@@ -32,7 +32,11 @@ _LEARNED = "als+item_to_item+frequency"
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the caller wants: for whom (None: nobody named), where, how many, of what, and without what."""
+    """What the caller wants: for whom (None: nobody named), where, how many, of what, and without what.
+
+    `left_open` names what the caller did not say; the placement's settings do. `diversity` (0 to 1) and
+    `category_cap` are theirs alone.
+    """
 
     member_id: str | None
     placement: str
@@ -45,6 +49,9 @@ class Asked:
     basket: Sequence[str] = ()
     locale: str = "en"
     traceparent: str | None = None
+    diversity: float = 0.0
+    category_cap: int | None = None
+    left_open: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +218,9 @@ def _ask_model(shelf: Shelf, policy: PolicyName, question: Question, allowed: ND
         allowed=allowed,
         context_items=question.context,
         policy="baseline" if policy == BASELINE else "model",
+        diversity=asked.diversity,
+        groups=None if asked.category_cap is None else shelf.groups(),
+        cap=asked.category_cap,
     )
 
 
