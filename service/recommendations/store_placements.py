@@ -12,10 +12,7 @@ _READ = (
     "SELECT placement, version, mode, diversity_bp, category_cap, item_limit, created_at, created_by "
     "FROM placement_settings "
 )
-_LIST = text(
-    _READ + "AS latest WHERE version = (SELECT max(version) FROM placement_settings "
-    "WHERE placement = latest.placement) ORDER BY placement"
-)
+_LIST = text(_READ + "ORDER BY placement, version")
 _FIND = text(_READ + "WHERE placement = :placement ORDER BY version DESC LIMIT 1")
 # One change at a time: two would both find the same version to follow. Reading goes on.
 _LOCK = text("LOCK TABLE placement_settings IN SHARE ROW EXCLUSIVE MODE")
@@ -28,7 +25,8 @@ _INSERT = text(
 
 def list_placements(conn: Connection) -> Sequence[Row[Any]]:
     """Return the latest version of each placement's settings, by name."""
-    return conn.execute(_LIST).all()
+    # Versions are few, and come in order: the last of each placement is left.
+    return list({row.placement: row for row in conn.execute(_LIST)}.values())
 
 
 def hold_placement(conn: Connection, *, placement: str) -> Row[Any] | None:
