@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ from recommender.errors import (
     UnsupportedArtifactFormat,
 )
 
+EPOCH = date(1970, 1, 1)
+"""Days are counted from here."""
 FORMAT = "recommender-artifact"
 FORMAT_VERSION = 2
 MANIFEST_NAME = "manifest.json"

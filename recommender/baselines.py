@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recommender.blending import MixedArm
 from recommender.engines import local
 from recommender.history import History
 from recommender.interactions import Interactions
+from recommender.models.ease import Ease
 from recommender.models.item_to_item import ItemToItem, ItemToItemConfig
 from recommender.models.popularity import window_counts
 from recommender.models.tifu_knn import TifuKnn, TifuKnnConfig
-from recommender.models.top_frequency import TopFrequency, TopFrequencyConfig
+from recommender.models.top_frequency import REPEAT_POPULARITY, TopFrequency, TopFrequencyConfig
 from recommender.serving import ServedModel
 
 Scores = Callable[[History], NDArray[np.float32]]
@@ -29,9 +32,10 @@ _FREQUENCIES = {
     "personal_frequency": TopFrequencyConfig(fill=False),
     "gp_topfreq": TopFrequencyConfig(),
     "gp_topfreq_all": TopFrequencyConfig(tie_window_days=None),
-    "repeat_popularity": TopFrequencyConfig(tie_weight=0.25, half_life_days=120.0),
+    "repeat_popularity": REPEAT_POPULARITY,
 }
 BASELINES = (
+    "popularity",
     *WINDOWS,
     *_FREQUENCIES,
     "tifu_knn",
@@ -40,8 +44,24 @@ BASELINES = (
     "als",
     "ease",
 )
-DISCOVERERS = (*WINDOWS, "tifu_knn", "item_knn_cosine", "item_knn_bm25", "als", "ease", "ease_popularity")
+DISCOVERERS = (
+    "popularity",
+    *WINDOWS,
+    "tifu_knn",
+    "item_knn_cosine",
+    "item_knn_bm25",
+    "als",
+    "ease",
+    "ease_popularity",
+)
 _EASE_POPULARITY = 0.2
+_EASE_ITEMS = 10_000
+SERVED_AS: dict[MixedArm, str] = {
+    "top_frequency": "gp_topfreq",
+    "repeat_popularity": "repeat_popularity",
+    "popularity": "popularity",
+}
+"""The baselines that a model can serve in place of its blend, and what they are called in the tables."""
 
 
 class Scorers(NamedTuple):
@@ -55,11 +75,13 @@ def fit_baselines(past: Interactions, model: ServedModel) -> Scorers:
     """Fit every baseline on the past; plain ALS, EASE and BM25 are those inside the trained model.
 
     Personal frequency ranks only what was taken, ties by 28-day popularity; `gp_topfreq` fills it with that
-    popularity, `gp_topfreq_all` with that of all time. EASE is there when the catalogue allows it.
+    popularity, `gp_topfreq_all` with that of all time. `popularity` mixes the windows, as the hold-out is
+    served. EASE is there when the catalogue allows it.
     """
     counts = {name: window_counts(past, days).astype(np.float32) for name, days in WINDOWS.items()}
     cosine = ItemToItem.fit(past, ItemToItemConfig(weighting="cosine"), find=local.find_neighbours)
     methods: dict[str, Scores] = {name: _constant(one) for name, one in counts.items()}
+    methods["popularity"] = model.popularity.score
     for name, config in _FREQUENCIES.items():
         scores = TopFrequency.fit(past, config).score
         methods[name] = scores if config.fill else _only_taken(scores)
@@ -70,12 +92,21 @@ def fit_baselines(past: Interactions, model: ServedModel) -> Scorers:
         "als": model.als.score,
     }
     discover = {name: methods[name] for name in DISCOVERERS if name in methods}
-    if model.ease.fitted:
+    ease = _fit_ease(past, model)
+    if ease.fitted:
         lately = counts["popularity_14d"]
         added = _EASE_POPULARITY * lately / max(1.0, float(lately.max()))
-        methods["ease"] = discover["ease"] = model.ease.score
-        discover["ease_popularity"] = lambda history: (model.ease.score(history) + added).astype(np.float32)
+        methods["ease"] = discover["ease"] = ease.score
+        discover["ease_popularity"] = lambda history: (ease.score(history) + added).astype(np.float32)
     return Scorers(methods, discover)
+
+
+def _fit_ease(past: Interactions, model: ServedModel) -> Ease:
+    """Give the model's own EASE; where the catalogue is too large to train it nightly, one for the table."""
+    settings = model.ease.config
+    if model.ease.fitted or not 0 < settings.max_items < _EASE_ITEMS:
+        return model.ease
+    return Ease.fit(past, replace(settings, max_items=_EASE_ITEMS), solve=local.solve_ease)
 
 
 def _constant(scores: NDArray[np.float32]) -> Scores:

@@ -25,7 +25,7 @@ from recommender.models.item_to_item import ItemToItem
 from recommender.models.personal_frequency import PersonalFrequency, repeat_probability
 from recommender.models.popularity import window_counts
 
-MixedArm = Literal["learned", "top_frequency"]
+MixedArm = Literal["learned", "top_frequency", "repeat_popularity", "popularity"]
 DiscoverArm = Literal["learned", "popularity"]
 
 WINDOWS: tuple[int | None, ...] = (7, 28, None)
@@ -55,7 +55,8 @@ class BlendConfig:
     """Weigh the signals; see `BlendParts` for what each of them is.
 
     `mixed` and `discover` say which ranking is in force: the learned one, or the plain baseline where that
-    was better on the origins it was chosen by (takings filled with popularity; popularity).
+    was better on the origins it was chosen by: takings filled with popularity, takings that fade with a
+    quarter of it, or popularity alone.
     """
 
     mixed: MixedArm = "learned"

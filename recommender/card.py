@@ -13,8 +13,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from recommender.artifact import Manifest
-from recommender.files import EPOCH
+from recommender.artifact import EPOCH, Manifest
 
 Table = Mapping[str, Mapping[str, Any]]
 
@@ -104,6 +103,9 @@ def evaluation_markdown(evaluation: Mapping[str, Any], *, level: int = 2) -> str
             parts.append(_figures(evaluation[table], gaps, SERVED[table]))
     parts.append(f"{sharp} By length of history\n")
     parts.append(_by_history(evaluation))
+    if "recall_by_group" in evaluation["methods"]["mixed"]:
+        parts.append(f"{sharp} By tier\n")
+        parts.append(_by_segment(evaluation, "recall_by_group"))
     return "\n".join(parts)
 
 
@@ -121,6 +123,9 @@ def findings(evaluation: Mapping[str, Any]) -> list[str]:
             sentences.append(f"`{served}` is **below** {_names(below)}: there the baseline wins.")
         if open_:
             sentences.append(f"Between `{served}` and {_names(open_)} nothing is settled.")
+    for served, arm in sorted(evaluation.get("served", {}).items(), reverse=True):
+        told = "the learned blend" if arm == "learned" else f"**the baseline `{arm}`**, which found no less"
+        sentences.append(f"In force for `{served}`: {told}.")
     for served in ("mixed", "discover"):
         kinds = [one[served] for one in evaluation["chosen"]]
         sentences.append(f"`{served}` as chosen on earlier origins, latest cut first: {', '.join(kinds)}.")
@@ -144,22 +149,28 @@ def _figures(table: Table, gaps: Mapping[str, Mapping[str, float]], served: str)
     return "\n".join(lines) + "\n"
 
 
-def _by_history(evaluation: Mapping[str, Any]) -> str:
-    """Give recall by days with a purchase, and how those without a history are served."""
-    segments = list(evaluation["methods"]["mixed"]["recall_by_history"])
+def _by_segment(evaluation: Mapping[str, Any], kind: str) -> str:
+    """Give recall of every method by segment, best method first."""
+    users = evaluation["methods"]["mixed"][kind]
+    segments = list(users)
     lines = [f"| method | {' | '.join(segments)} |", f"| --- | {' | '.join(['---:'] * len(segments))} |"]
     ranked = sorted(evaluation["methods"].items(), key=lambda entry: (-entry[1]["recall"], entry[0]))
-    users = evaluation["methods"]["mixed"]["recall_by_history"]
     lines.append(f"| members × origins | {' | '.join(str(users[one]['users']) for one in segments)} |")
     for name, one in ranked:
-        cells = [f"{one['recall_by_history'][segment]['recall']:.4f}" for segment in segments]
+        cells = [f"{one[kind][segment]['recall']:.4f}" for segment in segments]
         lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _by_history(evaluation: Mapping[str, Any]) -> str:
+    """Give recall by days with a purchase, and how those without a history are served."""
+    table = _by_segment(evaluation, "recall_by_history")
     fallback = evaluation["methods"]["mixed"]["fallback_share"]
     told = f"\nOf members with a history {1 - fallback:.1%} are served personally, the rest by popularity"
     if evaluation["newcomers"]:
         share = evaluation["newcomers"]["mixed"]["fallback_share"]
         told += f"; of those without, {share:.1%} by popularity"
-    return "\n".join(lines) + "\n" + told + ".\n"
+    return table + told + ".\n"
 
 
 def to_svg(evaluations: Sequence[tuple[str, Mapping[str, Any]]]) -> str:

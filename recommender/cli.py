@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from recommender.artifact import read_manifest
+from recommender.artifact import EPOCH, read_manifest
 from recommender.card import evaluation_markdown, to_svg, write_card
 from recommender.config import TrainingConfig
 from recommender.datasets import read_source
 from recommender.engines import ENGINES, using_engine
 from recommender.errors import InvalidConfig, RecommenderError
-from recommender.evaluation import CANDIDATE, Evaluation, beats, evaluate
-from recommender.files import EPOCH
+from recommender.evaluation import CANDIDATE, Evaluation, evaluate
+from recommender.gate import decide, settle
 from recommender.interactions import Interactions
 from recommender.search import search
 from recommender.training import train
@@ -95,11 +97,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 def _train(options: argparse.Namespace) -> int:
     interactions, config = read_source(options.file), _config(options)
     metrics: dict[str, Any] = {}
-    if not options.no_evaluation:
-        table = _measure(options, interactions, config)
-        metrics = table.as_dict()
-        decision = beats(table.candidate, table.baselines, None)
-        sys.stdout.write(f"{as_text(table)}\n{decision.reason}\n")
+    table = None if options.no_evaluation else _measure(options, interactions, config)
     if options.search:
         config = search(
             interactions,
@@ -109,6 +107,11 @@ def _train(options: argparse.Namespace) -> int:
             origins=options.search_origins,
             progress=_tell,
         )
+    if table is not None:
+        config = replace(config, blend=settle(table, config.blend))
+        served = {"mixed": config.blend.mixed, "discover": config.blend.discover}
+        metrics = {**table.as_dict(), "search": options.search, "served": served}
+        sys.stdout.write(f"{as_text(table)}\n{decide(table, config.blend, None).reason}\n")
     trained = train(interactions, config, seed=options.seed, progress=_tell)
     version = options.version or f"through-{EPOCH + timedelta(days=trained.trained_through)}"
     content_hash = trained.write(options.out, version=version, metrics=metrics)
@@ -134,7 +137,12 @@ def _report(options: argparse.Namespace) -> int:
             raise InvalidConfig(f"{named!r} is not NAME=FILE")
         found.append((name, _evaluated(options, source)))
     plot = page.with_suffix(".svg")
-    parts = ["# How good the recommendations are\n", _HOW_MEASURED, f"![Recall by method]({plot.name})\n"]
+    parts = [
+        "# How good the recommendations are\n",
+        _HOW_MEASURED,
+        _how_made(options, page),
+        f"![Recall by method]({plot.name})\n",
+    ]
     for name, evaluation in found:
         parts += [f"## {name}\n", evaluation_markdown(evaluation, level=3)]
     page.parent.mkdir(parents=True, exist_ok=True)
@@ -142,6 +150,18 @@ def _report(options: argparse.Namespace) -> int:
     plot.write_text(to_svg(found))
     sys.stdout.write(f"{page} {plot}\n")
     return 0
+
+
+def _how_made(options: argparse.Namespace, page: Path) -> str:
+    """Give the command that makes the page again."""
+    learned = f" --search --search-origins {options.search_origins}" if options.search else ""
+    sampled = "" if options.max_users is None else f" --max-users {options.max_users}"
+    settings = f"--origins {options.origins} --horizon-days {options.horizon_days} --seed {options.seed}"
+    sources = " ".join(shlex.quote(one) for one in options.sources)
+    return (
+        "EASE is fitted where the active catalogue is small enough for it. Made by one command:\n\n"
+        f"```\npython -m recommender report {page} {sources} \\\n  {settings}{learned}{sampled}\n```\n"
+    )
 
 
 def _evaluated(options: argparse.Namespace, source: str) -> dict[str, Any]:

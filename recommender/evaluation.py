@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from recommender.serving import Mode, ServedModel
 from recommender.splitting import Case, list_cases, list_cuts, list_newcomers
 from recommender.training import Progress, TrainedModel
 
-__all__ = ["BASELINES", "Decision", "Evaluation", "beats", "evaluate", "top_positions"]
+__all__ = ["BASELINES", "Evaluation", "evaluate", "top_positions"]
 
 CANDIDATE = "mixed"
 DISCOVER = "discover"
@@ -63,43 +63,6 @@ class Evaluation:
         return {name: self.methods[name] for name in BASELINES if name in self.methods}
 
 
-class Decision(NamedTuple):
-    """Say whether to promote, why, and which rival was the strongest."""
-
-    promote: bool
-    reason: str
-    best_other: str | None
-
-
-def beats(
-    candidate: Mapping[str, Any],
-    baselines: Mapping[str, Mapping[str, Any]],
-    in_force: Mapping[str, Any] | None,
-    *,
-    metric: str = "recall",
-) -> Decision:
-    """Decide whether a candidate may replace the model in force, all measured on the same origins.
-
-    It must be above every baseline, and not below the model in force: at equal quality the newer one
-    knows more. Pure.
-    """
-    own = float(candidate[metric])
-    if not np.isfinite(own):
-        return Decision(False, f"{metric} of the candidate is not a number", None)
-    for name, rival in sorted(baselines.items(), key=lambda one: (-float(one[1][metric]), one[0])):
-        if not own > float(rival[metric]):
-            return Decision(False, f"{metric} {own:.4f} is not above {name} {float(rival[metric]):.4f}", name)
-        break
-    if in_force is not None and own < float(in_force[metric]):
-        return Decision(
-            False,
-            f"{metric} {own:.4f} is below {float(in_force[metric]):.4f} of the model in force",
-            "in_force",
-        )
-    best = max(baselines, key=lambda name: float(baselines[name][metric]), default=None)
-    return Decision(True, f"{metric} {own:.4f} is above every baseline", best)
-
-
 def evaluate(
     interactions: Interactions,
     config: TrainingConfig | None = None,
@@ -112,6 +75,9 @@ def evaluate(
     max_users: int | None = None,
     search: bool = False,
     search_origins: int = 4,
+    search_users: int = 400,
+    groups: Mapping[str, str] | None = None,
+    trainings: Trainings | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Train and measure at rolling origins: the last day minus 1, 2, … horizons, the latest first.
@@ -119,13 +85,15 @@ def evaluate(
     Users count at an origin when they have a history and take something known afterwards; with
     `max_users` a seeded sample of them. `skip_origins` leaves out the latest ones, for choosing settings.
     With `search` the blend is learned anew at every origin, from `search_origins` earlier ones only.
+    `groups` (user to name, a tier say) are told apart in the table. `trainings` may be shared with a search
+    over the same data, settings and seed; those of origins gone by are let go.
     HistoryTooShort when not one origin leaves anything to learn from.
     """
     if min(horizon_days, origins, k) < 1 or skip_origins < 0 or k > len(DISCOUNT):
         raise InvalidConfig("horizon_days, origins and k are at least 1, k at most 1000")
     settings = config or TrainingConfig()
-    tables = _Tables(k)
-    trainings = Trainings(interactions, settings, seed=seed)
+    tables = _Tables(k, groups or {})
+    trainings = trainings or Trainings(interactions, settings, seed=seed)
     first, last = interactions.first_day, interactions.last_day
     cuts = list_cuts(first, last, horizon_days=horizon_days, origins=origins, skip=skip_origins)
     for number, cut in enumerate(cuts):
@@ -141,10 +109,16 @@ def evaluate(
             if search:
                 shared: dict[str, Any] = {"trainings": trainings, "through_day": cut, "seed": seed}
                 found = search_config(
-                    past, settings, horizon_days=horizon_days, origins=search_origins, **shared
+                    past,
+                    settings,
+                    horizon_days=horizon_days,
+                    origins=search_origins,
+                    max_users=search_users,
+                    **shared,
                 )
                 trained = replace(trained, config=found)
             tables.measure(trained, past, cases, list(list_newcomers(interactions, past, **sample)))
+        trainings.forget(cut)
         if progress is not None:
             progress("evaluate", number + 1, len(cuts))
     if not tables.origins:
@@ -159,6 +133,7 @@ class _Tables:
     """Collect all tables while origins go by."""
 
     k: int
+    groups: Mapping[str, str] = field(default_factory=dict)
     origins: list[dict[str, int]] = field(default_factory=list)
     chosen: list[dict[str, str]] = field(default_factory=list)
     methods: dict[str, Tally] = field(default_factory=dict)
@@ -261,6 +236,7 @@ class _Tables:
             k=self.k,
             around=around,
             fallback=fallback,
+            group=self.groups.get(case.user_id),
         )
 
 

@@ -9,10 +9,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from recommender.artifact import EPOCH
 from recommender.errors import InvalidInteractions
 from recommender.interactions import Interactions
 
-EPOCH = date(1970, 1, 1)
 _REQUIRED = ("user_id", "item_id")
 
 

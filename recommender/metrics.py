@@ -53,6 +53,7 @@ class Tally:
     origins: list[int] = field(default_factory=list)
     days: list[int] = field(default_factory=list)
     fallbacks: list[bool] = field(default_factory=list)
+    groups: list[str | None] = field(default_factory=list)
     shown: dict[int, set[int]] = field(default_factory=dict)
 
     def add(
@@ -67,6 +68,7 @@ class Tally:
         k: int,
         around: Surroundings,
         fallback: bool = False,
+        group: str | None = None,
     ) -> None:
         """Judge one list of positions by what was taken afterwards, and what had been before."""
         top = list(ranked[:k])
@@ -93,10 +95,11 @@ class Tally:
         self.origins.append(origin)
         self.days.append(days)
         self.fallbacks.append(fallback)
+        self.groups.append(group)
         self.shown.setdefault(origin, set()).update(top)
 
     def as_dict(self, catalogue_sizes: Sequence[int]) -> dict[str, Any]:
-        """Give means over all rows, recall by origin and by length of history."""
+        """Give means over all rows, recall by origin, by length of history and by group."""
         origin, days = np.array(self.origins), np.array(self.days)
         recall = np.array(self.columns["recall"])
         covered = [len(self.shown.get(at, ())) / size for at, size in enumerate(catalogue_sizes)]
@@ -111,7 +114,19 @@ class Tally:
                 for inside in [(days >= low) & (days <= high)]
                 if inside.any()
             },
+            **self._by_group(recall),
         }
+
+    def _by_group(self, recall: NDArray[np.float64]) -> dict[str, Any]:
+        """Give recall by the caller's groups, nothing when nobody is in one."""
+        names = sorted({name for name in self.groups if name is not None})
+        groups = np.array([name or "" for name in self.groups])
+        found = {
+            name: {"users": int(inside.sum()), "recall": _mean(recall[inside])}
+            for name in names
+            for inside in [groups == name]
+        }
+        return {"recall_by_group": found} if found else {}
 
 
 def paired_difference(one: Tally, other: Tally, *, seed: int, metric: str = "recall") -> dict[str, float]:

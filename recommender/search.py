@@ -65,6 +65,10 @@ class Trainings:
             self._done[cut] = (past, train(past, self.config, seed=self.seed))
         return self._done[cut]
 
+    def forget(self, cut: int) -> None:
+        """Let go of a training that nothing will ask for again; its examples stay."""
+        self._done.pop(cut, None)
+
     def examples(self, cut: int, *, horizon_days: int, max_users: int) -> Examples | None:
         """Give the examples of one origin; None when too few people are left to learn from."""
         key = (cut, horizon_days, max_users)

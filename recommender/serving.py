@@ -26,6 +26,7 @@ from recommender.models.ease import Ease
 from recommender.models.item_to_item import ItemToItem
 from recommender.models.personal_frequency import PersonalFrequency
 from recommender.models.popularity import Popularity
+from recommender.models.top_frequency import REPEAT_POPULARITY, TopFrequencyConfig
 from recommender.ranking import OUT, arrange, best
 
 __all__ = ["Answer", "Fallback", "Mode", "Policy", "Purchase", "Recommendation", "ServedModel", "Source"]
@@ -114,7 +115,7 @@ class ServedModel:
         """Compute once what is the same for everybody."""
         self._base = self.blend.base()
         counts = self.blend.facts.counts[1]
-        self._ties = (0.5 * counts / max(1.0, float(counts.max(initial=0)))).astype(np.float32)
+        self._ties = (counts / max(1.0, float(counts.max(initial=0)))).astype(np.float32)
         self._popular = self._rank_popular()
 
     def refreshed(self, counts: NDArray[np.float32], *, through_day: int) -> ServedModel:
@@ -264,10 +265,8 @@ class ServedModel:
             plain = self.blend.config.discover == "popularity" and len(taken)
             total = _logged(self.popularity.scores) if plain else discover
             total[taken.items] = OUT
-        elif self.blend.config.mixed == "top_frequency" and len(taken):
-            counts = self._ties.copy()
-            counts[taken.items] += taken.times.astype(np.float32)
-            total = _logged(counts)
+        elif self.blend.config.mixed != "learned" and len(taken):
+            total = _logged(self._plain(taken, mode))
         else:
             total = discover.copy()
             total[taken.items] = self.blend.again(taken, near, discover)
@@ -276,6 +275,17 @@ class ServedModel:
             total[:] = OUT
             total[taken.items] = kept
         return _Scored(total, near, linked, weights)
+
+    def _plain(self, taken: History, mode: Mode) -> NDArray[np.float32]:
+        """Score all items by the baseline in force, (items,), none below zero."""
+        arm = self.blend.config.mixed
+        if arm == "popularity" and mode == "mixed":
+            return self.popularity.scores
+        fading = arm == "repeat_popularity"
+        like = REPEAT_POPULARITY if fading else TopFrequencyConfig()
+        counts: NDArray[np.float32] = (self._ties * np.float32(like.tie_weight)).astype(np.float32)
+        counts[taken.items] += taken.weights(half_life_days=like.half_life_days).astype(np.float32)
+        return counts
 
     def _choose(
         self,

@@ -86,6 +86,7 @@ def build(settings: Settings, engine: Engine, database_url: str) -> procrastinat
     def train(timestamp: int) -> None:
         """Retrain the recommender; the gate decides whether the new model goes live."""
         from service.recommendations.errors import NothingToLearn
+        from service.recommendations.judging import Measuring
         from service.recommendations.training import train_model
 
         try:
@@ -95,6 +96,9 @@ def build(settings: Settings, engine: Engine, database_url: str) -> procrastinat
                 programme=programme(),
                 now=read_clock(),
                 kept=settings.models_kept,
+                measuring=Measuring(
+                    search=settings.search_members > 0, search_members=settings.search_members
+                ),
             )
         except NothingToLearn as error:
             log.warning("not trained", extra={"detail": error.detail})

@@ -23,13 +23,14 @@ class EaseConfig:
     """Set the regularisation and the size: `neighbours` of largest weight are kept per item.
 
     Items with fewer than `min_users` are left out. When more than `max_items` are left the model is
-    not fitted at all and scores zero.
+    not fitted at all and scores zero: the inverse costs n³, 3 s of CPU at 4,000 items and 40 s at 10,000,
+    which is as much as all the rest of a training on 5 million purchases.
     """
 
     regularization: float = 500.0
     neighbours: int = 200
     min_users: int = 2
-    max_items: int = 10_000
+    max_items: int = 5_000
 
     def __post_init__(self) -> None:
         if self.regularization <= 0:

@@ -39,6 +39,10 @@ class TopFrequencyConfig:
             raise InvalidConfig("the tie weight is not negative, the half-life above zero days")
 
 
+REPEAT_POPULARITY = TopFrequencyConfig(tie_weight=0.25, half_life_days=120.0)
+"""Takings that fade, with a quarter of the most popular item's weight: the strongest plain line measured."""
+
+
 @dataclass(frozen=True, slots=True)
 class TopFrequency:
     """Score by how many days an item was taken on; `ties` (items,) float32 in [0, tie_weight]."""

@@ -29,12 +29,21 @@ def models() -> None:
     type=click.Choice(["local", "spark"]),
     help="What fits: this machine, or Apache Spark (needs the extra `spark` and Java 17).",
 )
+@click.option(
+    "--search/--no-search",
+    default=True,
+    show_default=True,
+    help="Learn the blend on earlier time origins, or keep its defaults.",
+)
+@click.option("--search-members", type=int, help="From how many members per origin it learns.")
 @click.pass_obj
-def train(settings: Settings, seed: int, engine_name: str) -> None:
+def train(settings: Settings, seed: int, engine_name: str, search: bool, search_members: int | None) -> None:
     """Train on everything bought so far; the model goes live only if it beats what is in force."""
     from recommender.errors import EngineMissing
+    from service.recommendations.judging import Measuring
     from service.recommendations.training import train_model
 
+    members = settings.search_members if search_members is None else search_members
     with ready_engine(settings) as (engine, programme), show_progress() as progress:
         try:
             trained = train_model(
@@ -45,11 +54,42 @@ def train(settings: Settings, seed: int, engine_name: str) -> None:
                 seed=seed,
                 engine_name=engine_name,
                 kept=settings.models_kept,
+                measuring=Measuring(search=search and members > 0, search_members=members),
                 progress=progress,
             )
         except EngineMissing as error:
             raise click.ClickException(str(error)) from error
     tell(trained.to_json())
+
+
+@models.command()
+@click.option("--seed", default=20, show_default=True, type=int)
+@click.option("--origins", default=3, show_default=True, type=click.IntRange(1, 24))
+@click.option("--members", default=1_000, show_default=True, type=click.IntRange(1), help="Drawn per origin.")
+@click.option("--search/--no-search", default=True, show_default=True, help="Learn the blend at each origin.")
+@click.option("--json", "as_json", is_flag=True, help="All figures, in place of the tables.")
+@click.pass_obj
+def evaluate(settings: Settings, seed: int, origins: int, members: int, search: bool, as_json: bool) -> None:
+    """Measure the recommender against every baseline on the shop's own orders; nothing is kept."""
+    from service.recommendations.judging import Measuring
+    from service.recommendations.training import measure_shop
+
+    learning = search and settings.search_members > 0
+    measuring = Measuring(
+        search=learning, search_members=settings.search_members, members=members, origins=origins
+    )
+    with ready_engine(settings) as (engine, programme), show_progress() as progress:
+        table = measure_shop(
+            engine, timezone=programme.timezone, seed=seed, measuring=measuring, progress=progress
+        )
+    if table is None:
+        raise click.ClickException("the history is too short to hold some of it back for evaluation")
+    if as_json:
+        tell(table)
+    else:
+        from recommender.card import evaluation_markdown
+
+        click.echo(evaluation_markdown(table))
 
 
 @models.command("list")

@@ -31,7 +31,7 @@ _PATHS = tuple(
         (r"/v1/code-pools/|/v1/review-queue", "rewards"),
         (r"/v1/members/[^/]+/recommendations$|/v1/items/[^/]+/related$", "recommendations"),
         (r"/v1/orders/[^/]+/attribution$", "recommendations"),
-        (r"/v1/decisions/|/v1/models|/v1/recommendation-exports", "recommendations"),
+        (r"/v1/decisions/|/v1/models|/v1/placements|/v1/recommendation-exports", "recommendations"),
         (r"/v1/members/[^/]+/assignments$|/v1/experiments", "experiments"),
         (r"/v1/keys|/v1/member-tokens|/v1/storefront", "access"),
         (r"/v1/settings|/v1/stores|/v1/audit-log|/v1/changes|/v1/programme", "programme"),

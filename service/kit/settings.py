@@ -42,6 +42,7 @@ KNOWN = {
     "TIDEMARK_TRUSTED_PROXIES": "Proxies in front whose `X-Forwarded-For` is believed (`0`).",
     "TIDEMARK_CHANGES_KEPT_DAYS": "Days that the change feed reaches back; `0`: for ever (`400`).",
     "TIDEMARK_MODELS_KEPT": "Artefacts of trained models that are kept besides the one in force (`5`).",
+    "TIDEMARK_SEARCH_MEMBERS": "Members per origin that a training learns its blend from; `0`: defaults (`400`).",
     "TIDEMARK_REVIEW_REDEMPTIONS": "Redemptions by one member a day that are looked at; `0`: none (`10`).",
     "TIDEMARK_REVIEW_ADJUSTMENTS": "Adjustments by one actor a day that are looked at; `0`: none (`50`).",
     "TIDEMARK_REVIEW_REFUND_DAYS": "Days after a redemption when a refund is looked at; `0`: none (`14`).",
@@ -80,6 +81,7 @@ class Settings:
     trusted_proxies: int
     changes_kept_days: int
     models_kept: int
+    search_members: int
     review_redemptions: int
     review_adjustments: int
     review_refund_days: int
@@ -132,6 +134,7 @@ class Settings:
             trusted_proxies=_number(env, "TIDEMARK_TRUSTED_PROXIES", 0, 0, 10),
             changes_kept_days=_number(env, "TIDEMARK_CHANGES_KEPT_DAYS", 400, 0, 36_500),
             models_kept=_number(env, "TIDEMARK_MODELS_KEPT", 5, 1, 1_000),
+            search_members=_number(env, "TIDEMARK_SEARCH_MEMBERS", 400, 0, 100_000),
             review_redemptions=_number(env, "TIDEMARK_REVIEW_REDEMPTIONS", 10, 0, 1_000_000),
             review_adjustments=_number(env, "TIDEMARK_REVIEW_ADJUSTMENTS", 50, 0, 1_000_000),
             review_refund_days=_number(env, "TIDEMARK_REVIEW_REFUND_DAYS", 14, 0, 3_650),

@@ -37,10 +37,14 @@ from service.recommendations.schemas import (
     ExportsSchema,
     ExposureBody,
     ExposureSchema,
+    ModelCardSchema,
     ModelSchema,
     ModelsQuery,
     ModelsSchema,
     OrderAttributionSchema,
+    PlacementBody,
+    PlacementSchema,
+    PlacementsSchema,
     RecommendationsQuery,
     RecommendationsSchema,
     RelatedQuery,
@@ -69,7 +73,7 @@ def get_recommendations(door: Door, member_id: str, query: dict[str, Any]) -> ob
     An unknown member gets popular items, no arm, and is not enrolled. The answer has the same shape for
     everybody and in every failure; `measurement` says what happened.
     """
-    asked = Asked(member_id, **query, locale=door.locale, traceparent=traceparent())
+    asked = _ask(member_id=member_id, **query, locale=door.locale, traceparent=traceparent())
     return operations.recommend(door.conn, serving=door.desk.tools["serving"], asked=asked, now=door.now)
 
 
@@ -84,9 +88,40 @@ def get_recommendations(door: Door, member_id: str, query: dict[str, Any]) -> ob
 )
 def get_related(door: Door, sku: str, query: dict[str, Any]) -> object:
     """Recommend what goes with an item, for a member if one is named."""
-    asked = Asked(**query, locale=door.locale, traceparent=traceparent())
+    asked = _ask(**query, locale=door.locale, traceparent=traceparent())
     return operations.relate(
         door.conn, serving=door.desk.tools["serving"], sku=sku, asked=asked, now=door.now
+    )
+
+
+def _ask(**wishes: Any) -> Asked:
+    left_open = frozenset(name for name in ("mode", "limit") if wishes.get(name, "") is None)
+    given = {name: value for name, value in wishes.items() if name not in left_open}
+    return Asked(**given, left_open=left_open)
+
+
+@blueprint.door("GET", "/placements", roles=STAFF, answers={200: PlacementsSchema()})
+def list_placements(door: Door) -> object:
+    """List the settings of the placements that have their own."""
+    return {"data": operations.list_placements(door.conn)}
+
+
+@blueprint.door(
+    "PUT",
+    "/placements/<id:placement>",
+    roles=("marketing", "admin"),
+    body=PlacementBody(),
+    answers={200: PlacementSchema()},
+)
+def set_placement(door: Door, placement: str, body: dict[str, Any]) -> object:
+    """Set what a placement shows, from the next answer on; every version is kept."""
+    return operations.set_placement(
+        door.conn,
+        placement=placement,
+        values=body,
+        actor=actor_of(door.caller),
+        request_id=door.request_id,
+        now=door.now,
     )
 
 
@@ -172,6 +207,18 @@ def _read_cursor(cursor: str | None) -> tuple[Any, str] | None:
 def get_model(door: Door, version: str) -> object:
     """Return a model with its figures against the baselines."""
     return operations.get_model(door.conn, version=version).to_json()
+
+
+@blueprint.door(
+    "GET",
+    "/models/<id:version>/card",
+    roles=STAFF,
+    answers={200: ModelCardSchema()},
+    refusals=(UnknownModel,),
+)
+def get_model_card(door: Door, version: str) -> object:
+    """Return a model's card, as data and to be read."""
+    return operations.get_model(door.conn, version=version).card()
 
 
 @blueprint.door(

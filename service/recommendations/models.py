@@ -39,6 +39,24 @@ recommender_models = Table(
     CheckConstraint("status IN ('candidate', 'active', 'retired')", name="known_status"),
 )
 
+placement_settings = Table(
+    "placement_settings",
+    metadata,
+    Column("placement", Text, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("mode", Text, nullable=False),
+    # How much of the score is given up for variety (MMR); 0 is the exact order of scores.
+    Column("diversity_bp", Integer, nullable=False),
+    Column("category_cap", Integer),
+    Column("item_limit", Integer, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("created_by", Text, nullable=False),
+    CheckConstraint("mode IN ('mixed', 'buy_again', 'discover')", name="known_mode"),
+    CheckConstraint("diversity_bp BETWEEN 0 AND 10000", name="diversity_in_range"),
+    CheckConstraint("category_cap BETWEEN 1 AND 100", name="cap_in_range"),
+    CheckConstraint("item_limit BETWEEN 1 AND 100", name="limit_in_range"),
+)
+
 recommendation_exports = Table(
     "recommendation_exports",
     metadata,

@@ -29,6 +29,7 @@ from service.recommendations.annotation import (
 )
 from service.recommendations.attribution import sign_token
 from service.recommendations.decisions import ID_PREFIX, build_decision, get_decision
+from service.recommendations.placements import arrange, list_placements, set_placement
 from service.recommendations.ranking import (
     BASELINE,
     DEFAULT_LIMIT,
@@ -60,11 +61,13 @@ __all__ = [
     "get_decision",
     "get_model",
     "list_models",
+    "list_placements",
     "measure",
     "promote_model",
     "recommend",
     "relate",
     "request_training",
+    "set_placement",
 ]
 
 log = logging.getLogger(__name__)
@@ -133,8 +136,13 @@ def _answer(
     today = (local_day(now, timezone=serving.timezone) - _EPOCH).days
     try:
         opening = store.find_opening(
-            conn, member_id=asked.member_id or "", context_sku=asked.context_sku, now=now
+            conn,
+            member_id=asked.member_id or "",
+            context_sku=asked.context_sku,
+            placement=asked.placement,
+            now=now,
         )
+        asked = arrange(asked, opening.placement)
         # Before anybody is enrolled for an answer that is not given.
         if policy == RELATED and opening.context_names is None:
             raise UnknownItem(f"there is no item {asked.context_sku}")

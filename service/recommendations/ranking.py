@@ -27,12 +27,16 @@ PolicyName = Literal["hybrid", "popularity", "related"]
 PERSONAL: PolicyName = "hybrid"
 BASELINE: PolicyName = "popularity"
 RELATED: PolicyName = "related"
-_MODEL_NAMES = {PERSONAL: "als+item_to_item+frequency", BASELINE: "popularity", RELATED: "item_to_item"}
+_LEARNED = "als+item_to_item+frequency"
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the caller wants: for whom (None: nobody named), where, how many, of what, and without what."""
+    """What the caller wants: for whom (None: nobody named), where, how many, of what, and without what.
+
+    `left_open` names what the caller did not say; the placement's settings do. `diversity` (0 to 1) and
+    `category_cap` are theirs alone.
+    """
 
     member_id: str | None
     placement: str
@@ -45,6 +49,9 @@ class Asked:
     basket: Sequence[str] = ()
     locale: str = "en"
     traceparent: str | None = None
+    diversity: float = 0.0
+    category_cap: int | None = None
+    left_open: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +166,23 @@ def _rank_answer(
     return Ranked(
         answer=answer,
         item_keys=[int(keys[position_of(item.item_id)]) for item in answer.items],
-        policy=Policy(policy, version, _MODEL_NAMES[policy], version, shelf.trained_through, fallback),
+        policy=Policy(
+            policy, version, _name_model(shelf, policy, question), version, shelf.trained_through, fallback
+        ),
         candidates_hash=_hash_candidates(shelf, question, allowed),
         config_hash=shelf.config_hash,
     )
+
+
+def _name_model(shelf: Shelf, policy: PolicyName, question: Question) -> str:
+    """Return what put the items in order: the learned blend, or the baseline in force in its place."""
+    if policy == BASELINE:
+        return "popularity"
+    if policy == RELATED:
+        return "item_to_item"
+    blend = shelf.model.blend.config
+    arm = blend.discover if question.asked.mode == "discover" else blend.mixed
+    return _LEARNED if arm == "learned" else arm
 
 
 def _fall_back(shelf: Shelf, policy: PolicyName, question: Question, allowed: NDArray[np.bool_]) -> Ranked:
@@ -198,6 +218,9 @@ def _ask_model(shelf: Shelf, policy: PolicyName, question: Question, allowed: ND
         allowed=allowed,
         context_items=question.context,
         policy="baseline" if policy == BASELINE else "model",
+        diversity=asked.diversity,
+        groups=None if asked.category_cap is None else shelf.groups(),
+        cap=asked.category_cap,
     )
 
 

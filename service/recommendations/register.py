@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Row
 
+from recommender.artifact import Manifest
+from recommender.card import as_markdown, card_of, findings, to_svg
 from recommender.errors import ArtifactError
 from service.kit import audit
 from service.kit.clock import format_time
@@ -56,7 +58,23 @@ class Registered:
             "counts": self.manifest.get("counts", {}),
             "parameters": self.manifest.get("parameters", {}),
             "metrics": self.manifest.get("metrics", {}),
+            "findings": findings(self.manifest.get("metrics", {})),
             "libraries": self.manifest.get("libraries", {}),
+        }
+
+    def card(self) -> dict[str, Any]:
+        """Return the model's card as data, Markdown and plot, as it lies beside its artefact."""
+        manifest = Manifest(**{one.name: self.manifest[one.name] for one in fields(Manifest)})
+        card = card_of(manifest, manifest.metrics)
+        plot = to_svg([("this model", manifest.metrics)]) if manifest.metrics else None
+        return {
+            "version": self.version,
+            "data": card["data"],
+            "findings": card["findings"],
+            "decision": self.decision,
+            "evaluation": card["evaluation"],
+            "markdown": as_markdown(card),
+            "plot": plot,
         }
 
 

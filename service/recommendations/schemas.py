@@ -6,10 +6,11 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from service.kit.fields import MerchantId, QueryWhole, StrictSchema, Text, is_visible
+from service.kit.fields import MerchantId, QueryWhole, StrictSchema, Text, Whole, is_visible
 from service.recommendations.operations import DEFAULT_LIMIT, MAX_LIMIT
 
 _MAX_EXCLUDED = 500
+_MODES = ("mixed", "buy_again", "discover")
 
 
 class Skus(fields.Field[tuple[str, ...]]):
@@ -40,7 +41,12 @@ def _channel() -> fields.String:
 
 
 def _limit() -> QueryWhole:
-    return QueryWhole(least=1, most=MAX_LIMIT, load_default=DEFAULT_LIMIT)
+    return QueryWhole(
+        least=1,
+        most=MAX_LIMIT,
+        load_default=None,
+        metadata={"description": f"As the placement is set, and {DEFAULT_LIMIT} where it is not."},
+    )
 
 
 def _excluded() -> Skus:
@@ -73,7 +79,11 @@ class RecommendationsQuery(StrictSchema):
     context_sku = MerchantId(
         load_default=None, metadata={"description": "The item on the page: it steers, and is not shown."}
     )
-    mode = fields.String(load_default="mixed", validate=validate.OneOf(("mixed", "buy_again", "discover")))
+    mode = fields.String(
+        load_default=None,
+        validate=validate.OneOf(_MODES),
+        metadata={"description": "As the placement is set, and `mixed` where it is not."},
+    )
 
 
 class RelatedQuery(StrictSchema):
@@ -445,6 +455,45 @@ class OrderAttributionSchema(Schema):
     claims = fields.List(fields.Nested(ClaimSchema), required=True)
 
 
+class PlacementBody(StrictSchema):
+    """What a placement shows unless a question says otherwise."""
+
+    mode = fields.String(load_default="mixed", validate=validate.OneOf(_MODES))
+    diversity_bp = Whole(
+        least=0,
+        most=10_000,
+        load_default=0,
+        metadata={"description": "How much of the score is given up for variety; 0 is the order of scores."},
+    )
+    category_cap = Whole(
+        least=1,
+        most=MAX_LIMIT,
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "At most so many of one category, each item counted in its first."},
+    )
+    limit = Whole(least=1, most=MAX_LIMIT, load_default=DEFAULT_LIMIT)
+
+
+class PlacementSchema(Schema):
+    """The settings of a placement."""
+
+    placement = fields.String(required=True)
+    version = fields.Integer(required=True)
+    mode = fields.String(required=True, validate=validate.OneOf(_MODES))
+    diversity_bp = fields.Integer(required=True)
+    category_cap = fields.Integer(required=True, allow_none=True)
+    limit = fields.Integer(required=True)
+    created_at = fields.DateTime(required=True)
+    created_by = fields.String(required=True)
+
+
+class PlacementsSchema(Schema):
+    """Every placement that has settings of its own, by name."""
+
+    data = fields.List(fields.Nested(PlacementSchema), required=True)
+
+
 class ModelsQuery(StrictSchema):
     """A page of the register."""
 
@@ -482,5 +531,41 @@ class ModelSchema(ModelRowSchema):
     seed = fields.Integer(required=True, allow_none=True)
     counts = fields.Dict(required=True)
     parameters = fields.Dict(required=True)
-    metrics = fields.Dict(required=True, metadata={"description": "Empty when the history was too short."})
+    metrics = fields.Dict(
+        required=True,
+        metadata={
+            "description": "Every method with recall, coverage and fallback share, by origin, length of "
+            "history and tier; differences to the served lists with 95 % intervals. Empty when the history "
+            "was too short."
+        },
+    )
+    findings = fields.List(
+        fields.String,
+        required=True,
+        metadata={"description": "Where the served lists win, where a baseline does, and what is in force."},
+    )
     libraries = fields.Dict(required=True)
+
+
+class ModelSpanSchema(Schema):
+    """What a model was trained on."""
+
+    since = fields.Date(required=True, data_key="from")
+    through = fields.Date(required=True)
+    users = fields.Integer(required=True)
+    items = fields.Integer(required=True)
+    interactions = fields.Integer(required=True)
+
+
+class ModelCardSchema(Schema):
+    """A model's card: what it learned from, what it is worth, and where a baseline wins."""
+
+    version = fields.String(required=True)
+    data = fields.Nested(ModelSpanSchema, required=True)
+    findings = fields.List(fields.String, required=True)
+    decision = fields.String(required=True, allow_none=True)
+    evaluation = fields.Dict(required=True)
+    markdown = fields.String(required=True, metadata={"description": "The whole card, to be read."})
+    plot = fields.String(
+        required=True, allow_none=True, metadata={"description": "SVG; null when nothing was measured."}
+    )

@@ -56,6 +56,7 @@ class Shelf:
     read_whole_at: datetime
     config_hash: str
     _masks: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    _groups: list[NDArray[np.int32]] = field(default_factory=list)
 
     def allowed(self, category: str | None) -> NDArray[np.bool_]:
         """Return the mask of what can be had, in a category if one is named."""
@@ -68,6 +69,14 @@ class Shelf:
             if len(self._masks) < 1_000:
                 self._masks[category] = mask
         return mask
+
+    def groups(self) -> NDArray[np.int32]:
+        """Return the number of each item's first category, (n,); -1 where it has none."""
+        if not self._groups:
+            numbers: dict[str, int] = {}
+            of_items = (numbers.setdefault(one[0], len(numbers)) if one else -1 for one in self.categories)
+            self._groups.append(np.fromiter(of_items, np.int32, len(self.categories)))
+        return self._groups[0]
 
     @property
     def trained_through(self) -> date:

@@ -29,7 +29,7 @@ from service.catalogue.readable import item_rows
 from service.experiments.readable import subject
 from service.kit.db import dumps, run
 from service.members.readable import consent_rows, known_rows
-from service.recommendations.models import recommender_models
+from service.recommendations.models import placement_settings, recommender_models
 from service.tiers.readable import ruleset_rows
 
 HISTORY_LINES = 200
@@ -50,7 +50,8 @@ def _name_in(locale: Any) -> Any:
 
 # One statement opens an answer: who asks, on which side of the hold-out, which model is in force,
 # whether the catalogue changed, what the page's own item is called, whether the member lets us look at what
-# they bought, and which rule set says what is for which tier.
+# they bought, and which rule set says what is for which tier,
+# and what the placement is set to.
 _OPENING = subject.add_columns(
     select(recommender_models.c.version)
     .where(recommender_models.c.status == "active")
@@ -71,6 +72,23 @@ _OPENING = subject.add_columns(
     .limit(1)
     .scalar_subquery()
     .label("ruleset_version"),
+    select(
+        func.json_build_object(
+            "mode",
+            placement_settings.c.mode,
+            "limit",
+            placement_settings.c.item_limit,
+            "diversity_bp",
+            placement_settings.c.diversity_bp,
+            "category_cap",
+            placement_settings.c.category_cap,
+        )
+    )
+    .where(placement_settings.c.placement == bindparam("placement", type_=TEXT))
+    .order_by(placement_settings.c.version.desc())
+    .limit(1)
+    .scalar_subquery()
+    .label("placement"),
 )
 
 _recent = (
@@ -196,9 +214,12 @@ _ACTIVATE = text(
 )
 
 
-def find_opening(conn: Connection, *, member_id: str, context_sku: str | None, now: datetime) -> Row[Any]:
+def find_opening(
+    conn: Connection, *, member_id: str, context_sku: str | None, now: datetime, placement: str = ""
+) -> Row[Any]:
     """Return the one row that opens an answer."""
-    return run(conn, _OPENING, {"member_id": member_id, "context_sku": context_sku, "now": now}).one()
+    parameters = {"member_id": member_id, "context_sku": context_sku, "now": now, "placement": placement}
+    return run(conn, _OPENING, parameters).one()
 
 
 def list_history(

@@ -37,6 +37,7 @@ from sqlalchemy.dialects import postgresql
 from service.activity.readable import line_rows, order_rows, return_rows, undone_orders
 from service.catalogue.readable import item_rows
 from service.members.readable import member_rows
+from service.tiers.readable import standing_rows
 
 
 def row_of(**columns: str) -> np.dtype[np.void]:
@@ -144,6 +145,9 @@ _touched_rows = union_all(
 _TOUCHED = select(_touched_rows).order_by(_touched_rows.c.member_key, _touched_rows.c.item_key)
 _COUNT = text("SELECT count(*) FROM order_lines")
 _MEMBER_IDS: Select[Any] = select(member_rows.c.member_key, member_rows.c.member_id)
+_TIERS: Select[Any] = select(member_rows.c.member_id, standing_rows.c.tier).join_from(
+    member_rows, standing_rows, standing_rows.c.member_key == member_rows.c.member_key
+)
 _SKUS: Select[Any] = select(item_rows.c.item_key, item_rows.c.sku)
 
 
@@ -303,6 +307,11 @@ def _whole_rows(raw: bytes, row: np.dtype[np.void], *, header: bool) -> tuple[by
 def map_member_ids(conn: Connection) -> dict[int, str]:
     """Return every member's id by key."""
     return {row.member_key: row.member_id for row in conn.execute(_MEMBER_IDS)}
+
+
+def map_tiers(conn: Connection) -> dict[str, str]:
+    """Return the code of the tier that each member stands at, by member id."""
+    return {row.member_id: row.tier for row in conn.execute(_TIERS)}
 
 
 def map_skus(conn: Connection) -> dict[int, str]:

@@ -6,8 +6,8 @@ Imported by the command line and the worker only: it brings in the libraries tha
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from itertools import count, groupby
 from pathlib import Path
@@ -18,24 +18,19 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine
 
 from recommender.artifact import read_manifest
+from recommender.card import write_card
 from recommender.engines import using_engine
-from recommender.errors import ArtifactExists, EmptyInteractions, HistoryTooShort, InvalidConfig
-from recommender.evaluation import Evaluation, beats, evaluate
+from recommender.errors import ArtifactExists, EmptyInteractions
 from recommender.interactions import Interactions
 from recommender.training import TrainedModel, TrainingConfig, train
 from service.kit.clock import local_day
 from service.programme.operations import Programme
 from service.recommendations import register, store, store_training
 from service.recommendations.errors import NothingToLearn
+from service.recommendations.judging import Judge, Measuring, Report, settle_blend
 from service.recommendations.register import Registered
 from service.recommendations.rules import Bought, Returned, net_purchases
 
-Report = Callable[[str, int, int | None], None]
-
-# Evaluation is paired by member: beyond this many it costs more than it tells.
-_EVALUATED_MEMBERS = 1_000
-_HORIZON_DAYS = 28
-_ORIGINS = 3
 _EPOCH = date(1970, 1, 1)
 
 
@@ -66,14 +61,16 @@ def train_model(
     config: TrainingConfig | None = None,
     engine_name: str = "local",
     kept: int = 5,
+    measuring: Measuring | None = None,
     progress: Report | None = None,
 ) -> Registered:
     """Train on everything bought so far, measure it, write it, register it, and promote it if it earned it.
 
-    A model goes live when it beats every baseline and does not lose to the model in force, both measured
-    on the same days; the first one goes live in any case, since something must. The same data and seed
-    give the same content hash. `engine_name` says what fits: this machine, or Spark. Of the artefacts besides
-    the one in force the last `kept` stay, and so does whatever was in force before it.
+    The blend is learned on earlier origins. A model goes live when it beats every baseline and does not
+    lose to the model in force, all measured on the same days; where a baseline found more than the blend,
+    the new version serves that baseline. The first one goes live in any case, since something must. The
+    same data and seed give the same content hash. `engine_name` says what fits: this machine, or Spark. Of
+    the artefacts besides the one in force the last `kept` stay, and so does what was in force before it.
 
     Raises:
         NothingToLearn: nobody has bought anything that was not given back.
@@ -85,7 +82,8 @@ def train_model(
             programme=programme,
             now=now,
             seed=seed,
-            config=config,
+            config=config or TrainingConfig(),
+            measuring=measuring or Measuring(),
             tell=progress or _silent,
         )
     with engine.connect() as conn:
@@ -100,30 +98,34 @@ def _train_model(
     programme: Programme,
     now: datetime,
     seed: int,
-    config: TrainingConfig | None,
+    config: TrainingConfig,
+    measuring: Measuring,
     tell: Report,
 ) -> Registered:
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as conn, conn.begin():
         interactions = read_interactions(conn, timezone=programme.timezone, progress=tell)
+        tiers = store_training.map_tiers(conn)
     trained = train(interactions, config, seed=seed, progress=_named(tell, "train"))
-    table = _evaluate(interactions, trained.config, seed, tell)
-    metrics = {} if table is None else table.as_dict()
+    judge = Judge(interactions, config, seed, measuring, tiers, tell)
+    searched = judge.search()
+    table = judge.evaluate()
+    served, metrics = settle_blend(table, searched, searched=measuring.search)
     day = local_day(now, timezone=programme.timezone)
-    version, content_hash = _write(engine, trained, metrics, folder=models_folder, day=day)
+    folder = models_folder
+    version, content_hash = _write(engine, replace(trained, config=served), metrics, folder=folder, day=day)
     tell("write", 1, 1)
-    manifest = read_manifest(models_folder / version).as_dict()
+    manifest = read_manifest(folder / version)
+    write_card(folder / version, manifest, metrics)
     with engine.connect() as conn:
         in_force = next((one for one in register.list_models(conn) if one.status == "active"), None)
-    promote, decision = _judge(
-        table, in_force, trained.config, lambda other: _evaluate(interactions, other, seed, tell)
-    )
+    promote, decision = judge.decide(table, served.blend, in_force)
     with engine.begin() as conn:
         store.insert_model(
             conn,
             version=version,
             location=version,
             content_hash=content_hash,
-            manifest=manifest,
+            manifest=manifest.as_dict(),
             trained_through=_EPOCH + timedelta(days=trained.trained_through),
             decision=decision,
             now=now,
@@ -133,6 +135,22 @@ def _train_model(
                 conn, version=version, models_folder=models_folder, actor="training", reason=decision, now=now
             )
         return register.get_model(conn, version=version)
+
+
+def measure_shop(
+    engine: Engine, *, timezone: str, seed: int, measuring: Measuring, progress: Report | None = None
+) -> dict[str, Any] | None:
+    """Measure on the shop's own orders without training for use; None when the history is too short.
+
+    Raises:
+        NothingToLearn: nobody has bought anything that was not given back.
+    """
+    tell = progress or _silent
+    with engine.connect().execution_options(isolation_level="REPEATABLE READ") as conn, conn.begin():
+        interactions = read_interactions(conn, timezone=timezone, progress=tell)
+        tiers = store_training.map_tiers(conn)
+    table = Judge(interactions, TrainingConfig(), seed, measuring, tiers, tell).evaluate()
+    return None if table is None else table.as_dict()
 
 
 def read_interactions(conn: Connection, *, timezone: str, progress: Report | None = None) -> Interactions:
@@ -207,50 +225,6 @@ def _number(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int6
     position = np.zeros(span, np.int64)
     position[distinct] = np.arange(len(distinct))
     return distinct + least, position[keys - least]
-
-
-def _evaluate(
-    interactions: Interactions, config: TrainingConfig, seed: int, tell: Report
-) -> Evaluation | None:
-    """Measure against the baselines on rolling origins; None when the history is too short for that."""
-    try:
-        return evaluate(
-            interactions,
-            config,
-            seed=seed,
-            horizon_days=_HORIZON_DAYS,
-            origins=_ORIGINS,
-            max_users=_EVALUATED_MEMBERS,
-            progress=_named(tell, "evaluate"),
-        )
-    except HistoryTooShort:
-        return None
-
-
-def _judge(
-    table: Evaluation | None,
-    in_force: Registered | None,
-    config: TrainingConfig,
-    measure: Callable[[TrainingConfig], Evaluation | None],
-) -> tuple[bool, str]:
-    """Return whether the candidate goes live, and why.
-
-    The settings of the model in force are measured on the same days, unless they are the candidate's own.
-    """
-    if table is None:
-        return in_force is None, "the history is too short to hold some of it back for evaluation"
-    held: Mapping[str, Any] | None = None
-    if in_force is not None:
-        try:
-            settings = TrainingConfig.from_dict(in_force.manifest["parameters"])
-        except (KeyError, InvalidConfig):
-            settings = config
-        measured = table if settings == config else measure(settings)
-        held = None if measured is None else measured.candidate
-    decision = beats(table.candidate, table.baselines, held)
-    if in_force is None and not decision.promote:
-        return True, f"the first model, although {decision.reason}"
-    return decision.promote, decision.reason
 
 
 def _write(

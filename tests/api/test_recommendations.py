@@ -174,12 +174,28 @@ def test_models_are_listed_shown_and_promoted(trained: Client) -> None:
     assert (len(versions), len(set(versions)), rest["next_cursor"]) == (3, 3, None)
     oldest = versions[-1]
     assert (trained.get(f"/v1/models/{oldest}").json or {})["counts"]["users"] == 10
+    card = trained.get(f"/v1/models/{oldest}/card").json or {}
+    assert card["markdown"].startswith(f"# Model {oldest}\n")
+    assert card["data"]["users"] == 10
+    assert card["markdown"] == (folder_of(trained) / oldest / "card.md").read_text()
+    assert trained.get("/v1/models/1999-01-01.1/card").status_code == 404
     promoted = trained.post(f"/v1/models/{oldest}/promote", role="admin")
     assert (promoted.status_code, (promoted.json or {})["status"]) == (200, "active")
     assert ask(trained, "m1")["measurement"]["policy"]["version"] == oldest
     assert trained.post(f"/v1/models/{oldest}/promote", role="server").status_code == 403
     assert trained.get("/v1/models/1999-01-01.1").status_code == 404
     assert trained.get("/v1/models?cursor=rubbish").status_code == 400
+
+
+def test_a_placement_is_set_by_marketing_and_holds_for_what_is_left_open(trained: Client) -> None:
+    path = "/v1/placements/home_row_1"
+    assert trained.put(path, json={"limit": 3}, role="server").status_code == 403
+    assert trained.put(path, json={"limit": 101}, role="marketing").status_code == 422
+    made = trained.put(path, json={"limit": 3, "category_cap": 2}, role="marketing").json or {}
+    assert (made["version"], made["limit"], made["category_cap"], made["mode"]) == (1, 3, 2, "mixed")
+    assert (trained.get("/v1/placements").json or {})["data"] == [made]
+    assert len(ask(trained, "m1", placement="home_row_1")["items"]) <= 3
+    assert len(ask(trained, "m1", placement="elsewhere")["items"]) == 10
 
 
 def test_a_damaged_model_is_not_promoted(trained: Client) -> None:

@@ -234,6 +234,7 @@ def train(recorder: Recorder) -> None:
     train_model(client.engine, models_folder=folder, programme=programme, now=read_clock())
     models = recorder.call("GET", "/v1/models")["data"]
     recorder.call("GET", f"/v1/models/{models[0]['version']}")
+    recorder.call("GET", f"/v1/models/{models[0]['version']}/card")
     recorder.call("POST", f"/v1/models/{models[0]['version']}/promote", role="operations")
 
 

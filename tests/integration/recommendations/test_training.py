@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 from sqlalchemy import Connection, Engine
 
+from recommender.blending import BlendConfig
+from recommender.config import TrainingConfig
 from recommender.interactions import Interactions
 from service.recommendations import operations, register, store
 from service.recommendations.errors import ModelUnusable, NothingToLearn, UnknownModel
+from service.recommendations.judging import Measuring
 from service.recommendations.ranking import read_taken
 from service.recommendations.training import read_interactions, train_model
 from tests.integration.recommendations.conftest import PROGRAMME, Running, fill, open_serving
@@ -124,6 +127,62 @@ def test_the_register_keeps_figures_against_the_baselines(running: Running) -> N
     assert {"mixed", "popularity_28d", "personal_frequency"} <= set(model.manifest["metrics"]["methods"])
     assert model.summary()["status"] == "active"
     assert model.to_json()["counts"]["users"] == 40
+
+
+def test_a_baseline_that_finds_more_is_served_under_its_own_name(engine: Engine, tmp_path: Path) -> None:
+    """Weights that point the wrong way, and no search that could mend them."""
+    with engine.begin() as conn:
+        fill(Shop(conn))
+    wrong = TrainingConfig(
+        blend=BlendConfig(again=-50.0, again_times=0.0, again_recent=0.0, again_steady=0.0)
+    )
+    model = train_model(
+        engine,
+        models_folder=tmp_path,
+        programme=PROGRAMME,
+        now=NOON,
+        config=wrong,
+        measuring=Measuring(search=False),
+    )
+    served = model.manifest["metrics"]["served"]["mixed"]
+    assert served in ("top_frequency", "repeat_popularity")
+    assert (
+        f"In force for `mixed`: **the baseline `{served}`**"
+        in (tmp_path / model.version / "card.md").read_text()
+    )
+    asked = operations.Asked("member-003", placement="home", channel="web", limit=5)
+    with engine.begin() as conn:
+        answer = operations.recommend(conn, serving=open_serving(tmp_path), asked=asked, now=NOON)
+    assert answer["measurement"]["policy"]["model"]["name"] == served
+    assert "is served" in str(model.decision)
+
+
+def test_the_blend_is_learned_and_the_fit_told_apart_from_search_and_evaluation(
+    engine: Engine, tmp_path: Path
+) -> None:
+    with engine.begin() as conn:
+        fill(Shop(conn), members=60)
+    told: list[str] = []
+    model = train_model(
+        engine,
+        models_folder=tmp_path,
+        programme=PROGRAMME,
+        now=NOON,
+        progress=lambda stage, done, total: told.append(stage.split(":")[0]),
+    )
+    assert list(dict.fromkeys(told)) == ["read", "train", "search", "evaluate", "write"]
+    metrics = model.manifest["metrics"]
+    assert metrics["search"] is True
+    assert model.manifest["parameters"]["blend"] != TrainingConfig().as_dict()["blend"]
+    assert list(metrics["methods"]["mixed"]["recall_by_group"]) == ["base"]
+
+
+def test_a_searched_model_in_force_is_measured_without_having_seen_the_days(running: Running) -> None:
+    """Its weights were learned on the very days it would be judged by; its method is judged instead."""
+    again = train_model(running.engine, models_folder=running.models_folder, programme=PROGRAMME, now=NOON)
+    metrics, before = again.manifest["metrics"], running.model.manifest["metrics"]
+    assert metrics["methods"]["mixed"]["recall"] == before["methods"]["mixed"]["recall"]
+    assert "of the model in force" not in str(again.decision)
 
 
 def test_an_older_model_can_be_put_back_in_force(running: Running) -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from recommender.baselines import DISCOVERERS
 from recommender.errors import HistoryTooShort, InvalidConfig
-from recommender.evaluation import BASELINES, Evaluation, beats, evaluate, top_positions
+from recommender.evaluation import BASELINES, Evaluation, evaluate, top_positions
+from recommender.gate import beats
 from recommender.history import History
 from recommender.interactions import Interactions
 from recommender.models.top_frequency import TopFrequency, TopFrequencyConfig
