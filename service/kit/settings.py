@@ -42,7 +42,7 @@ KNOWN = {
     "TIDEMARK_TRUSTED_PROXIES": "Proxies in front whose `X-Forwarded-For` is believed (`0`).",
     "TIDEMARK_CHANGES_KEPT_DAYS": "Days that the change feed reaches back; `0`: for ever (`400`).",
     "TIDEMARK_MODELS_KEPT": "Artefacts of trained models that are kept besides the one in force (`5`).",
-    "TIDEMARK_SEARCH_MEMBERS": "Members per origin that a training learns its blend from; `0`: defaults (`400`).",
+    "TIDEMARK_SEARCH_MEMBERS": "Members per origin that a blend is learned from; `0`: not learned (`400`).",
     "TIDEMARK_REVIEW_REDEMPTIONS": "Redemptions by one member a day that are looked at; `0`: none (`10`).",
     "TIDEMARK_REVIEW_ADJUSTMENTS": "Adjustments by one actor a day that are looked at; `0`: none (`50`).",
     "TIDEMARK_REVIEW_REFUND_DAYS": "Days after a redemption when a refund is looked at; `0`: none (`14`).",
