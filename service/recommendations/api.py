@@ -202,7 +202,11 @@ def _read_cursor(cursor: str | None) -> tuple[Any, str] | None:
 
 
 @blueprint.door(
-    "GET", "/models/<id:version>", roles=STAFF, answers={200: ModelSchema()}, refusals=(UnknownModel,)
+    "GET",
+    "/models/<id(other_than='retrain'):version>",
+    roles=STAFF,
+    answers={200: ModelSchema()},
+    refusals=(UnknownModel,),
 )
 def get_model(door: Door, version: str) -> object:
     """Return a model with its figures against the baselines."""

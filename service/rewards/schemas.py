@@ -34,6 +34,7 @@ class RewardBody(StrictSchema):
         validate=validate.Length(min=1),
         metadata={
             "description": "Name per locale.",
+            "minProperties": 1,
             "example": {"en": "NT$50 off", "zh-Hant": "50 元折價券"},
         },
     )

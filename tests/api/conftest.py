@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,7 +71,7 @@ class Client:
             assert {"type", "title", "status", "detail", "code", "instance"} <= set(response.json or {})
         if self.matched is None or not self.matched.startswith("/v1"):
             return
-        path = self.matched.replace("<id:", "{").replace(">", "}")
+        path = re.sub(r"<(?:[^<>]+:)?(\w+)>", r"{\1}", self.matched)
         operation = self.spec["paths"][path].get(method.lower())
         if operation is None:
             assert response.status_code == 405

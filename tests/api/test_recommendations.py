@@ -217,3 +217,9 @@ def test_a_damaged_model_is_not_promoted(trained: Client) -> None:
     problem = trained.post(f"/v1/models/{second}/promote", role="admin")
     assert (problem.status_code, (problem.json or {})["code"]) == (409, "model-unusable")
     assert ask(trained, "m1")["measurement"]["policy"]["version"] == first
+
+
+def test_a_word_of_the_path_is_no_version_of_a_model(client: Client) -> None:
+    refused = client.get("/v1/models/retrain")
+    assert refused.status_code == 405
+    assert set(refused.headers["Allow"].split(", ")) == {"OPTIONS", "POST"}

@@ -54,6 +54,7 @@ UNSAYABLE = (
     "there are no earning rules of this version",
     "an arm has a name of its own",
     "not after starts_at",
+    "needed with",  # a kind of reward and what it is worth
     "too large an amount",  # in minor units, whose number the programme's currency gives
     "the weights sum to",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Any
 
 import pytest
@@ -33,9 +34,7 @@ def operation_of(endpoint: str) -> dict[str, Any]:
     """What the document says of a route."""
     rule = RULES[endpoint]
     method = next(iter((rule.methods or set()) - {"HEAD", "OPTIONS"})).lower()
-    found: dict[str, Any] = SPEC["paths"][rule.rule.replace("<id:", "{").replace("<", "{").replace(">", "}")][
-        method
-    ]
+    found: dict[str, Any] = SPEC["paths"][re.sub(r"<(?:[^<>]+:)?(\w+)>", r"{\1}", rule.rule)][method]
     return found
 
 
