@@ -42,7 +42,7 @@ class Recorder:
         return body
 
     def _keep(self, method: str, response: TestResponse, options: dict[str, Any], body: object) -> None:
-        rule = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", self.client.matched or "")
+        rule = re.sub(r"<(?:[^<>]+:)?(\w+)>", r"{\1}", self.client.matched or "")
         operation = self.client.spec["paths"][rule][method.lower()]["operationId"]
         headers = options.get("headers", {})
         example = Example(
