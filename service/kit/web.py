@@ -14,7 +14,7 @@ from urllib.parse import unquote_to_bytes
 from flask import Flask, Response, g, request
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
-from werkzeug.routing import BaseConverter, Map, ValidationError
+from werkzeug.routing import BaseConverter, Map
 
 from service.kit import cors, errors, problems
 from service.kit.clock import read_clock
@@ -82,12 +82,11 @@ class MerchantIdConverter(BaseConverter):
 
     def __init__(self, url_map: Map, other_than: str | None = None) -> None:
         super().__init__(url_map)
-        self.other_than = other_than
+        if other_than is not None:
+            self.regex = rf"(?!{re.escape(other_than)}\Z){self.regex}"
 
     def to_python(self, value: str) -> str:
         """Return the id with its slashes and percent signs back."""
-        if value == self.other_than:
-            raise ValidationError
         return re.sub(r"%2[Ff]", "/", value).replace("%25", "%")
 
 

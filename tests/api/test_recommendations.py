@@ -223,3 +223,5 @@ def test_a_word_of_the_path_is_no_version_of_a_model(client: Client) -> None:
     refused = client.get("/v1/models/retrain")
     assert refused.status_code == 405
     assert set(refused.headers["Allow"].split(", ")) == {"OPTIONS", "POST"}
+    offered = client.app.test_client().options("/v1/models/retrain")
+    assert set(offered.headers["Allow"].split(", ")) == {"OPTIONS", "POST"}
