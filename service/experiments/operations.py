@@ -106,6 +106,13 @@ class Subject:
     baseline: Baseline | None
     places: tuple[Place, ...] = ()
 
+    def moment_of_answer(self, now: datetime) -> datetime:
+        """Return when an answer asked for at `now` is given: not before the arm it names was drawn.
+
+        A request that began later may have drawn it in between.
+        """
+        return now if self.assignment is None else max(now, self.assignment.assigned_at)
+
 
 @dataclass(frozen=True, slots=True)
 class Exposure:

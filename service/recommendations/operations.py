@@ -147,6 +147,7 @@ def _answer(
         if policy == RELATED and opening.context_names is None:
             raise UnknownItem(f"there is no item {asked.context_sku}")
         subject, newly = _enrol(conn, opening, asked, now)
+        now = subject.moment_of_answer(now)
     except DBAPIError as error:
         if error.connection_invalidated:
             raise

@@ -42,8 +42,17 @@ def expose_visitor(
     enrolled = experiments.enrol_visitor(
         conn, experiment=experiment, surface=STOREFRONT, visitor=visitor, now=now
     )
-    exposure_id = new_uuid(now)
     assignment = enrolled.assignment
+    subject = experiments.Subject(
+        member_id=visitor.member_id or "",
+        member_key=enrolled.member_key,
+        tier=enrolled.tier,
+        assignment=assignment,
+        running=enrolled.experiment,
+        baseline=None,
+    )
+    now = subject.moment_of_answer(now)
+    exposure_id = new_uuid(now)
     policy = Policy(STOREFRONT, version=str(enrolled.experiment.version))
     if assignment is not None:
         exposure = experiments.Exposure(
@@ -67,7 +76,7 @@ def expose_visitor(
     return _answer(
         serving,
         enrolled,
-        visitor,
+        subject,
         recommendation_id=f"{ID_PREFIX}_{exposure_id.hex}",
         policy=policy,
         surface=surface,
@@ -79,7 +88,7 @@ def expose_visitor(
 def _answer(
     serving: Serving,
     enrolled: Enrolled,
-    visitor: Visitor,
+    subject: experiments.Subject,
     *,
     recommendation_id: str,
     policy: Policy,
@@ -88,14 +97,6 @@ def _answer(
     now: datetime,
 ) -> dict[str, Any]:
     assignment = enrolled.assignment
-    subject = experiments.Subject(
-        member_id=visitor.member_id or "",
-        member_key=enrolled.member_key,
-        tier=enrolled.tier,
-        assignment=assignment,
-        running=enrolled.experiment,
-        baseline=None,
-    )
     return {
         "recommendation_id": recommendation_id,
         "experiment": enrolled.experiment.experiment,
@@ -112,7 +113,7 @@ def _answer(
             attribution_token=sign_token(
                 serving.keys,
                 recommendation_id=recommendation_id,
-                member_id=visitor.member_id,
+                member_id=subject.member_id or None,
                 issued_at=now,
                 window_end=now + timedelta(days=TOKEN_DAYS),
             ),

@@ -13,11 +13,15 @@ from sqlalchemy import Connection, Engine, event, text
 
 from service.catalogue.errors import UnknownItem
 from service.experiments import operations as experiments
+from service.experiments.laws import check_laws
+from service.experiments.operations import Visitor
 from service.experiments.rules import bucket_of
 from service.recommendations import operations
+from service.recommendations.annotation import Surface
 from service.recommendations.attribution import AttributionKeys, verify_token
 from service.recommendations.errors import DecisionNotFound, TokenForeign
 from service.recommendations.operations import Asked
+from service.recommendations.showing import expose_visitor
 from tests.integration.recommendations.conftest import PROGRAMME, Running, open_serving
 from tests.integration.recommendations.shop import NOON, Shop, days_before
 
@@ -408,6 +412,44 @@ def test_a_corrupt_artefact_is_refused_and_the_last_good_one_serves(ask: Ask, ru
     )
     assert ask(TREATED)["measurement"]["policy"]["version"] == "2026-11-21.1"
     assert skus(ask(TREATED)) == skus(good)
+
+
+def test_an_answer_overtaken_by_another_is_given_once_its_arm_is_drawn(running: Running, ask: Ask) -> None:
+    drawn = ask(TREATED)["measurement"]["issued_at"]
+    # This request began first, and read the assignment that the other one had written meanwhile.
+    overtaken = ask(TREATED, now=NOON - timedelta(milliseconds=3))
+    assert overtaken["measurement"]["issued_at"] == drawn
+    visitor = Visitor(TREATED, None)
+    with running.engine.begin() as conn:
+        plan_words(conn)
+        pages = [
+            expose_visitor(
+                conn,
+                serving=running.serving,
+                experiment="words",
+                visitor=visitor,
+                surface=Surface("home", "web"),
+                traceparent=None,
+                now=NOON - timedelta(milliseconds=late),
+            )
+            for late in (0, 3)
+        ]
+    assert pages[0]["assigned_at"] == pages[1]["assigned_at"] == pages[1]["measurement"]["issued_at"]
+    with running.engine.connect() as conn:
+        assert check_laws(conn) == []
+
+
+def plan_words(conn: Connection) -> None:
+    """Start a test of a page's words."""
+    conn.execute(
+        text(
+            "INSERT INTO experiments (experiment, version, salt, arms, is_global_holdout, status, "
+            "window_days, refund_grace_days, created_at, started_at, surface) VALUES ('words', 1, 's', "
+            """CAST('[{"arm": "a", "weight_bp": 5000}, {"arm": "b", "weight_bp": 5000}]' AS jsonb), """
+            "false, 'running', 60, 30, :at, :at, 'storefront')"
+        ),
+        {"at": days_before(30)},
+    )
 
 
 def test_a_model_of_another_catalogue_is_refused(engine: Engine, running: Running) -> None:
