@@ -201,6 +201,7 @@ def stop_experiment(door: Door, key: str, body: dict[str, Any]) -> object:
 )
 def override_arm(door: Door, key: str, member_id: str, body: dict[str, Any]) -> object:
     """Show a tester an arm. Testers are left out of every result, on both sides, from then on."""
+    members.keep_owners(door.conn)
     member = members.get_member(door.conn, member_id=member_id)
     assignment = operations.override_arm(
         door.conn,

@@ -72,13 +72,13 @@ def enrol_member(
             conn, store_ids=[body["store_id"]], programme=programme, now=now, for_facts=False
         )
         store_key = refs[body["store_id"]].store_key
-    known = members.find_profile(conn, member_id=member_id, sealer=sealer)
-    if known is not None and known.member.merged_into is not None:
-        survivor = members.get_member(conn, member_id=member_id)
-        raise MemberMerged(f"{member_id} goes by {survivor.member_id} now; change that one")
+    known = _find_known(conn, member_id, joined_at, sealer=sealer, now=now)
     member, is_new = members.enrol_or_update(
         conn, member_id=member_id, body=body, store_key=store_key, sealer=sealer, now=now
     )
+    if member.merged_into is not None:
+        # It was being merged while this waited for its row.
+        raise _merged(conn, member_id)
     if is_new:
         ledger.open_account(conn, member_key=member.member_key)
         tiers.start_membership(
@@ -89,6 +89,28 @@ def enrol_member(
         tiers.refold_member(conn, member_key=member.member_key, programme=programme, now=now)
     _tell_member(conn, member, known, sealer=sealer, actor=actor, request_id=request_id, now=now)
     return member, is_new
+
+
+def _find_known(
+    conn: Connection, member_id: str, joined_at: datetime | None, *, sealer: Sealer, now: datetime
+) -> members.Profile | None:
+    """Return the member that is to be changed, its account locked where that rates it again; None: a new one.
+
+    Raises:
+        MemberMerged: it goes by another.
+    """
+    known = members.find_profile(conn, member_id=member_id, sealer=sealer)
+    if known is not None and joined_at not in (None, known.member.joined_at):
+        ledger.lock_account(conn, member_key=known.member.member_key, now=now)
+        known = members.find_profile(conn, member_id=member_id, sealer=sealer)
+    if known is not None and known.member.merged_into is not None:
+        raise _merged(conn, member_id)
+    return known
+
+
+def _merged(conn: Connection, member_id: str) -> MemberMerged:
+    survivor = members.get_member(conn, member_id=member_id)
+    return MemberMerged(f"{member_id} goes by {survivor.member_id} now; change that one")
 
 
 def _tell_member(

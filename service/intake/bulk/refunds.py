@@ -26,7 +26,7 @@ from service.activity.rules import (
 from service.intake.bulk import store
 from service.intake.bulk.fields import load_refund
 from service.intake.bulk.files import Record
-from service.intake.bulk.loading import Run, Tally
+from service.intake.bulk.loading import Run, Tally, whom_to_rate
 from service.intake.reading import read_refund
 from service.kit.clock import local_day
 from service.kit.errors import CurrencyMismatch, FieldError, Invalid, Problem
@@ -63,6 +63,7 @@ class Surroundings:
 
 def load_refunds(conn: Connection, *, records: Sequence[Record], run: Run) -> Tally:
     """Record refunds that are not known yet, and park those whose order has not come."""
+    members.keep_owners(conn)
     tally, taken, to_park = Tally(), [], []
     around = _look_around(conn, records)
     for record in records:
@@ -222,7 +223,8 @@ def _write_refunds(
     run.remember_stores(conn, (one.refund.store_id for one in new))
     run.remember_items(conn, (line.sku for one in new for line in one.refund.lines))
     _write_facts(conn, new, keys, run)
-    store.mark_members(conn, member_keys=(one.member_key for one in new), import_key=run.import_key)
+    owners = (Owner(one.member_key, one.origin_key) for one in new)
+    store.mark_members(conn, member_keys=whom_to_rate(owners), import_key=run.import_key)
     tally.new += len(new)
 
 
