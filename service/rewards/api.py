@@ -87,12 +87,26 @@ _VOUCHER_REFUSALS = (
 
 
 @blueprint.door(
+    "GET",
+    "/rewards/<id:code>",
+    roles=STAFF,
+    answers={200: RewardSchema()},
+    refusals=(UnknownReward,),
+    tagged=RewardBody(),
+)
+def get_reward(door: Door, code: str) -> object:
+    """Return a reward, with what is left of it."""
+    return operations.get_reward(door.conn, code=code, programme=get_programme(door.conn))
+
+
+@blueprint.door(
     "PUT",
     "/rewards/<id:code>",
     roles=_AUTHORS,
     body=RewardBody(),
     answers={200: RewardSchema(), 201: RewardSchema()},
     refusals=(CodePoolNotKnown, StockBelowTaken, RewardKindFixed, UnknownTier),
+    tagged_by=get_reward,
 )
 def put_reward(door: Door, code: str, body: dict[str, Any]) -> object:
     """Offer a reward, or replace it whole.
@@ -109,18 +123,6 @@ def put_reward(door: Door, code: str, body: dict[str, Any]) -> object:
         now=door.now,
     )
     return reward, 201 if is_new else 200
-
-
-@blueprint.door(
-    "GET",
-    "/rewards/<id:code>",
-    roles=STAFF,
-    answers={200: RewardSchema()},
-    refusals=(UnknownReward,),
-)
-def get_reward(door: Door, code: str) -> object:
-    """Return a reward, with what is left of it."""
-    return operations.get_reward(door.conn, code=code, programme=get_programme(door.conn))
 
 
 @blueprint.door("GET", "/rewards", roles=STAFF, query=RewardsQuery(), answers={200: RewardsSchema()})
