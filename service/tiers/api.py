@@ -182,6 +182,7 @@ def review_tiers(door: Door, body: dict[str, Any]) -> object:
         "scope": scope,
         "reviewed": chunk.reviewed,
         "changed": chunk.changed,
+        "healed": chunk.healed,
         "next_cursor": encode_cursor(chunk.last_member_key) if more else None,
     }
 
