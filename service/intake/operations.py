@@ -21,7 +21,7 @@ from service.intake.jobs import defer_refold
 from service.kit import audit, outbox
 from service.kit.clock import format_time, local_day
 from service.kit.errors import FieldError
-from service.kit.money import to_text
+from service.kit.money import show_money, to_text
 from service.kit.outbox import Event
 from service.kit.sealing import Sealer
 from service.ledger import operations as ledger
@@ -229,19 +229,19 @@ def place_order(
             pending_until=pending_until,
             programme=programme,
             locale=locale,
-            paid=_payment(spent, order.points_paid_minor, order.currency),
-            voucher_paid=_amount(order.voucher_paid_minor, order.currency),
+            paid=_payment(spent, order.points_paid_minor, order.currency, locale),
+            voucher_paid=_amount(order.voucher_paid_minor, order.currency, locale),
         ),
     }, True
 
 
-def _payment(spent: int, paid_minor: int, currency: str) -> tuple[int, str] | None:
-    amount = _amount(paid_minor, currency)
+def _payment(spent: int, paid_minor: int, currency: str, locale: str) -> tuple[int, str] | None:
+    amount = _amount(paid_minor, currency, locale)
     return (spent, amount) if spent and amount else None
 
 
-def _amount(minor: int, currency: str) -> str | None:
-    return f"{currency} {to_text(minor, currency=currency)}" if minor else None
+def _amount(minor: int, currency: str, locale: str) -> str | None:
+    return show_money(minor, currency=currency, locale=locale) if minor else None
 
 
 def _tell_order(
@@ -307,8 +307,8 @@ def get_order(
             pending_until=pending_until,
             programme=programme,
             locale=locale,
-            paid=_payment(spending.points, row.order_points_paid_minor, row.currency),
-            voucher_paid=_amount(row.order_voucher_paid_minor, row.currency),
+            paid=_payment(spending.points, row.order_points_paid_minor, row.currency, locale),
+            voucher_paid=_amount(row.order_voucher_paid_minor, row.currency, locale),
         ),
     }
 

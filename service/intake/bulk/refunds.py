@@ -30,7 +30,7 @@ from service.intake.bulk.loading import Run, Tally, whom_to_rate
 from service.intake.reading import read_refund
 from service.kit.clock import local_day
 from service.kit.errors import CurrencyMismatch, FieldError, Invalid, Problem
-from service.kit.money import to_text
+from service.kit.money import show_money
 from service.members import operations as members
 from service.members.errors import MemberNotEnrolled
 from service.members.operations import Owner
@@ -194,7 +194,7 @@ def _count_refunded(refund: NewRefund, order: Row[Any], member_key: int, around:
     left = order.order_goods_minor - before - order.cancelled_minor
     if refund.amount_minor > left:
         raise RefundAboveLeft(
-            f"{to_text(left, currency=order.currency)} {order.currency} is left of the order",
+            f"{show_money(left, currency=order.currency, locale='en')} is left of the order",
             errors=[FieldError("larger than what is left", pointer="/amount")],
         )
     around.refunded[order.order_key] = before + refund.amount_minor
