@@ -34,7 +34,7 @@ from service.activity.rules import (
 from service.catalogue import operations as catalogue
 from service.kit.clock import local_day
 from service.kit.errors import CurrencyMismatch, FieldError, Invalid
-from service.kit.money import to_text
+from service.kit.money import show_money
 from service.programme.operations import Programme
 
 # An unlinked refund looks back over at most this many of the member's newest orders.
@@ -179,7 +179,7 @@ def _refundable_order(conn: Connection, refund: NewRefund, member_key: int) -> R
     left = row.order_goods_minor - int(row.refunded_minor) - (row.cancelled_minor or 0)
     if refund.amount_minor > left:
         raise RefundAboveLeft(
-            f"{to_text(left, currency=row.currency)} {row.currency} is left of the order",
+            f"{show_money(left, currency=row.currency, locale='en')} is left of the order",
             errors=[FieldError("larger than what is left", pointer="/amount")],
         )
     return row

@@ -35,7 +35,12 @@ tiers.add_command(simulate)
 
 
 @tiers.command()
-@click.option("--all", "everyone", is_flag=True, help="Rate every member, not only those that are due.")
+@click.option(
+    "--all",
+    "everyone",
+    is_flag=True,
+    help="Rate every member, not only those that are due, and heal wrong ones.",
+)
 @click.option("--as-of", "as_of", metavar="TIME", help="Review as of this RFC 3339 time (default: now).")
 @click.option("--dry-run", is_flag=True, help="Write nothing; list what would change.")
 @click.pass_obj
@@ -52,6 +57,7 @@ def review(settings: Settings, everyone: bool, as_of: str | None, dry_run: bool)
             now=now,
             everyone=everyone,
             dry_run=dry_run,
+            heals=as_of is None,
             chunk=CHUNK,
             progress=progress,
         )
@@ -66,12 +72,20 @@ def review(settings: Settings, everyone: bool, as_of: str | None, dry_run: bool)
                         "as_of": format_time(now),
                         "reviewed": summary.reviewed,
                         "changed": summary.changed,
+                        "healed": summary.healed,
                     },
                     now=read_clock(),
                 )
     if dry_run:
         tell_rows([change.to_json() for change in summary.changes])
-    tell({"reviewed": summary.reviewed, "changed": summary.changed, "as_of": now.isoformat()})
+    tell(
+        {
+            "reviewed": summary.reviewed,
+            "changed": summary.changed,
+            "healed": summary.healed,
+            "as_of": now.isoformat(),
+        }
+    )
 
 
 def _moment(as_of: str | None) -> datetime:

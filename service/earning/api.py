@@ -96,6 +96,7 @@ def list_earning_rules(door: Door, query: dict[str, Any]) -> object:
     roles=STAFF,
     answers={200: EarningRulesSchema()},
     refusals=(UnknownEarningRules,),
+    tagged=EarningDraftBody(),
 )
 def get_earning_rules(door: Door, version: str) -> object:
     """Return a version with what it says, what was found in it, who published it, when and why."""
@@ -110,6 +111,7 @@ def get_earning_rules(door: Door, version: str) -> object:
     answers={200: EarningRulesSchema()},
     refusals=(UnknownEarningRules, EarningRulesNotADraft, EarningRulesNotReadable),
     localised=True,
+    tagged_by=get_earning_rules,
 )
 def put_earning_rules(door: Door, version: str, body: dict[str, Any]) -> object:
     """Give a draft of earning rules another title and definition. Published versions never change."""

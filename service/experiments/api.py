@@ -106,11 +106,20 @@ def list_experiments(door: Door, query: dict[str, Any]) -> object:
     answers={200: ExperimentSchema()},
     refusals=(UnknownExperiment,),
     localised=True,
+    tagged=ExperimentChangeBody(),
 )
 def get_experiment(door: Door, key: str, query: dict[str, Any]) -> object:
     """Return an experiment: the version that runs or the newest, unless one is named."""
     found = definitions.get_experiment(door.conn, experiment=key, version=query.get("version"))
     return views.experiment_json(door.conn, found, locale=door.locale, now=door.now)
+
+
+def _show_newest(door: Door, key: str) -> object:
+    """Return what a PUT would change."""
+    versions = definitions.list_versions(door.conn, experiment=key)
+    if not versions:
+        raise UnknownExperiment(f"there is no experiment {key}")
+    return views.experiment_json(door.conn, versions[0], locale=door.locale, now=door.now)
 
 
 @blueprint.door(
@@ -121,6 +130,7 @@ def get_experiment(door: Door, key: str, query: dict[str, Any]) -> object:
     answers={200: ExperimentSchema()},
     refusals=(UnknownExperiment, ExperimentRunning, ExperimentNotADraft, ArmsUnsound),
     localised=True,
+    tagged_by=_show_newest,
 )
 def put_experiment(door: Door, key: str, body: dict[str, Any]) -> object:
     """Give a draft another plan. What runs is never changed: other arms are a new version."""
@@ -201,6 +211,7 @@ def stop_experiment(door: Door, key: str, body: dict[str, Any]) -> object:
 )
 def override_arm(door: Door, key: str, member_id: str, body: dict[str, Any]) -> object:
     """Show a tester an arm. Testers are left out of every result, on both sides, from then on."""
+    members.keep_owners(door.conn)
     member = members.get_member(door.conn, member_id=member_id)
     assignment = operations.override_arm(
         door.conn,

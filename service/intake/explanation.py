@@ -7,7 +7,7 @@ from typing import Any
 
 from service.earning.operations import Terms
 from service.intake.reasons import explain_terms
-from service.kit.money import to_text
+from service.kit.money import show_money
 from service.ledger.operations import EarningRule
 from service.programme.operations import Programme
 from service.tiers.operations import HeldTier
@@ -33,8 +33,8 @@ def explain_order(
     those of an award that has its own.
     """
     currency = programme.currency
-    amount = f"{currency} {to_text(eligible_minor, currency=currency)}"
-    per = f"{currency} {to_text(rule.per_minor, currency=currency)}"
+    amount = show_money(eligible_minor, currency=currency, locale=locale)
+    per = show_money(rule.per_minor, currency=currency, locale=locale)
     times = _times(rule.multiplier_bp)
     tier = tier_when_placed.name.get(locale, tier_when_placed.code)
     if locale == "zh-Hant":

@@ -21,7 +21,7 @@ from service.intake.jobs import defer_refold
 from service.kit import audit, outbox
 from service.kit.clock import format_time, local_day
 from service.kit.errors import FieldError
-from service.kit.money import to_text
+from service.kit.money import show_money, to_text
 from service.kit.outbox import Event
 from service.kit.sealing import Sealer
 from service.ledger import operations as ledger
@@ -72,13 +72,13 @@ def enrol_member(
             conn, store_ids=[body["store_id"]], programme=programme, now=now, for_facts=False
         )
         store_key = refs[body["store_id"]].store_key
-    known = members.find_profile(conn, member_id=member_id, sealer=sealer)
-    if known is not None and known.member.merged_into is not None:
-        survivor = members.get_member(conn, member_id=member_id)
-        raise MemberMerged(f"{member_id} goes by {survivor.member_id} now; change that one")
+    known = _find_known(conn, member_id, joined_at, sealer=sealer, now=now)
     member, is_new = members.enrol_or_update(
         conn, member_id=member_id, body=body, store_key=store_key, sealer=sealer, now=now
     )
+    if member.merged_into is not None:
+        # It was being merged while this waited for its row.
+        raise _merged(conn, member_id)
     if is_new:
         ledger.open_account(conn, member_key=member.member_key)
         tiers.start_membership(
@@ -89,6 +89,28 @@ def enrol_member(
         tiers.refold_member(conn, member_key=member.member_key, programme=programme, now=now)
     _tell_member(conn, member, known, sealer=sealer, actor=actor, request_id=request_id, now=now)
     return member, is_new
+
+
+def _find_known(
+    conn: Connection, member_id: str, joined_at: datetime | None, *, sealer: Sealer, now: datetime
+) -> members.Profile | None:
+    """Return the member that is to be changed, its account locked where that rates it again; None: a new one.
+
+    Raises:
+        MemberMerged: it goes by another.
+    """
+    known = members.find_profile(conn, member_id=member_id, sealer=sealer)
+    if known is not None and joined_at not in (None, known.member.joined_at):
+        ledger.lock_account(conn, member_key=known.member.member_key, now=now)
+        known = members.find_profile(conn, member_id=member_id, sealer=sealer)
+    if known is not None and known.member.merged_into is not None:
+        raise _merged(conn, member_id)
+    return known
+
+
+def _merged(conn: Connection, member_id: str) -> MemberMerged:
+    survivor = members.get_member(conn, member_id=member_id)
+    return MemberMerged(f"{member_id} goes by {survivor.member_id} now; change that one")
 
 
 def _tell_member(
@@ -207,19 +229,19 @@ def place_order(
             pending_until=pending_until,
             programme=programme,
             locale=locale,
-            paid=_payment(spent, order.points_paid_minor, order.currency),
-            voucher_paid=_amount(order.voucher_paid_minor, order.currency),
+            paid=_payment(spent, order.points_paid_minor, order.currency, locale),
+            voucher_paid=_amount(order.voucher_paid_minor, order.currency, locale),
         ),
     }, True
 
 
-def _payment(spent: int, paid_minor: int, currency: str) -> tuple[int, str] | None:
-    amount = _amount(paid_minor, currency)
+def _payment(spent: int, paid_minor: int, currency: str, locale: str) -> tuple[int, str] | None:
+    amount = _amount(paid_minor, currency, locale)
     return (spent, amount) if spent and amount else None
 
 
-def _amount(minor: int, currency: str) -> str | None:
-    return f"{currency} {to_text(minor, currency=currency)}" if minor else None
+def _amount(minor: int, currency: str, locale: str) -> str | None:
+    return show_money(minor, currency=currency, locale=locale) if minor else None
 
 
 def _tell_order(
@@ -285,8 +307,8 @@ def get_order(
             pending_until=pending_until,
             programme=programme,
             locale=locale,
-            paid=_payment(spending.points, row.order_points_paid_minor, row.currency),
-            voucher_paid=_amount(row.order_voucher_paid_minor, row.currency),
+            paid=_payment(spending.points, row.order_points_paid_minor, row.currency, locale),
+            voucher_paid=_amount(row.order_voucher_paid_minor, row.currency, locale),
         ),
     }
 

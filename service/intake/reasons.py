@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 
 from service.earning.rules import ONE_BP, Boost, Rate, Terms
-from service.kit.money import spread, to_text
+from service.kit.money import show_money, spread
 
 
 def spread_over_lines(terms: Terms) -> list[int]:
@@ -21,9 +21,9 @@ def explain_terms(terms: Terms, *, points: int, tier: str, currency: str, locale
     `tier` is the tier's name in that language; `points` is what the award came to.
     """
     chinese = locale == "zh-Hant"
-    counted = _money(terms.counted_minor, currency)
+    counted = _money(terms.counted_minor, currency, chinese)
     if terms.counted_minor < terms.minimum_minor:
-        least = _money(terms.minimum_minor, currency)
+        least = _money(terms.minimum_minor, currency, chinese)
         if chinese:
             return [f"可累積金額 {counted} 未達最低門檻 {least}，不累積點數。"]
         return [f"{counted} counts, and an order below {least} earns nothing."]
@@ -45,7 +45,7 @@ def _explain_rates(terms: Terms, *, currency: str, chinese: bool) -> Iterator[st
         amounts[index] = amounts.get(index, 0) + amount
     for index, amount in sorted(amounts.items()):
         yield describe_rate(
-            terms.rates[index], amount=_money(amount, currency), currency=currency, chinese=chinese
+            terms.rates[index], amount=_money(amount, currency, chinese), currency=currency, chinese=chinese
         )
 
 
@@ -62,7 +62,7 @@ def describe_rate(rate: Rate, *, amount: str, currency: str, chinese: bool) -> s
         if chinese:
             return f"{amount} 不在累積範圍內，不累積點數。"
         return f"{amount} is not among what earns."
-    per = _money(rate.per_minor, currency)
+    per = _money(rate.per_minor, currency, chinese)
     times = "" if rate.multiplier_bp == ONE_BP else f" × {_times(rate.multiplier_bp)}"
     if chinese:
         return f"{amount}{by}：每 {per} 得 {rate.points} 點{times}。"
@@ -127,5 +127,5 @@ def _times(multiplier_bp: int) -> str:
     return _decimal(Fraction(multiplier_bp, ONE_BP))
 
 
-def _money(minor: int, currency: str) -> str:
-    return f"{currency} {to_text(minor, currency=currency)}"
+def _money(minor: int, currency: str, chinese: bool) -> str:
+    return show_money(minor, currency=currency, locale="zh-Hant" if chinese else "en")

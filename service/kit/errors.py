@@ -6,6 +6,7 @@
     ├── Forbidden
     ├── NotFound
     ├── Conflict
+    ├── ChangedMeanwhile
     ├── TooLarge
     ├── NotJson
     ├── Invalid        understood but refused
@@ -83,6 +84,12 @@ class Conflict(Problem):
     """This contradicts what is already recorded."""
 
     code = "conflict"
+
+
+class ChangedMeanwhile(Problem):
+    """Somebody else changed this since it was read."""
+
+    code = "changed-meanwhile"
 
 
 class TooLarge(Problem):

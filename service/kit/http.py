@@ -23,7 +23,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from service.kit import errors, idempotency
+from service.kit import errors, idempotency, preconditions
 from service.kit.auth import ROLES, Authenticator, Caller, Role
 from service.kit.clock import read_clock
 from service.kit.db import try_again
@@ -119,6 +119,8 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         upload: Sequence[str] = (),
         csv: bool = False,
         ndjson: bool = False,
+        tagged: Schema | None = None,
+        tagged_by: Callable[..., Answer] | None = None,
     ) -> Callable[[Callable[..., Answer]], Callable[..., Response]]:
         """Register a route whose view is called as `view(door, **path, body=…, query=…)`.
 
@@ -130,10 +132,15 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         given it as `upload`, a file on disk.
         With `csv` the caller may ask for a table instead (`Accept: text/csv`, or `format` in the query, which
         the query schema must have: `TableQuery`); the view sees `door.wants_csv` and returns a `Table`.
+        `tagged` is the body of the PUT of what a GET reads: its answer has an entity tag that stands for what
+        the PUT may say. The PUT names in `tagged_by` the view that reads what it changes, and honours
+        `If-Match` and `If-None-Match`.
         With `ndjson` the view returns a `Download`: the answer's schema is that of one line.
         The view runs in one transaction, and runs again when PostgreSQL breaks a deadlock; that of a GET
         runs without one, unless it `records` that it answered.
         """
+        if tagged_by is not None:
+            refusals = (*refusals, errors.ChangedMeanwhile)
         route = Route(
             roles=tuple(roles),
             problems=_list_refusals(
@@ -153,6 +160,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
             localised=localised,
             csv=csv,
             ndjson=ndjson,
+            content=_list_content(tagged if tagged_by is None else body, answers),
         )
         default_status = min(answers)
 
@@ -162,20 +170,12 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
                 desk: Desk = current_app.extensions["tidemark"]
                 now = read_clock()
                 caller = _admit(route, path, desk, now)
-                if not all(map(is_merchant_id, path.values())):
-                    raise errors.NoSuchPath("an id in the path is not 1 to 128 visible characters")
-                arguments = dict(path)
-                if query is not None:
-                    arguments["query"] = asked = read_query(query)
-                    if asked.get("member_id") is not None:
-                        caller.check_member(asked["member_id"])
-                elif request.args:
-                    raise unknown_parameters(request.args)
+                arguments = _read_address(path, query, caller)
                 with _open_body(route, body, upload, desk.settings) as (raw, read):
                     arguments |= read
                     keyed = _read_idempotency_key(route, caller, raw)
                     return _run(
-                        view,
+                        view if tagged_by is None else _guard(view, tagged_by, path, route.content),
                         arguments,
                         desk=desk,
                         caller=caller,
@@ -185,6 +185,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
                         secret_fields=route.secret_fields,
                         engine=desk.engine if route.writes or records else desk.reader,
                         wants_csv=route.csv and _wants_csv(),
+                        content=route.content,
                     )
 
             enter._apidoc = document_route(  # type: ignore[attr-defined]
@@ -249,6 +250,24 @@ def _admit(route: Route, path: Mapping[str, Any], desk: Desk, now: datetime) -> 
         if "member_id" in path:
             caller.check_member(path["member_id"])
     return caller
+
+
+def _read_address(path: Mapping[str, Any], query: Schema | None, caller: Caller) -> dict[str, Any]:
+    """Return a view's arguments from the path and the query.
+
+    Raises:
+        NoSuchPath: no such id can be. Malformed, Invalid: the query. Forbidden: another member.
+    """
+    if not all(map(is_merchant_id, path.values())):
+        raise errors.NoSuchPath("an id in the path is not 1 to 128 visible characters")
+    arguments = dict(path)
+    if query is not None:
+        arguments["query"] = asked = read_query(query)
+        if asked.get("member_id") is not None:
+            caller.check_member(asked["member_id"])
+    elif request.args:
+        raise unknown_parameters(request.args)
+    return arguments
 
 
 def _identify(desk: Desk, now: datetime) -> Caller:
@@ -320,6 +339,7 @@ def _run(
     secret_fields: tuple[str, ...],
     engine: Engine,
     wants_csv: bool,
+    content: tuple[str, ...],
 ) -> Response:
     def once() -> Response:
         return _run_once(
@@ -333,6 +353,7 @@ def _run(
             secret_fields=secret_fields,
             engine=engine,
             wants_csv=wants_csv,
+            content=content,
         )
 
     try:
@@ -359,6 +380,7 @@ def _run_once(
     secret_fields: tuple[str, ...],
     engine: Engine,
     wants_csv: bool,
+    content: tuple[str, ...],
 ) -> Response:
     with engine.begin() as conn:
         if keyed is not None:
@@ -380,7 +402,43 @@ def _run_once(
             idempotency.keep(conn, request=keyed, status=status, body=kept, now=now)
     for follow in door.after_commit:
         follow()
-    return Response(payload, status=status, mimetype="application/json")
+    response = Response(payload, status=status, mimetype="application/json")
+    if content and isinstance(data, Mapping):
+        response.set_etag(preconditions.tag_of(data, content))
+    return response
+
+
+def _guard(
+    view: Callable[..., Answer],
+    read: Callable[..., Answer],
+    path: Mapping[str, Any],
+    content: tuple[str, ...],
+) -> Callable[..., Answer]:
+    """Return a view that changes what `read` shows only where it is what the caller saw."""
+    read = getattr(read, "__wrapped__", read)  # the view itself, where it is a route's
+
+    def guarded(door: Door, **arguments: Any) -> Answer:
+        preconditions.hold(door.conn, path=request.path)
+        if preconditions.are_asked():
+            try:
+                present = read(door, **path)
+            except errors.NotFound:
+                preconditions.check(None)
+            else:
+                if not isinstance(present, Mapping):
+                    raise TypeError("what has an entity tag is an object")
+                preconditions.check(preconditions.tag_of(present, content))
+        return view(door, **arguments)
+
+    return guarded
+
+
+def _list_content(body: Schema | None, answers: Mapping[int, Schema]) -> tuple[str, ...]:
+    """Return the fields of an answer that a body may set."""
+    if body is None:
+        return ()
+    shown = answers[min(answers)].fields
+    return tuple(name for name in body.fields if name in shown)
 
 
 def _wants_csv() -> bool:

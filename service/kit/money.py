@@ -25,6 +25,9 @@ EXPONENTS: dict[str, int] = dict.fromkeys(_TWO.split(), 2) | {
 }
 """Decimals of each currency (ISO 4217)."""
 
+_SYMBOLS = {"TWD": "NT$", "GBP": "£", "USD": "US$", "EUR": "€", "JPY": "¥", "HKD": "HK$"}
+_UNITS_ZH = {"TWD": "元", "GBP": "英鎊", "USD": "美元", "EUR": "歐元", "JPY": "日圓", "HKD": "港元"}
+
 # The default context would round the 29th digit away without a word.
 _EXACT = Context(prec=40, traps=[Inexact, InvalidOperation])
 
@@ -65,6 +68,22 @@ def to_text(minor: int, *, currency: str) -> str:
     sign, digits = ("-", str(-minor)) if minor < 0 else ("", str(minor))
     digits = digits.rjust(exponent + 1, "0")
     return f"{sign}{digits[:-exponent]}.{digits[-exponent:]}"
+
+
+def show_money(minor: int, *, currency: str, locale: str) -> str:
+    """Return an amount for people to read: grouped, without decimals that are all zero.
+
+    2750.00 TWD is "NT$2,750", in Chinese "2,750 元"; a currency without a name of its own here goes by its
+    ISO 4217 code, in front.
+    """
+    sign = "-" if minor < 0 else ""
+    whole, _, decimals = to_text(abs(minor), currency=currency).partition(".")
+    amount = f"{int(whole):,}" + (f".{decimals}" if int(decimals or "0") else "")
+    if currency not in _SYMBOLS:
+        return f"{currency} {sign}{amount}"
+    if locale == "zh-Hant":
+        return f"{sign}{amount} {_UNITS_ZH[currency]}"
+    return f"{sign}{_SYMBOLS[currency]}{amount}"
 
 
 def exponent_of(currency: str) -> int:

@@ -16,6 +16,7 @@ STATUS: dict[type[errors.Problem], int] = {
     errors.Forbidden: 403,
     errors.NotFound: 404,
     errors.Conflict: 409,
+    errors.ChangedMeanwhile: 412,
     errors.TooLarge: 413,
     errors.NotJson: 415,
     errors.Invalid: 422,

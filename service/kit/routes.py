@@ -20,7 +20,8 @@ class Route:
     """What the house knows of a route: who may use it, what it can refuse, whether it writes.
 
     `store_scope` says that it is about facts of stores, and holds keys to theirs. `secret_fields` of an
-    answer are never stored. A `localised` one answers in the caller's language.
+    answer are never stored. A `localised` one answers in the caller's language. `content` are the fields of
+    its answer that an entity tag stands for.
     """
 
     roles: tuple[Role, ...]
@@ -32,6 +33,7 @@ class Route:
     localised: bool = False
     csv: bool = False
     ndjson: bool = False
+    content: tuple[str, ...] = ()
 
 
 class ProblemSchema(Schema):
@@ -97,6 +99,9 @@ def document_route(
         responses[min(answers)].append({"schema": table, "description": "", "content_type": CSV})
     if route.ndjson:
         responses[min(answers)][0]["content_type"] = NDJSON
+    if route.content:
+        for status in answers:
+            responses[status][0]["headers"] = {"ETag": _TAG}
     by_status: dict[int, list[type[errors.Problem]]] = {}
     for kind in route.problems:
         by_status.setdefault(status_of(kind), []).append(kind)
@@ -105,6 +110,20 @@ def document_route(
         responses[status] = [{"schema": _PROBLEM, "description": codes, "content_type": problems.MIMETYPE}]
     doc["response"] = {"responses": responses}
     return doc
+
+
+_TAG = {
+    "description": "Stands for what a PUT may say of this; send it back in `If-Match` with your change.",
+    "schema": {"type": "string", "example": '"6f1c0c2d9f0b4a7e8d3c5b2a19087f6e"'},
+}
+_CONDITIONS = (
+    (
+        "If-Match",
+        "The `ETag` of what you read. Was it changed since, the answer is 412 `changed-meanwhile` and nothing"
+        " is written; without this header the last one wins. `*`: only if it is there.",
+    ),
+    ("If-None-Match", "`*`: only if it is not there yet."),
+)
 
 
 def _list_headers(route: Route) -> list[dict[str, Any]]:
@@ -119,6 +138,17 @@ def _list_headers(route: Route) -> list[dict[str, Any]]:
                 "schema": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": r"^[!-+\x2d-~]+$"},
             }
         )
+    if route.content and route.writes:
+        headers += [
+            {
+                "in": "header",
+                "name": name,
+                "required": False,
+                "description": text,
+                "schema": {"type": "string"},
+            }
+            for name, text in _CONDITIONS
+        ]
     if route.localised:
         headers.append(
             {

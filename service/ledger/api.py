@@ -155,7 +155,7 @@ def adjust_points(door: Door, member_id: str, body: dict[str, Any]) -> object:
     actor = actor_of(door.caller)
     key = operations.adjust_points(
         door.conn,
-        member_key=member.member_key,
+        member_key=member.own_key,
         points=body["points"],
         reason=body["reason"],
         actor=actor,
@@ -164,6 +164,8 @@ def adjust_points(door: Door, member_id: str, body: dict[str, Any]) -> object:
         rolls=expiry.rolls,
         now=door.now,
     )
+    # Who goes by the id is certain only now that its account is locked.
+    member = get_member(door.conn, member_id=member_id)
     balance = operations.get_points(
         door.conn, member_key=member.member_key, now=door.now, programme=programme
     )
@@ -198,7 +200,7 @@ def extend_lot(door: Door, member_id: str, lot_id: str, body: dict[str, Any]) ->
     actor = actor_of(door.caller)
     extended = operations.extend_lot(
         door.conn,
-        member_key=member.member_key,
+        member_key=member.own_key,
         lot_key=int(number),
         expires_at=None if day is None else local_midnight(day, timezone=programme.timezone),
         reason=body["reason"],
@@ -236,7 +238,7 @@ def hold_points(door: Door, member_id: str, body: dict[str, Any]) -> object:
     member = get_member(door.conn, member_id=member_id)
     hold = operations.hold_points(
         door.conn,
-        member_key=member.member_key,
+        member_key=member.own_key,
         points=body["points"],
         ttl=timedelta(seconds=body["ttl_seconds"]),
         order_id=body.get("order_id"),

@@ -13,6 +13,19 @@ from service.members.errors import MemberErased, SurvivorMerged
 from service.members.rules import Beginning, Merged, Part
 
 
+def keep_owners(conn: Connection) -> None:
+    """Let nobody be merged or parted until the transaction ends; to be called before any account is locked.
+
+    For whoever writes facts of many members without holding their accounts. Several hold it at once.
+    """
+    store.stay(conn)
+
+
+def change_owners(conn: Connection) -> None:
+    """Wait for whoever keeps owners as they are; to be called before any account is locked."""
+    store.move(conn)
+
+
 def record_merge(
     conn: Connection,
     *,

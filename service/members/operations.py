@@ -14,8 +14,10 @@ from service.kit.sealing import Sealer
 from service.members import store
 from service.members.errors import UnknownMember
 from service.members.merging import (
+    change_owners,
     find_merge,
     find_survivors,
+    keep_owners,
     list_beginnings,
     note_details,
     record_merge,
@@ -30,6 +32,7 @@ __all__ = [
     "Owner",
     "Part",
     "Profile",
+    "change_owners",
     "each_member_key",
     "enrol_or_update",
     "find_ids",
@@ -42,6 +45,7 @@ __all__ = [
     "get_member",
     "get_own_member",
     "get_profile",
+    "keep_owners",
     "list_beginnings",
     "list_joined",
     "list_members",

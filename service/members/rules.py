@@ -48,6 +48,11 @@ class Member:
     origin_key: int | None = None
     merged_into: int | None = None
 
+    @property
+    def own_key(self) -> int:
+        """Return the key that stays with the id asked for: its account leads to the survivor's."""
+        return self.origin_key or self.member_key
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:

@@ -8,12 +8,15 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
-from service.kit.db import dumps
+from service.kit.db import dumps, run
 
 _LOCK = text(
     "SELECT member_key, merged_into, erased_at FROM members WHERE member_key = ANY(:member_keys) "
     "ORDER BY member_key FOR NO KEY UPDATE"
 )
+# A constant of its own among the advisory locks; whoever only reads holds it beside others who do.
+_STAY = text("SELECT pg_advisory_xact_lock_shared(hashtext('members.merging'))")
+_MOVE = text("SELECT pg_advisory_xact_lock(hashtext('members.merging'))")
 _ADD = text(
     "INSERT INTO member_merges (from_key, into_key, merged_at, reason, actor) "
     "VALUES (:from_key, :into_key, :now, :reason, :actor) RETURNING merge_key"
@@ -63,6 +66,16 @@ _BEGINNINGS = text(
     "AS has_parts "
     "FROM members m WHERE m.member_key = ANY(:member_keys)"
 )
+
+
+def stay(conn: Connection) -> None:
+    """Wait for merges that are under way, and let none begin until the transaction ends."""
+    run(conn, _STAY, {})
+
+
+def move(conn: Connection) -> None:
+    """Wait for whoever has called `stay`, and let none go on until the transaction ends."""
+    run(conn, _MOVE, {})
 
 
 def lock_members(conn: Connection, *, member_keys: Sequence[int]) -> Sequence[Row[Any]]:

@@ -1,6 +1,7 @@
 """Two members become one, and may become two again: the story, in its caller's one transaction.
 
-Locks as everywhere: both accounts by ascending key, then both members' rows, then both tiers.
+Locks as everywhere: first that of merging itself, which keeps out whoever writes facts of many at once; then
+both accounts by ascending key, then both members' rows, then both tiers.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ def merge_members(
         MergeIntoSelf: both are the same. MemberErased: one of them was erased.
         AlreadyMerged: it was merged before. SurvivorMerged: the other one was.
     """
+    members.change_owners(conn)
     source, target = _two(conn, member_id, into_id)
     now, keys = asker.now, {"from_key": source.member_key, "into_key": target.member_key}
     account = ledger.merge_accounts(
@@ -93,6 +95,7 @@ def undo_merge(
         UnknownMember: nobody has this id. NotMerged: it stands for itself. UndoTooLate: 30 days are over.
         SurvivorMerged: the survivor was merged into somebody else since. MergedPointsHeld: a hold is open.
     """
+    members.change_owners(conn)
     source = members.get_own_member(conn, member_id=member_id)
     target = members.get_member(conn, member_id=member_id)
     ledger.lock_two(conn, member_keys=(source.member_key, target.member_key), now=asker.now)

@@ -25,6 +25,7 @@ from service.recommendations.errors import (
     ModelUnusable,
     UnknownExport,
     UnknownModel,
+    UnknownPlacement,
     UnknownSegment,
 )
 from service.recommendations.operations import Asked, Surface
@@ -107,11 +108,25 @@ def list_placements(door: Door) -> object:
 
 
 @blueprint.door(
+    "GET",
+    "/placements/<id:placement>",
+    roles=STAFF,
+    answers={200: PlacementSchema()},
+    refusals=(UnknownPlacement,),
+    tagged=PlacementBody(),
+)
+def get_placement(door: Door, placement: str) -> object:
+    """Return the settings of a placement that has its own."""
+    return operations.get_placement(door.conn, placement=placement)
+
+
+@blueprint.door(
     "PUT",
     "/placements/<id:placement>",
     roles=("marketing", "admin"),
     body=PlacementBody(),
     answers={200: PlacementSchema()},
+    tagged_by=get_placement,
 )
 def set_placement(door: Door, placement: str, body: dict[str, Any]) -> object:
     """Set what a placement shows, from the next answer on; every version is kept."""

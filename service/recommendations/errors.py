@@ -59,6 +59,12 @@ class UnknownExport(NotFound):
     code = "unknown-export"
 
 
+class UnknownPlacement(NotFound):
+    """The placement has no settings of its own."""
+
+    code = "unknown-placement"
+
+
 class UnknownSegment(Invalid):
     """There is no such segment to export for."""
 

@@ -29,7 +29,7 @@ from service.recommendations.annotation import (
 )
 from service.recommendations.attribution import sign_token
 from service.recommendations.decisions import ID_PREFIX, build_decision, get_decision
-from service.recommendations.placements import arrange, list_placements, set_placement
+from service.recommendations.placements import arrange, get_placement, list_placements, set_placement
 from service.recommendations.ranking import (
     BASELINE,
     DEFAULT_LIMIT,
@@ -60,6 +60,7 @@ __all__ = [
     "Surface",
     "get_decision",
     "get_model",
+    "get_placement",
     "list_models",
     "list_placements",
     "measure",

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row
 from service.kit import audit
 from service.kit.clock import format_time
 from service.recommendations import store_placements as store
+from service.recommendations.errors import UnknownPlacement
 from service.recommendations.ranking import DEFAULT_LIMIT, Asked
 
 _BASIS_POINTS = 10_000
@@ -21,6 +22,18 @@ _DEFAULTS: dict[str, Any] = {"mode": "mixed", "diversity_bp": 0, "category_cap":
 def list_placements(conn: Connection) -> list[dict[str, Any]]:
     """Return the settings in force of every placement that has its own."""
     return [_show(row) for row in store.list_placements(conn)]
+
+
+def get_placement(conn: Connection, *, placement: str) -> dict[str, Any]:
+    """Return the settings in force of a placement.
+
+    Raises:
+        UnknownPlacement: it has none of its own.
+    """
+    row = store.find_placement(conn, placement=placement)
+    if row is None:
+        raise UnknownPlacement(f"{placement} shows what every placement shows unless it is told otherwise")
+    return _show(row)
 
 
 def set_placement(

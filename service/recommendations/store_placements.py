@@ -29,10 +29,15 @@ def list_placements(conn: Connection) -> Sequence[Row[Any]]:
     return list({row.placement: row for row in conn.execute(_LIST)}.values())
 
 
+def find_placement(conn: Connection, *, placement: str) -> Row[Any] | None:
+    """Return a placement's latest settings."""
+    return conn.execute(_FIND, {"placement": placement}).one_or_none()
+
+
 def hold_placement(conn: Connection, *, placement: str) -> Row[Any] | None:
     """Return a placement's latest settings, and keep others from changing any until the commit."""
     conn.execute(_LOCK)
-    return conn.execute(_FIND, {"placement": placement}).one_or_none()
+    return find_placement(conn, placement=placement)
 
 
 def insert_placement(

@@ -17,7 +17,7 @@ from service.kit.pagination import decode_cursor, encode_cursor, page
 from service.kit.uploads import Upload
 from service.ledger.errors import InsufficientPoints
 from service.members.errors import MemberNotEnrolled, UnknownMember
-from service.members.operations import find_ids, find_member, get_member
+from service.members.operations import find_ids, find_member, get_member, keep_owners
 from service.programme.operations import get_programme
 from service.rewards import operations
 from service.rewards.errors import (
@@ -87,12 +87,26 @@ _VOUCHER_REFUSALS = (
 
 
 @blueprint.door(
+    "GET",
+    "/rewards/<id:code>",
+    roles=STAFF,
+    answers={200: RewardSchema()},
+    refusals=(UnknownReward,),
+    tagged=RewardBody(),
+)
+def get_reward(door: Door, code: str) -> object:
+    """Return a reward, with what is left of it."""
+    return operations.get_reward(door.conn, code=code, programme=get_programme(door.conn))
+
+
+@blueprint.door(
     "PUT",
     "/rewards/<id:code>",
     roles=_AUTHORS,
     body=RewardBody(),
     answers={200: RewardSchema(), 201: RewardSchema()},
     refusals=(CodePoolNotKnown, StockBelowTaken, RewardKindFixed, UnknownTier),
+    tagged_by=get_reward,
 )
 def put_reward(door: Door, code: str, body: dict[str, Any]) -> object:
     """Offer a reward, or replace it whole.
@@ -109,18 +123,6 @@ def put_reward(door: Door, code: str, body: dict[str, Any]) -> object:
         now=door.now,
     )
     return reward, 201 if is_new else 200
-
-
-@blueprint.door(
-    "GET",
-    "/rewards/<id:code>",
-    roles=STAFF,
-    answers={200: RewardSchema()},
-    refusals=(UnknownReward,),
-)
-def get_reward(door: Door, code: str) -> object:
-    """Return a reward, with what is left of it."""
-    return operations.get_reward(door.conn, code=code, programme=get_programme(door.conn))
 
 
 @blueprint.door("GET", "/rewards", roles=STAFF, query=RewardsQuery(), answers={200: RewardsSchema()})
@@ -182,8 +184,7 @@ def redeem_reward(door: Door, member_id: str, body: dict[str, Any]) -> object:
     member = get_member(door.conn, member_id=member_id)
     taken = operations.redeem(
         door.conn,
-        # By the key that was asked for: its account leads to the survivor's, whatever happens meanwhile.
-        member_key=member.origin_key or member.member_key,
+        member_key=member.own_key,
         reward=body["reward"],
         programme=get_programme(door.conn),
         now=door.now,
@@ -417,6 +418,8 @@ def _find_member_key(door: Door, body: dict[str, Any]) -> int | None:
     member_id = body.get("member_id")
     if member_id is None:
         return None
+    # A voucher and the member that names it stay with each other until the answer.
+    keep_owners(door.conn)
     member = find_member(door.conn, member_id=member_id)
     if member is None:
         place = FieldError("not enrolled", pointer="/member_id")

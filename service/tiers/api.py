@@ -13,7 +13,7 @@ from service.kit.errors import FieldError, Invalid
 from service.kit.http import STAFF, Blueprint, Door
 from service.kit.pagination import decode_cursor, encode_cursor
 from service.members.errors import UnknownMember
-from service.members.operations import get_member
+from service.members.operations import get_member, keep_owners
 from service.programme.operations import Programme, get_programme
 from service.tiers import operations
 from service.tiers.errors import (
@@ -104,6 +104,7 @@ def put_tier_override(door: Door, member_id: str, body: dict[str, Any]) -> objec
     underneath and stands at once when the override ends.
     """
     programme = get_programme(door.conn)
+    keep_owners(door.conn)
     member = get_member(door.conn, member_id=member_id)
     operations.pin_tier(
         door.conn,
@@ -129,6 +130,7 @@ def put_tier_override(door: Door, member_id: str, body: dict[str, Any]) -> objec
 def delete_tier_override(door: Door, member_id: str) -> object:
     """End a member's override now: the rating underneath stands at once."""
     programme = get_programme(door.conn)
+    keep_owners(door.conn)
     member = get_member(door.conn, member_id=member_id)
     operations.lift_pin(
         door.conn,
@@ -180,6 +182,7 @@ def review_tiers(door: Door, body: dict[str, Any]) -> object:
         "scope": scope,
         "reviewed": chunk.reviewed,
         "changed": chunk.changed,
+        "healed": chunk.healed,
         "next_cursor": encode_cursor(chunk.last_member_key) if more else None,
     }
 

@@ -288,13 +288,8 @@ class Judge:
         """Return what a member at risk from a day on is to have been told by `day`."""
         if day < risk:
             return 0
-        again = self._reminder_day(risk)
+        again = reminder_day(self._rules, risk)
         return _TOLD_FIRST if again is None or day < again else _TOLD_AGAIN
-
-    def _reminder_day(self, risk: int) -> int | None:
-        notice_days = self._rules.downgrade.notice_days
-        day = self._rules.fall_day(risk) - notice_days
-        return day if notice_days and day > risk else None
 
     def _note(self, to_rank: int, moment: Moment, metrics: Metrics) -> None:
         """Record a movement of the rating, unless a pin hides it."""
@@ -351,16 +346,24 @@ class Judge:
             if nearest < len(rules.tenure_days):
                 due.append(self._tenure + rules.tenure_days[nearest])
         if span.unqualified_since is not None:
-            due.append(self._next_step(day, self._risk_day(span)))
+            due.append(next_step(self._rules, day, self._risk_day(span)))
         elif span.stands_until is not None:
             due.append(span.stands_until)
         if self._pin is not None:
             due.append(max(day + 1, self.day_of(self._pin.ends_at)))
         return min(due, default=None)
 
-    def _next_step(self, day: int, risk: int) -> int:
-        """Return the next day in the course of a fall: of the risk, the reminder, the fall itself."""
-        if day < risk:
-            return risk
-        again = self._reminder_day(risk)
-        return again if again is not None and day < again else self._rules.fall_day(risk)
+
+def next_step(rules: RuleSet, day: int, risk: int) -> int:
+    """Return the next day in the course of a fall: of the risk, the reminder, the fall itself (ordinals)."""
+    if day < risk:
+        return risk
+    again = reminder_day(rules, risk)
+    return again if again is not None and day < again else rules.fall_day(risk)
+
+
+def reminder_day(rules: RuleSet, risk: int) -> int | None:
+    """Return the day on which a member at risk from a day on is told again; None: is not."""
+    notice_days = rules.downgrade.notice_days
+    day = rules.fall_day(risk) - notice_days
+    return day if notice_days and day > risk else None

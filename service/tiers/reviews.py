@@ -55,13 +55,15 @@ class ReviewedChange:
 class ReviewChunk:
     """How many members a chunk rated, how many of them moved, the key to go on after, and the movements.
 
-    `changes` is filled by previews only.
+    `changes` is filled by previews only. `healed` are those whose state was not what their facts say though
+    nothing was due: folded again from the start.
     """
 
     reviewed: int
     changed: int
     last_member_key: int
     changes: tuple[ReviewedChange, ...] = ()
+    healed: int = 0
 
 
 @dataclass(slots=True)
@@ -70,6 +72,7 @@ class ReviewSummary:
 
     reviewed: int = 0
     changed: int = 0
+    healed: int = 0
     changes: list[ReviewedChange] = field(default_factory=list)
 
 
@@ -80,13 +83,16 @@ def review_members(
     now: datetime,
     everyone: bool = False,
     dry_run: bool = False,
+    heals: bool = True,
     chunk: int = 2_000,
     progress: Progress | None = None,
 ) -> ReviewSummary:
     """Review every member that is due (or everyone), one transaction a chunk; a door of its own.
 
     Everyone is read set-based, by the second reader of the rules (law T3), and rated one by one only where
-    that and the stored state disagree: by law T2 the others stay as they are.
+    that and the stored state disagree: by law T2 the others stay as they are. Who disagrees though nothing is
+    due is folded again from all facts, and counted as `healed`, unless `heals` is False: a day in the past
+    says nothing of states that have been rated since.
 
     It can be interrupted and run again, and run several times at once: chunks skip what others hold.
     """
@@ -100,13 +106,20 @@ def review_members(
     while True:
         with transaction(engine) as conn:
             done = verb(
-                conn, now=now, programme=programme, limit=limit, everyone=everyone, after_member_key=after
+                conn,
+                now=now,
+                programme=programme,
+                limit=limit,
+                everyone=everyone,
+                heals=heals,
+                after_member_key=after,
             )
         if done.reviewed == 0:
             return summary
         after = done.last_member_key
         summary.reviewed += done.reviewed
         summary.changed += done.changed
+        summary.healed += done.healed
         summary.changes += done.changes
         if progress is not None:
             progress("tiers", summary.reviewed, max(total, summary.reviewed))
@@ -119,6 +132,7 @@ def review_due(
     programme: Programme,
     limit: int,
     everyone: bool = False,
+    heals: bool = True,
     after_member_key: int = 0,
     as_of: date | None = None,
 ) -> ReviewChunk:
@@ -127,13 +141,15 @@ def review_due(
     Without `everyone` those who are due: by their day, longest overdue first, then by key whoever was not
     yet rated under the rules in force. Several may do so at once: each leaves to the others whom they hold.
     `last_member_key` is where to go on; leaving it out only costs time. `as_of` reviews an earlier day than
-    today.
+    today. With `heals`, states of everyone that are wrong though nothing is due are made right.
     """
     today = as_of or local_day(now, timezone=programme.timezone)
     timeline = recall_timeline(conn)
     outdated = _outdated(timeline, today, now, programme)
+    astray: frozenset[int] = frozenset()
     if everyone:
         looked = _look(conn, timeline, programme, today, now, after=after_member_key, limit=limit)
+        astray = looked.astray if heals and as_of is None else astray
         rows = store_bulk.lock_states(conn, member_keys=looked.disagreeing) if looked.disagreeing else []
         seen, last = looked.members, looked.last_member_key
     else:
@@ -141,13 +157,13 @@ def review_due(
         seen = len(rows)
     if not rows:
         return ReviewChunk(seen, 0, last)
-    # Few ever: rated past a change of rules that was not known then.
-    overtaken = {row.member_key for row in rows if is_overtaken(read_state(row), timeline=timeline)}
-    moved = sum(
-        refold_member(conn, member_key=key, programme=programme, now=now) for key in sorted(overtaken)
-    )
+    # Few ever: rated past a change of rules that was not known then, or not as the facts say.
+    again = [
+        row for row in rows if row.member_key in astray or is_overtaken(read_state(row), timeline=timeline)
+    ]
+    moved, healed = _fold_again(conn, again, astray, programme, now)
     states, changes = list[dict[str, object]](), list[dict[str, object]]()
-    others = [row for row in rows if row.member_key not in overtaken]
+    others = [row for row in rows if row not in again]
     for row, member in _rate(conn, others, timeline, programme, today, everyone=everyone):
         key = row.member_key
         values = state_values(member, member_key=key)
@@ -162,7 +178,19 @@ def review_due(
         tell_risk(conn, member, member_key=key, now=now)
     store_bulk.append_changes(conn, rows=changes)
     store_bulk.write_states(conn, rows=states)
-    return ReviewChunk(seen, moved, last)
+    return ReviewChunk(seen, moved, last, healed=healed)
+
+
+def _fold_again(
+    conn: Connection, rows: Sequence[Row[Any]], astray: frozenset[int], programme: Programme, now: datetime
+) -> tuple[int, int]:
+    """Fold locked members from all their facts; return how many moved, and how many were wrong."""
+    keys = sorted(row.member_key for row in rows)
+    moved = sum(refold_member(conn, member_key=key, programme=programme, now=now) for key in keys)
+    if astray.isdisjoint(keys):
+        return moved, 0
+    right = {row.member_key: row for row in store_bulk.list_states(conn, member_keys=keys)}
+    return moved, sum(row.member_key in astray and row != right[row.member_key] for row in rows)
 
 
 def _look(
@@ -213,14 +241,17 @@ def preview_review(
     programme: Programme,
     limit: int,
     everyone: bool = False,
+    heals: bool = True,
     after_member_key: int = 0,
     as_of: date | None = None,
 ) -> ReviewChunk:
     """Tell what reviewing the next members by key would change; holds no row and writes nothing."""
     today = as_of or local_day(now, timezone=programme.timezone)
     timeline = recall_timeline(conn)
+    astray: frozenset[int] = frozenset()
     if everyone:
         looked = _look(conn, timeline, programme, today, now, after=after_member_key, limit=limit)
+        astray = looked.astray if heals and as_of is None else astray
         rows = store_bulk.list_states(conn, member_keys=looked.disagreeing) if looked.disagreeing else []
         seen, last = looked.members, looked.last_member_key
     else:
@@ -239,6 +270,7 @@ def preview_review(
         changed=len(moved),
         last_member_key=last,
         changes=tuple(_reviewed(ids[key], change) for key, change in found),
+        healed=len(astray),
     )
 
 

@@ -201,6 +201,10 @@ class ReviewSchema(Schema):
     scope = fields.String(required=True)
     reviewed = fields.Integer(required=True)
     changed = fields.Integer(required=True)
+    healed = fields.Integer(
+        required=True,
+        metadata={"description": "Whose state was not as the facts say, though nothing was due: made right."},
+    )
     next_cursor = fields.String(
         required=True,
         allow_none=True,

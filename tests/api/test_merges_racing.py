@@ -6,9 +6,10 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -177,3 +178,78 @@ def test_an_order_that_waits_while_its_member_parts_and_joins_a_third_is_rated_w
     order.join(30)
     assert shop.tier("m3")["metrics"]["net_spend"] == "900.00"
     obeyed(shop)
+
+
+def while_they_change(shop: Ladder, into: str | None, ask: Callable[[], Any]) -> Any:
+    """Ask in the middle of a merge of the first member, or of its undoing; return what came of it."""
+    found: list[Any] = []
+    asking = threading.Thread(target=lambda: found.append(ask()))
+    with transaction(shop.client.engine) as conn, shop.client.engine.connect() as watcher:
+        do_merge(conn, "m1", into)
+        asking.start()
+        wait_until_somebody_waits(watcher)
+    asking.join(30)
+    return found[0]
+
+
+def test_a_member_whose_row_is_changed_while_it_becomes_another_is_not_changed(shop: Ladder) -> None:
+    joined = (datetime.now(UTC) - timedelta(days=700)).isoformat()
+    put = partial(copy(shop.client).put, "/v1/members/m1", role="server")
+    moved = while_they_change(shop, "m2", lambda: put(json={"joined_at": joined}))
+    assert (moved.status_code, moved.json["code"]) == (409, "member-merged")
+    obeyed(shop)
+    shop.post("/v1/members/m1/merge/undo", {"reason": "two after all"})
+    told = while_they_change(shop, "m2", lambda: put(json={"locale": "zh-Hant"}))
+    assert (told.status_code, told.json["code"]) == (409, "member-merged")
+
+
+def test_what_staff_do_to_a_member_that_becomes_another_or_parts_is_done_to_whom_its_id_stands_for(
+    shop: Ladder,
+) -> None:
+    until = (datetime.now(UTC) + timedelta(days=30)).date().isoformat()
+    staff = copy(shop.client)
+    held = while_they_change(
+        shop,
+        "m2",
+        lambda: staff.put(
+            "/v1/members/m1/tier/override",
+            json={"tier": "t2", "until": until, "reason": "a friend of the house"},
+            role="admin",
+        ),
+    )
+    assert held.status_code == 200, held.text
+    assert shop.tier("m2")["tier"] == "t2"
+    given = while_they_change(
+        shop,
+        None,
+        lambda: staff.post(
+            "/v1/members/m1/points/adjustments",
+            json={"points": 5, "reason": "sorry"},
+            role="admin",
+            headers={"Idempotency-Key": "a-race-of-points"},
+        ),
+    )
+    assert (given.status_code, given.json["balance"]["available"]) == (201, 5)
+    points = [
+        shop.client.get(f"/v1/members/{one}/points", role="admin").json["available"] for one in ("m1", "m2")
+    ]
+    assert points == [5, 0]
+    obeyed(shop)
+
+
+def test_events_sent_while_their_member_becomes_another_count_for_that_one(shop: Ladder) -> None:
+    event = {
+        "event_id": "e1",
+        "type": "page_view",
+        "member_id": "m1",
+        "occurred_at": datetime.now(UTC).isoformat(),
+        "sku": "TEA",
+    }
+    client = copy(shop.client)
+    taken = while_they_change(
+        shop, "m2", lambda: client.post("/v1/events", json={"events": [event]}, role="server")
+    )
+    assert taken.json["accepted"] == 1
+    with shop.client.engine.connect() as conn:
+        whose = conn.scalar(text("SELECT m.member_id FROM events e JOIN members m USING (member_key)"))
+    assert whose == "m2"

@@ -19,7 +19,7 @@ from tests.api.test_points_holds import with_points
 LOCK = text("SELECT 1 FROM balances WHERE member_key = :key FOR NO KEY UPDATE")
 WAITING = text(
     "SELECT count(*) FROM pg_stat_activity "
-    "WHERE datname = current_database() AND wait_event = 'transactionid'"
+    "WHERE datname = current_database() AND wait_event IN ('transactionid', 'advisory')"
 )
 
 

@@ -42,7 +42,7 @@ def test_an_order_that_points_pay_for_spends_the_hold_and_says_so(client: Client
     assert body["points"]["spent"] == 1000
     assert body["points"]["earned"] == 700 // 30
     assert body["explanation"][0] == (
-        "1000 points paid TWD 300.00 of it, which earns nothing and is no net spend."
+        "1000 points paid NT$300 of it, which earns nothing and is no net spend."
     )
     points = points_of(client)
     assert (points["available"], points["held"]) == (0, 0)

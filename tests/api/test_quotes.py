@@ -45,7 +45,7 @@ def test_a_quote_tells_line_by_line_what_an_order_would_earn(client: Client) -> 
 def test_a_plain_rule_is_told_in_the_same_words(client: Client) -> None:
     told = quote(client, BASKET, headers={"Accept-Language": "zh-Hant"})
     assert told["points"] == 51
-    assert told["explanation"][0] == "可累積金額為 TWD 1540.00。"
+    assert told["explanation"][0] == "可累積金額為 1,540 元。"
     assert {one["rate"]["why"] for one in told["lines"]} == {"base"}
 
 

@@ -351,6 +351,7 @@ ELSEWHERE = {
     "member-erased": "test_merges.py",
     "merged-points-held": "test_merges.py",
     "balance-too-low": "test_checkout.py",
+    "changed-meanwhile": "test_two_editors.py",
     "code-pool-not-known": "test_rewards.py",
     "codes-used-up": "test_rewards.py",
     "no-forecast": "test_tier_movements.py",

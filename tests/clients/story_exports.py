@@ -33,6 +33,10 @@ def export_for_a_mailing(recorder: Recorder) -> None:
     body = {"mode": "discover", "diversity_bp": 2_000, "category_cap": 3, "limit": 6}
     recorder.call("PUT", "/v1/placements/basket", json=body, role="marketing")
     recorder.call("GET", "/v1/placements", role="marketing")
+    recorder.call("GET", "/v1/placements/basket", role="marketing")
+    recorder.call("GET", "/v1/placements/nowhere", role="marketing")
+    fresh = {"If-None-Match": "*"}
+    recorder.call("PUT", "/v1/placements/basket", json=body, role="marketing", headers=fresh)
 
 
 def _ask(recorder: Recorder, key: str) -> str:

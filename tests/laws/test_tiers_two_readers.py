@@ -161,6 +161,8 @@ def test_whom_the_second_reader_leaves_out_of_a_full_review_no_rating_would_chan
         )
         assert looked is not None
         assert looked.members == len(members)
+        # Nobody is taken for wrong who is not.
+        assert looked.astray == frozenset()
         folds = read_in_python(shop, rules, day)
         for row in store_bulk.list_states(conn, member_keys=list(folds)):
             if row.member_key not in looked.disagreeing:

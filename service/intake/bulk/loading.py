@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
@@ -132,6 +132,7 @@ def load_events(conn: Connection, *, records: Sequence[Record], run: Run) -> Tal
 
 def load_members(conn: Connection, *, records: Sequence[Record], run: Run) -> Tally:
     """Enrol members, or change what is given of those known; each id at most once in `records`."""
+    members.keep_owners(conn)
     tally = Tally()
     bodies: dict[str, dict[str, Any]] = {}
     lines: dict[str, Sequence[int]] = {}
@@ -269,6 +270,7 @@ def value_incoming(
 
 def load_orders(conn: Connection, *, incoming: Sequence[Incoming], run: Run) -> Tally:
     """Record orders that are not known yet, with their lines and their part of the day roll-up."""
+    members.keep_owners(conn)
     tally = Tally()
     staged = (
         (position, one.order.order_id, one.member_id, one.order.placed_at, one.content_hash)
@@ -340,7 +342,16 @@ def _write_orders(conn: Connection, new: Sequence[tuple[int, Owner, Incoming]], 
     )  # fmt: skip
     store.copy_rows(conn, table="order_lines", columns=_LINE_COLUMNS, rows=lines)
     store.add_days(conn, rows=((*key, *total, 0) for key, total in days.items()))
-    store.mark_members(conn, member_keys=(owner.member_key for _, owner, _ in new), import_key=run.import_key)
+    owners = [owner for _, owner, _ in new]
+    store.mark_members(conn, member_keys=whom_to_rate(owners), import_key=run.import_key)
+
+
+def whom_to_rate(owners: Iterable[Owner]) -> Iterator[int]:
+    """Yield whose tiers and points facts concern: also for whom they were sent, who may be parted by then."""
+    for owner in owners:
+        yield owner.member_key
+        if owner.origin_key is not None:
+            yield owner.origin_key
 
 
 def months_of(moments: Iterable[datetime], *, now: datetime, reach_years: int = 20) -> set[date]:

@@ -10,7 +10,6 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from service.activity import operations as activity
 from service.intake.bulk import rating_store as store
 from service.intake.bulk import store as import_store
 from service.intake.bulk.earning import Earnings, award_columns, prepare_earnings
@@ -46,17 +45,10 @@ def rate_members(
 ) -> None:
     """Make tiers, allotments and points of these members what their facts say, and take them off the backlog.
 
-    `member_keys` ascend; their accounts are locked in that order before anything is read. Who was merged
-    meanwhile goes by the survivor.
+    `member_keys` ascend; accounts are locked in that order before anything is read. Who was merged meanwhile
+    goes by the survivor.
     """
-    listed, survivors = member_keys, members.find_survivors(conn, member_keys=member_keys)
-    member_keys = sorted(set(survivors.values()))
-    ledger.open_accounts(conn, member_keys=member_keys)
-    import_store.lock_accounts(conn, member_keys=member_keys)
-    for key in listed:
-        if survivors[key] != key:
-            # Loaded while its member was being merged.
-            activity.hand_over(conn, from_key=key, into_key=survivors[key])
+    listed, member_keys = member_keys, _lock_survivors(conn, member_keys)
     facts = _read_facts(conn, member_keys)
     allotted = _allot(conn, facts, member_keys)
     held = {
@@ -77,6 +69,22 @@ def rate_members(
     ledger.post_history(conn, now=now, import_key=import_key, policy=programme.settings.shortfall_policy)
     _take_from_live(conn, live, programme, now)
     store.clear_backlog(conn, member_keys=listed)
+
+
+def _lock_survivors(conn: Connection, listed: Sequence[int]) -> list[int]:
+    """Lock the accounts of some members and of those they go by, and return the latter, ascending.
+
+    With both locked nobody can merge or part them any more; who was while this waited is looked up again.
+    """
+    locked: set[int] = set()
+    while True:
+        survivors = set(members.find_survivors(conn, member_keys=listed).values())
+        if survivors <= locked:
+            return sorted(survivors)
+        wanted = sorted(survivors.union(listed) - locked)
+        ledger.open_accounts(conn, member_keys=wanted)
+        import_store.lock_accounts(conn, member_keys=wanted)
+        locked.update(wanted)
 
 
 def _read_facts(conn: Connection, member_keys: Sequence[int]) -> dict[int, Facts]:

@@ -26,11 +26,11 @@ from service.activity.rules import (
 from service.intake.bulk import store
 from service.intake.bulk.fields import load_refund
 from service.intake.bulk.files import Record
-from service.intake.bulk.loading import Run, Tally
+from service.intake.bulk.loading import Run, Tally, whom_to_rate
 from service.intake.reading import read_refund
 from service.kit.clock import local_day
 from service.kit.errors import CurrencyMismatch, FieldError, Invalid, Problem
-from service.kit.money import to_text
+from service.kit.money import show_money
 from service.members import operations as members
 from service.members.errors import MemberNotEnrolled
 from service.members.operations import Owner
@@ -63,6 +63,7 @@ class Surroundings:
 
 def load_refunds(conn: Connection, *, records: Sequence[Record], run: Run) -> Tally:
     """Record refunds that are not known yet, and park those whose order has not come."""
+    members.keep_owners(conn)
     tally, taken, to_park = Tally(), [], []
     around = _look_around(conn, records)
     for record in records:
@@ -193,7 +194,7 @@ def _count_refunded(refund: NewRefund, order: Row[Any], member_key: int, around:
     left = order.order_goods_minor - before - order.cancelled_minor
     if refund.amount_minor > left:
         raise RefundAboveLeft(
-            f"{to_text(left, currency=order.currency)} {order.currency} is left of the order",
+            f"{show_money(left, currency=order.currency, locale='en')} is left of the order",
             errors=[FieldError("larger than what is left", pointer="/amount")],
         )
     around.refunded[order.order_key] = before + refund.amount_minor
@@ -222,7 +223,8 @@ def _write_refunds(
     run.remember_stores(conn, (one.refund.store_id for one in new))
     run.remember_items(conn, (line.sku for one in new for line in one.refund.lines))
     _write_facts(conn, new, keys, run)
-    store.mark_members(conn, member_keys=(one.member_key for one in new), import_key=run.import_key)
+    owners = (Owner(one.member_key, one.origin_key) for one in new)
+    store.mark_members(conn, member_keys=whom_to_rate(owners), import_key=run.import_key)
     tally.new += len(new)
 
 

@@ -36,6 +36,8 @@ def take_events(
     of each award; an import does not.
     """
     timeline = earning.recall_rules(conn, programme=programme)
+    if any(event.get("member_id") for event in events):
+        members.keep_owners(conn)
     # Accounts come before all else, as in an order's story.
     accounts = _lock_accounts(conn, events, timeline, now)
     verdicts = activity.record_events(conn, events=events, now=now)

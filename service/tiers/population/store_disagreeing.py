@@ -27,6 +27,7 @@ from service.tiers.models import tier_states
 from service.tiers.periods import MembershipYear, RollingWindow
 from service.tiers.population import store
 from service.tiers.population.store_conditions import keeps_sql, qualified_rank_sql
+from service.tiers.population.store_expected import expected_review
 from service.tiers.population.store_metrics import metric_columns, sums_sql
 from service.tiers.rules import RuleSet
 
@@ -35,11 +36,15 @@ _ALONE = select(func.set_config("max_parallel_workers_per_gather", "0", True))
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """A range of members that was looked at: how many, the last key, and whom to rate."""
+    """A range of members that was looked at: how many, the last key, whom to rate, and whom to fold again.
+
+    Those `astray` are among the `disagreeing` and not due: by law T2 their state is not as their facts say.
+    """
 
     members: int
     last_member_key: int
     disagreeing: list[int]
+    astray: frozenset[int] = frozenset()
 
 
 def list_disagreeing(
@@ -48,19 +53,20 @@ def list_disagreeing(
     """Look at the next memberships after a key, and return those whom a rating on `day` could change.
 
     Who is due, or was rated under other rules, and who by the metrics of `day` qualifies for more than is
-    held, or lost or regained what the state does not know of. By law T2 a rating leaves all others as they
-    are. None where there are no more.
+    held, or lost or regained what the state does not know of, or is due on another day than the state says.
+    By law T2 a rating leaves all others as they are. None where there are no more.
     """
     found = store.find_range(conn, after=after, size=size)
     if found is None:
         return None
     last, members = found
     conn.execute(_ALONE)
-    keys = conn.execute(_statement(rules, day, timezone, (after + 1, last))).scalars().all()
-    return Looked(members, last, list(keys))
+    rows = conn.execute(_statement(rules, day, timezone, (after + 1, last))).all()
+    astray = frozenset(row.member_key for row in rows if not row.is_due)
+    return Looked(members, last, [row.member_key for row in rows], astray)
 
 
-def _statement(rules: RuleSet, day: date, timezone: str, keys: tuple[int, int]) -> Select[int]:
+def _statement(rules: RuleSet, day: date, timezone: str, keys: tuple[int, int]) -> Select[int, bool]:
     states = _states(rules, keys)
     days = sums_sql(rules.window, states, day=day, timezone=timezone, past=False, keys=keys)
     sums = days.subquery("sums")
@@ -78,13 +84,18 @@ def _statement(rules: RuleSet, day: date, timezone: str, keys: tuple[int, int]) 
             ).label("is_due"),
             qualified_rank_sql(rules, metrics).label("qualified"),
             keeps_sql(rules, rank, metrics).label("stands"),
+            states.c.next_review_on,
+            expected_review(rules, states, sums, day=day, timezone=timezone).label("expected_on"),
         )
         .select_from(states.outerjoin(sums, sums.c.member_key == states.c.member_key))
         # Kept apart from what reads it, or every use would compute a verdict anew.
         .offset(literal_column("0"))
         .subquery("read")
     )
-    wanted = select(read.c.member_key).where(or_(read.c.is_due, _differs(rules, read)))
+    is_elsewhere = read.c.next_review_on.is_distinct_from(read.c.expected_on)
+    wanted = select(read.c.member_key, read.c.is_due).where(
+        or_(read.c.is_due, _differs(rules, read), is_elsewhere)
+    )
     return wanted.order_by(read.c.member_key)
 
 

@@ -24,6 +24,7 @@ from sqlalchemy import (
     cast,
     func,
     literal,
+    or_,
     select,
     true,
     type_coerce,
@@ -154,16 +155,23 @@ def sums_sql(
         cast(func.count().filter(is_active), Integer).label("active_days"),
         func.min(days.c.day).filter(is_active).label("first_day"),
         func.max(days.c.day).filter(is_active).label("last_day"),
+        func.min(days.c.day).filter(_counts(days)).label("counting_day"),
         cast(func.sum(days.c.spend_minor - days.c.unlinked_minor), BigInteger).label("net_spend_minor"),
         cast(func.sum(days.c.orders), Integer).label("orders"),
     ).group_by(days.c.member_key)
     if not isinstance(window, MembershipYear):
         return sums
     anchor = members.c.joined_at if window.anchor == "joining" else members.c.anchored_at
-    first = _period_start(local_day_sql(anchor, timezone), day)
+    first = period_start(local_day_sql(anchor, timezone), day)
     return sums.select_from(
         members.join(days, and_(days.c.member_key == members.c.member_key, days.c.day >= first))
     )
+
+
+def _counts(days: FromClause) -> ColumnElement[bool]:
+    """Whether a day counts for any metric, as `RunningWindow` has it."""
+    net_minor = days.c.spend_minor - days.c.unlinked_minor
+    return or_(days.c.goods_minor != 0, net_minor != 0, days.c.orders != 0)
 
 
 def _days(earliest: date, *, day: date, timezone: str, past: bool, keys: Keys | None) -> FromClause:
@@ -186,10 +194,14 @@ def _earliest_day(window: Window, day: date) -> date:
     return day - timedelta(days=366)
 
 
-def _period_start(anchor: ColumnElement[date], day: date) -> ColumnElement[date]:
-    """`periods.period_of` in SQL: adding years to 29 February gives the 28th in common years there too."""
-    this_year = _return_in(anchor, day.year)
-    return case((this_year > _day(day), _return_in(anchor, day.year - 1)), else_=this_year)
+def period_start(anchor: ColumnElement[date], day: date, *, later_years: int = 0) -> ColumnElement[date]:
+    """`periods.period_of` in SQL: adding years to 29 February gives the 28th in common years there too.
+
+    The first day of the period that holds `day`, or of one some years later.
+    """
+    started = _return_in(anchor, day.year) <= _day(day)
+    this_year, last_year = (_return_in(anchor, day.year + later_years - back) for back in (0, 1))
+    return case((started, this_year), else_=last_year)
 
 
 def _return_in(anchor: ColumnElement[date], year: int) -> ColumnElement[date]:

@@ -94,6 +94,7 @@ def list_rulesets(door: Door, query: dict[str, Any]) -> object:
     roles=STAFF,
     answers={200: RulesetSchema()},
     refusals=(UnknownRuleset,),
+    tagged=DraftBody(),
 )
 def get_ruleset(door: Door, version: str) -> object:
     """Return a version with what it says, what was found in it, who published it, when, why and on what."""
@@ -107,6 +108,7 @@ def get_ruleset(door: Door, version: str) -> object:
     body=DraftBody(),
     answers={200: RulesetSchema()},
     refusals=(UnknownRuleset, RulesetNotADraft, RulesetNotReadable),
+    tagged_by=get_ruleset,
 )
 def put_ruleset(door: Door, version: str, body: dict[str, Any]) -> object:
     """Give a draft another title and definition. Published versions never change."""

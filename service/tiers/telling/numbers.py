@@ -4,32 +4,19 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from service.kit.money import divide_half_up, to_text
+from service.kit.money import divide_half_up, show_money
 
-_SYMBOLS = {"TWD": "NT$", "GBP": "£", "USD": "US$", "EUR": "€", "JPY": "¥", "HKD": "HK$"}
-_UNITS_ZH = {"TWD": "元", "GBP": "英鎊", "USD": "美元", "EUR": "歐元", "JPY": "日圓", "HKD": "港元"}
 _MOST_DECIMALS = 40
 
 
 def money_text(minor: int, *, currency: str) -> str:
-    """Return an amount for a reader of English: grouped, without decimals that are all zero."""
-    sign = "-" if minor < 0 else ""
-    symbol = _SYMBOLS.get(currency)
-    amount = _amount(minor, currency)
-    return f"{sign}{symbol}{amount}" if symbol else f"{currency} {sign}{amount}"
+    """Return an amount for a reader of English."""
+    return show_money(minor, currency=currency, locale="en")
 
 
 def money_text_zh(minor: int, *, currency: str) -> str:
-    """Return an amount for a reader of Chinese: the unit stands behind it."""
-    sign = "-" if minor < 0 else ""
-    unit = _UNITS_ZH.get(currency)
-    amount = _amount(minor, currency)
-    return f"{sign}{amount} {unit}" if unit else f"{currency} {sign}{amount}"
-
-
-def _amount(minor: int, currency: str) -> str:
-    whole, _, decimals = to_text(abs(minor), currency=currency).partition(".")
-    return f"{int(whole):,}" + (f".{decimals}" if int(decimals or "0") else "")
+    """Return an amount for a reader of Chinese."""
+    return show_money(minor, currency=currency, locale="zh-Hant")
 
 
 def number_text(value: Fraction | int, *, decimals: int = 2) -> str:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, text
 
+from service.intake.bulk.rating import rate_members
+from service.intake.bulk.run import ImportRun
 from service.kit.db import open_engine, transaction
 from service.kit.migrate import upgrade
+from service.members.operations import find_keys
 from service.profiles.merging import Asker, merge_members, undo_merge
 from service.programme.operations import Programme
+from tests.api.test_points_deadlock import wait_until_somebody_waits
 from tests.conftest import create_database, drop_database
 from tests.integration.intake.business import (
     NOW,
@@ -74,15 +80,41 @@ class Shop:
         self.bring("orders", ORDERS)
         self.bring("refunds", REFUNDS)
 
-    def merge(self) -> None:
-        with transaction(self.engine) as conn:
+    def merge(self, *, meanwhile: Callable[[], object] | None = None) -> None:
+        with self.changing(meanwhile) as conn:
             merge_members(
                 conn, member_id="A", into_id="B", asker=ASKER, programme=self.programme, locale="en"
             )
 
-    def undo(self) -> None:
-        with transaction(self.engine) as conn:
+    def undo(self, *, meanwhile: Callable[[], object] | None = None) -> None:
+        with self.changing(meanwhile) as conn:
             undo_merge(conn, member_id="A", asker=ASKER, programme=self.programme, locale="en")
+
+    @contextmanager
+    def changing(self, meanwhile: Callable[[], object] | None) -> Iterator[Connection]:
+        """Yield a transaction that ends only when somebody else, who came after, waits for it."""
+        with ThreadPoolExecutor(1) as pool:
+            with transaction(self.engine) as conn:
+                yield conn
+                if meanwhile is not None:
+                    other = pool.submit(meanwhile)
+                    with self.engine.connect() as watcher:
+                        wait_until_somebody_waits(watcher)
+            if meanwhile is not None:
+                other.result(30)
+
+    def rate_listed(self, *member_ids: str) -> None:
+        """Rate members that were listed some time ago."""
+        with transaction(self.engine) as conn:
+            keys = sorted(find_keys(conn, member_ids=member_ids).values())
+            import_key = conn.scalar(text("SELECT max(import_key) FROM imports"))
+            rate_members(conn, member_keys=keys, programme=self.programme, import_key=import_key, now=NOW)
+
+    def whose(self) -> dict[str, str]:
+        """Return whom each order counts for."""
+        query = "SELECT order_id, member_id FROM order_keys JOIN members USING (member_key)"
+        with self.engine.connect() as conn:
+            return {row.order_id: row.member_id for row in conn.execute(text(query))}
 
 
 @pytest.fixture
@@ -138,3 +170,36 @@ def test_a_line_about_a_merged_members_own_row_is_rejected(shop: Shop) -> None:
     shop.bring("members", rows, rejected=1)
     members = dump(shop.engine)["members"]
     assert [("'en'" in row, "'A'" in row) for row in members] == [(False, True), (True, False)]
+
+
+def test_members_who_become_one_while_they_wait_to_be_rated_are_rated_as_one(shop: Shop) -> None:
+    shop.bring_facts()
+    shop.merge(meanwhile=lambda: shop.rate_listed("A"))
+    assert_lawful(shop.engine)
+    shop.undo(meanwhile=lambda: shop.rate_listed("A", "B"))
+    assert_lawful(shop.engine)
+
+
+def test_what_is_loaded_while_two_become_one_or_part_counts_for_whom_its_id_stands_for_then(
+    shop: Shop,
+) -> None:
+    shop.merge(meanwhile=lambda: shop.bring("orders", ORDERS[:1]))
+    assert shop.whose() == {"a1": "B"}
+    assert_lawful(shop.engine)
+    shop.undo(meanwhile=shop.bring_facts)
+    assert shop.whose() == {order["order_id"]: order["member_id"] for order in ORDERS}
+    assert_lawful(shop.engine)
+
+
+def test_what_was_sent_for_a_merged_member_earns_for_it_though_it_was_parted_before_it_was_rated(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.merge()
+    with monkeypatch.context() as patched:
+        patched.setattr(ImportRun, "_rate", lambda self: None)
+        shop.bring_facts()
+    shop.undo()
+    shop.bring("members", [MEMBERS[0] | {"locale": "en"}])
+    assert_lawful(shop.engine)
+    earned = {tuple(line.split("'")[1:4:2]) for line in dump(shop.engine)["lots"]}
+    assert earned >= {("A", "a1"), ("A", "a2"), ("A", "a3"), ("B", "b2")}

@@ -80,6 +80,36 @@ def test_t2_reviewing_everyone_changes_nothing_more_than_reviewing_the_due(shop:
     assert [(shop.log(f"m{n}"), shop.state(f"m{n}")) for n in range(10)] == before
 
 
+@pytest.mark.parametrize("wrong", ["NULL", "next_review_on + 1"])
+def test_a_review_of_everyone_heals_a_day_of_review_that_is_wrong_and_says_how_many(
+    shop: Shop, wrong: str
+) -> None:
+    shop.review(33.5)
+    right = [(shop.log(f"m{n}"), shop.state(f"m{n}")) for n in range(10)]
+    # m1 is at risk, m5 is not, and neither is due before the 35th day.
+    keys = [shop.keys["m1"], shop.keys["m5"]]
+    shop.conn.execute(
+        text(f"UPDATE tier_states SET next_review_on = {wrong} WHERE member_key = ANY(:keys)"), {"keys": keys}
+    )
+    assert {violation.member_key for violation in shop.violations()} == set(keys)
+    found = tiers.preview_review(shop.conn, now=shop.now, programme=shop.programme, limit=100, everyone=True)
+    assert (found.changed, found.healed) == (0, 2)
+    done = shop.review(33.6, everyone=True)
+    assert (done.changed, done.healed) == (0, 2)
+    assert [(shop.log(f"m{n}"), shop.state(f"m{n}")) for n in range(10)] == right
+    assert shop.violations() == []
+    assert shop.review(33.7, everyone=True).healed == 0
+
+
+def test_a_fall_that_a_wrong_day_of_review_has_kept_back_is_made_up_for_on_its_own_day(shop: Shop) -> None:
+    shop.conn.execute(text("UPDATE tier_states SET next_review_on = NULL"))
+    assert shop.review(200).reviewed == 0
+    done = shop.review(200, everyone=True)
+    assert (done.changed, done.healed) == (9, 9)
+    assert [at for _, to, _, at in shop.log("m3")[2:]] == [43 - MIDNIGHT, 53 - MIDNIGHT]
+    assert shop.violations() == []
+
+
 def test_everyone_is_reviewed_in_chunks_by_key(shop: Shop) -> None:
     seen, after = 0, 0
     while True:

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.kit.money import EXPONENTS, MAX_MINOR, divide_half_up, exponent_of, spread, to_minor, to_text
+from service.kit.money import (
+    EXPONENTS,
+    MAX_MINOR,
+    divide_half_up,
+    exponent_of,
+    show_money,
+    spread,
+    to_minor,
+    to_text,
+)
 
 currencies = st.sampled_from(sorted(EXPONENTS))
 amounts = st.integers(-MAX_MINOR, MAX_MINOR)
@@ -121,3 +130,24 @@ def test_equal_remainders_go_to_the_earlier_part() -> None:
 def test_nothing_to_spread_by_goes_to_the_first_part() -> None:
     assert spread(5, weights=[0, 0]) == [5, 0]
     assert spread(5, weights=[]) == []
+
+
+@pytest.mark.parametrize(
+    ("minor", "currency", "english", "chinese"),
+    [
+        (275_000, "TWD", "NT$2,750", "2,750 元"),
+        (-275_050, "TWD", "-NT$2,750.50", "-2,750.50 元"),
+        (123_456_789, "GBP", "£1,234,567.89", "1,234,567.89 英鎊"),
+        (5, "USD", "US$0.05", "0.05 美元"),
+        (100_000, "EUR", "€1,000", "1,000 歐元"),
+        (1_000, "JPY", "¥1,000", "1,000 日圓"),
+        (0, "TWD", "NT$0", "0 元"),
+        (1_234_500, "KWD", "KWD 1,234.500", "KWD 1,234.500"),
+        (-50, "SEK", "SEK -0.50", "SEK -0.50"),
+    ],
+)
+def test_money_is_shown_to_people_in_their_own_way(
+    minor: int, currency: str, english: str, chinese: str
+) -> None:
+    assert show_money(minor, currency=currency, locale="en") == english
+    assert show_money(minor, currency=currency, locale="zh-Hant") == chinese
