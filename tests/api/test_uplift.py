@@ -153,7 +153,26 @@ def test_eligibility_is_decided_before_the_arm(client: Client) -> None:
         answer = expose(client, member_id=member_id)
         assert (answer["arm"], answer["reason"]) == (None, "not_eligible")
     assert expose(client, anonymous_id="nobody-knows")["reason"] == "not_eligible"
-    assert expose(client, member_id="nobody")["reason"] == "not_a_member"
+    refused = expose(client, member_id="nobody")
+    assert refused["reason"] == "not_a_member"
+    # Asked for again and again, each counts once; who was told no arm has a decision record too.
+    for visitor in ({"member_id": "declined"}, {"anonymous_id": "nobody-knows"}, {"member_id": "agreed"}):
+        expose(client, **visitor)
+    kept = client.get(f"/v1/decisions/{refused['recommendation_id']}").json or {}
+    assert (kept["assignment"]["arm"], kept["assignment"]["reason"]) == (None, "not_a_member")
+    told = client.get("/v1/experiments/text/uplift?anchor=first_exposure").json or {}
+    left = {(one["arm"] is None, one["reason"]): one["members"] for one in told["comparisons"][0]["left_out"]}
+    assert left == {(False, "immature"): 1, (True, "not_eligible"): 3, (True, "not_a_member"): 1}
+
+
+def test_whoever_is_drawn_after_all_is_left_out_no_more(client: Client) -> None:
+    start(client, eligibility={"consent": "marketing"})
+    enrol(client, "late")
+    expose(client, member_id="late")
+    enrol(client, "late", consent={"marketing": True})
+    assert expose(client, member_id="late")["arm"] is not None
+    told = client.get("/v1/experiments/text/uplift?anchor=first_exposure").json or {}
+    assert [one["reason"] for one in told["comparisons"][0]["left_out"]] == ["immature"]
 
 
 def test_eligibility_of_one_member_is_read_among_many(client: Client) -> None:
@@ -232,7 +251,10 @@ def test_a_nested_experiment_draws_among_those_whom_the_holdout_leaves(client: C
         ).one()
     assert shown[0] == 2 * shown[1], "every answer in the nested experiment says so; the card is none"
     told = client.get("/v1/experiments/ranker-ab/uplift?anchor=first_exposure").json or {}
-    assert {one["reason"] for one in told["comparisons"][0]["left_out"]} == {"immature"}
+    left = told["comparisons"][0]["left_out"]
+    assert {one["reason"] for one in left} == {"immature", "held_out"}
+    held_out = {"arm": None, "reason": "held_out", "members": 60 - shown[1]}
+    assert held_out in left, "whoever the hold-out keeps was asked for, and is told"
 
 
 def test_an_order_is_traced_back_to_rule_set_model_and_arm(client: Client) -> None:
