@@ -259,12 +259,8 @@ def _bought(settled: CTE) -> Subquery:
     before = and_(~inside, goods > func.coalesce(back.c.by_anchor, 0))
     left = _left(placed.c.spend, goods, back.c.by_freeze)
     returned = placed.c.goods - _left(placed.c.goods, goods, back.c.by_freeze)
-    # A sum of small integers needs no room beside its group; of the few large ones it does.
-    small = placed.c.spend < _NARROW
-    narrow = func.sum(cast(case((small, left)), Integer)).filter(counts)
-    wide = func.sum(left).filter(counts, ~small)
     sums = {
-        "net": func.coalesce(narrow, 0) + func.coalesce(wide, 0),
+        "net": func.sum(left).filter(counts),
         "returned": func.sum(returned).filter(inside, back.c.by_freeze.is_not(None)),
         "cost": func.sum(placed.c.cost).filter(counts, placed.c.cost.is_not(None)),
     }

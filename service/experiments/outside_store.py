@@ -1,8 +1,8 @@
 """Who was asked for and is in no arm, and why: told beside every result.
 
-A shop's own test leaves an exposure without an arm for whoever it does not draw. Recommendations write one for
-everybody they answer, in an experiment or not: whoever was answered while one ran and has no arm in it was
-not drawn. So nothing is written for this alone.
+A shop's own test leaves an exposure without an arm for whoever it does not draw. Recommendations write one
+for everybody they answer, in an experiment or not: whoever was answered while one ran and has no arm in
+it was not drawn. So nothing is written for this alone.
 """
 
 from __future__ import annotations
