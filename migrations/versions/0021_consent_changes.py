@@ -1,4 +1,4 @@
-"""Consent as dated facts; tests of messages; who was asked for and is in no arm."""
+"""Consent as dated facts; tests of messages; who was asked for and is in no arm; echoes that do not hold."""
 
 from alembic import op
 
@@ -58,12 +58,14 @@ ALTER TABLE experiments
     DROP CONSTRAINT ck_experiments_known_surface,
     ADD CONSTRAINT ck_experiments_known_surface CHECK (surface IN ('recommendations', 'storefront', 'message', 'campaigns'));
 ALTER TABLE experiment_results ADD COLUMN outside JSONB DEFAULT '[]'::jsonb NOT NULL;
+ALTER TABLE events ADD COLUMN attribution_fault TEXT;
 CREATE INDEX ix_exposures_refused ON exposures (experiment_key, issued_at)
     WHERE arm IS NULL AND experiment_key IS NOT NULL;
 """
 
 DOWN = """
 DROP INDEX ix_exposures_refused;
+ALTER TABLE events DROP COLUMN attribution_fault;
 ALTER TABLE experiment_results DROP COLUMN outside;
 UPDATE experiments SET surface = 'campaigns' WHERE surface = 'message';
 ALTER TABLE experiments

@@ -18,6 +18,7 @@ from sqlalchemy import (
     func,
     literal,
     null,
+    or_,
     select,
     text,
     true,
@@ -138,7 +139,8 @@ _named = (
         event_rows.c.type,
         event_rows.c.member_key,
         event_rows.c.occurred_at,
-        exposures.c.member_key.label("shown_to"),
+        # An answer named by a token that does not hold is as good as none.
+        case((event_rows.c.attribution_fault.is_(None), exposures.c.member_key)).label("shown_to"),
     )
     .select_from(
         event_rows.outerjoin(
@@ -151,7 +153,7 @@ _named = (
         )
     )
     .where(
-        event_rows.c.recommendation_id.is_not(None),
+        or_(event_rows.c.recommendation_id.is_not(None), event_rows.c.attribution_fault.is_not(None)),
         event_rows.c.occurred_at >= bindparam("since"),
         event_rows.c.occurred_at < bindparam("until"),
     )

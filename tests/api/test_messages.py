@@ -48,8 +48,8 @@ def test_a_crowd_is_drawn_as_each_of_its_members_would_be(client: Client) -> Non
     together = {one["member_id"]: one for one in answers}
     for member_id, one in alone.items():
         same = together[member_id]
-        told = ("arm", "reason", "assigned_at", "version")
-        assert {name: same[name] for name in told} == {name: one[name] for name in told}
+        for name in ("arm", "reason", "assigned_at", "version"):
+            assert same[name] == one[name]
         assert same["measurement"].keys() == one["measurement"].keys()
     reasons = Counter(one["reason"] for one in answers)
     assert (reasons["not_eligible"], reasons["not_a_member"]) == (1, 1)
