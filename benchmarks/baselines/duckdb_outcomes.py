@@ -24,6 +24,9 @@ WITH cohort AS MATERIALIZED (
     SELECT member_key, sum(amount) AS unlinked
     FROM '{folder}/refunds.parquet' JOIN settled USING (member_key)
     WHERE order_key IS NULL AND refunded_at >= anchor AND refunded_at < window_end GROUP BY member_key
+), withdrawn AS (
+    SELECT DISTINCT member_key FROM '{folder}/withdrawals.parquet' JOIN settled USING (member_key)
+    WHERE withdrawn_at >= anchor AND withdrawn_at < window_end
 ), placed AS (
     SELECT o.member_key, placed_at >= anchor AS inside, order_goods, goods, spend, by_freeze, by_anchor,
            CASE WHEN rate IS NULL THEN paid ELSE CAST(round(paid * rate) AS bigint) END AS cost,
@@ -50,8 +53,10 @@ WITH cohort AS MATERIALIZED (
            CAST(coalesce(b.orders, 0) > 0 AS bigint) AS repurchase,
            CAST(coalesce(net, 0) - coalesce(unlinked, 0) AS bigint) AS net_spend,
            CAST(coalesce(returned, 0) + coalesce(unlinked, 0) AS bigint) AS returned_value,
-           CAST(coalesce(cost, 0) AS bigint) AS reward_cost, net_spend - reward_cost AS net_after_rewards
+           CAST(coalesce(cost, 0) AS bigint) AS reward_cost, net_spend - reward_cost AS net_after_rewards,
+           CAST(w.member_key IS NOT NULL AS bigint) AS unsubscribed
     FROM settled LEFT JOIN bought b USING (member_key) LEFT JOIN unlinked USING (member_key)
+    LEFT JOIN withdrawn w ON w.member_key = settled.member_key
 ), totals AS (
     SELECT arm, stratum, sum(x) AS x, sum(x * x) AS x_squares,
            sum(CAST(net_spend AS hugeint) * orders) AS net_spend_by_orders, {sums}
@@ -69,7 +74,15 @@ SELECT arm, coalesce(tier, '') AS stratum, CAST(CAST(assigned_at AS date) AS var
        count(*) AS members
 FROM '{folder}/assignments.parquet' WHERE reason <> 'override' GROUP BY ALL
 """
-_VALUES = ("repurchase", "orders", "net_spend", "returned_value", "reward_cost", "net_after_rewards")
+_VALUES = (
+    "repurchase",
+    "orders",
+    "net_spend",
+    "returned_value",
+    "reward_cost",
+    "net_after_rewards",
+    "unsubscribed",
+)
 _SUMS = ", ".join(
     f"sum({name}) AS {name}, sum(CAST({name} AS hugeint) * {name}) AS {name}_squares, "
     f"sum(CAST({name} AS hugeint) * x) AS {name}_by_x"

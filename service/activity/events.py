@@ -39,10 +39,24 @@ class EventVerdict:
     item_key: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """The answer an event names by its id or its token, and why the token does not hold, if it does not."""
+
+    recommendation_id: str | None
+    fault: str | None = None
+
+
 def record_events(
-    conn: Connection, *, events: Sequence[Mapping[str, Any]], now: datetime
+    conn: Connection,
+    *,
+    events: Sequence[Mapping[str, Any]],
+    now: datetime,
+    echoes: Sequence[Echo] | None = None,
 ) -> list[EventVerdict]:
     """Record events that are new and return one verdict each, in the order given.
+
+    `echoes`, one for each event, say what became of its token; without them no token was looked at.
 
     A verdict's `status` is `accepted`, `duplicate` (recorded before, the same) or `rejected` with a `code`:
     `order-conflict` (recorded before, otherwise), `future-time` or `member-not-enrolled`.
@@ -64,7 +78,9 @@ def record_events(
             repeated.append(index)
         else:
             first[event_id] = index
-    _record(conn, events, hashes, first, owners, verdicts, now)
+    if echoes is None:
+        echoes = [Echo(event.get("recommendation_id")) for event in events]
+    _record(conn, events, echoes, hashes, first, owners, verdicts, now)
     for index in repeated:
         event_id = events[index]["event_id"]
         known = first[event_id]
@@ -75,6 +91,7 @@ def record_events(
 def _record(
     conn: Connection,
     events: Sequence[Mapping[str, Any]],
+    echoes: Sequence[Echo],
     hashes: Sequence[bytes],
     candidates: Mapping[str, int],
     owners: Mapping[str, members.Owner],
@@ -106,7 +123,7 @@ def _record(
     rows = []
     for event_id, index in candidates.items():
         if event_id in claimed:
-            row = _row(events[index], claimed[event_id], owners, item_keys)
+            row = _row(events[index], echoes[index], claimed[event_id], owners, item_keys)
             rows.append(row)
             verdicts[index] = EventVerdict(
                 event_id, "accepted", event_key=claimed[event_id], item_key=row["item_key"]
@@ -120,6 +137,7 @@ def _record(
 
 def _row(
     event: Mapping[str, Any],
+    echo: Echo,
     event_key: int,
     owners: Mapping[str, members.Owner],
     item_keys: Mapping[str, int],
@@ -136,6 +154,8 @@ def _row(
         "page_depth": event.get("page_depth"),
         "attributes": event.get("attributes"),
         **{name: event.get(name) for name in _TEXTS},
+        "recommendation_id": echo.recommendation_id,
+        "attribution_fault": echo.fault,
     }
 
 

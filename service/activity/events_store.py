@@ -20,15 +20,16 @@ _ADD = text(
     INSERT INTO events (event_key, occurred_at, received_at, type, member_key, anonymous_id, session_id,
         item_key,
         touchpoint, source, recommendation_id, impression_id, attribution_token, dwell_seconds, page_depth,
-        attributes, origin_key)
+        attributes, origin_key, attribution_fault)
     SELECT e.event_key, e.occurred_at, CAST(:now AS timestamptz), e.type, e.member_key, e.anonymous_id,
         e.session_id, e.item_key, e.touchpoint, e.source, e.recommendation_id, e.impression_id,
-        e.attribution_token, e.dwell_seconds, e.page_depth, e.attributes, e.origin_key
+        e.attribution_token, e.dwell_seconds, e.page_depth, e.attributes, e.origin_key,
+        e.attribution_fault
     FROM jsonb_to_recordset(CAST(:events AS jsonb)) AS e (event_key bigint, occurred_at timestamptz, type
         text,
         member_key bigint, anonymous_id text, session_id text, item_key bigint, touchpoint text, source text,
         recommendation_id text, impression_id text, attribution_token text, dwell_seconds numeric,
-        page_depth smallint, attributes jsonb, origin_key bigint)
+        page_depth smallint, attributes jsonb, origin_key bigint, attribution_fault text)
     """
 )
 

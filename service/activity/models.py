@@ -206,6 +206,8 @@ events = Table(
     Column("recommendation_id", Text),
     Column("impression_id", Text),
     Column("attribution_token", Text),
+    # Why the token does not hold, found when it came in; such an event is nobody's credit.
+    Column("attribution_fault", Text),
     Column("dwell_seconds", Numeric),
     Column("page_depth", SmallInteger),
     Column("attributes", JSONB),

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row
 from service.activity import store
 from service.activity.checks import refuse_future, store_of
 from service.activity.errors import OrderConflict, UnknownOrder
-from service.activity.events import EventVerdict, record_events
+from service.activity.events import Echo, EventVerdict, record_events
 from service.activity.lines import OrderInLines, read_in_lines
 from service.activity.merging import hand_back, hand_over, list_orders_sent_for
 from service.activity.refunds import (
@@ -48,6 +48,7 @@ from service.programme.operations import Programme, StoreRef
 
 __all__ = [
     "DayTotals",
+    "Echo",
     "EventVerdict",
     "FactsByOrigin",
     "NewOrder",

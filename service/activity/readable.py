@@ -195,8 +195,9 @@ event_rows = select(
     events.c.recommendation_id,
     events.c.impression_id,
     events.c.attribution_token,
+    events.c.attribution_fault,
 ).subquery("event_rows")
-"""What happened on the storefront, and the answer it names if it names one."""
+"""What happened on the storefront, the answer it names if it names one, and why that does not hold."""
 
 order_ids = select(order_keys.c.order_key, order_keys.c.order_id).subquery("order_ids")
 """The merchant's own id of every order."""

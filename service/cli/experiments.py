@@ -71,7 +71,9 @@ def print_outlook(engine: Engine) -> None:
         seen = operations.look_ahead(conn, plan=plan, now=read_clock())
     for told in seen["arms"].values():
         smallest = told["smallest_difference"]
-        found = "no effect of any size" if smallest is None else f"effects from {smallest:.1%} points on"
+        found = (
+            "no effect of any size" if smallest is None else f"effects from {100 * smallest:.1f} points on"
+        )
         click.echo(
             f"Hold-out {running.experiment} ({plan.arms[0].weight_bp / 100:g} %): with {seen['members']:,} "
             f"members of whom {seen['repurchase_rate']:.1%} order in {seen['window_days']} days it can show "

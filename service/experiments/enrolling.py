@@ -13,12 +13,13 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from service.experiments import enrolling_store as store
-from service.experiments.definitions import Actor, get_experiment
+from service.experiments.definitions import Actor, Definition, get_experiment
 from service.experiments.errors import ExperimentNotRunning, SurfaceNotServed, UnknownArm
 from service.experiments.rules import (
     ANALYSIS,
     HOLDOUT,
     RUNNING,
+    SHOWN_BY_THE_SHOP,
     Assignment,
     Experiment,
     arm_of,
@@ -52,10 +53,25 @@ class Enrolled:
     reason: str
 
 
+def get_shown_by_the_shop(conn: Connection, *, experiment: str) -> Definition:
+    """Return the version of a test whose arms the shop shows itself, and whose arms are served.
+
+    Raises:
+        UnknownExperiment. SurfaceNotServed: its arms are drawn elsewhere.
+        ExperimentNotRunning: it is a draft, or over.
+    """
+    definition = get_experiment(conn, experiment=experiment)
+    if definition.plan.surface not in SHOWN_BY_THE_SHOP or definition.is_global_holdout:
+        raise SurfaceNotServed(f"{experiment} is drawn by {definition.plan.surface}")
+    if definition.status not in {RUNNING, ANALYSIS}:
+        raise ExperimentNotRunning(f"{experiment} is {definition.status}")
+    return definition
+
+
 def enrol_visitor(
-    conn: Connection, *, experiment: str, surface: str, visitor: Visitor, now: datetime
-) -> Enrolled:
-    """Return a visitor's arm, drawing it if the experiment runs and the visitor may be in it.
+    conn: Connection, *, experiment: str, visitor: Visitor, now: datetime
+) -> tuple[str, Enrolled]:
+    """Return the surface, and a visitor's arm, drawn if the experiment runs and the visitor may be in it.
 
     Eligibility is decided before the arm is known. Somebody known by both ids is stitched first.
 
@@ -63,11 +79,7 @@ def enrol_visitor(
         UnknownExperiment. SurfaceNotServed: its arms are drawn elsewhere.
         ExperimentNotRunning: it is a draft, or over.
     """
-    definition = get_experiment(conn, experiment=experiment)
-    if definition.plan.surface != surface or definition.is_global_holdout:
-        raise SurfaceNotServed(f"{experiment} is drawn by {definition.plan.surface}")
-    if definition.status not in {RUNNING, ANALYSIS}:
-        raise ExperimentNotRunning(f"{experiment} is {definition.status}")
+    definition = get_shown_by_the_shop(conn, experiment=experiment)
     row = store.find_visitor(
         conn,
         experiment_key=definition.experiment_key,
@@ -77,7 +89,7 @@ def enrol_visitor(
     )
     if row.member_key is not None and visitor.anonymous_id is not None:
         stitch(conn, member_key=row.member_key, anonymous_id=visitor.anonymous_id, tier=row.tier, now=now)
-    return _enrol(conn, row, visitor, now)
+    return definition.plan.surface, _enrol(conn, row, visitor, now)
 
 
 def _enrol(conn: Connection, row: Row[Any], visitor: Visitor, now: datetime) -> Enrolled:

@@ -73,7 +73,9 @@ experiments = Table(
         postgresql_where=text("is_global_holdout AND status = 'running'"),
     ),
     CheckConstraint("status IN ('draft', 'running', 'replaced', 'analysis', 'stopped')", name="known_status"),
-    CheckConstraint("surface IN ('recommendations', 'storefront', 'campaigns')", name="known_surface"),
+    CheckConstraint(
+        "surface IN ('recommendations', 'storefront', 'message', 'campaigns')", name="known_surface"
+    ),
     CheckConstraint("anchor IN ('assigned_at', 'first_exposure')", name="known_anchor"),
     CheckConstraint(
         "window_days BETWEEN 1 AND 365 AND refund_grace_days BETWEEN 0 AND 365", name="sound_days"
@@ -155,6 +157,13 @@ exposures = Table(
     PrimaryKeyConstraint("exposure_id", "issued_at"),
     Index(None, "member_key", "issued_at"),
     Index(None, "anonymous_id", postgresql_where=text("anonymous_id IS NOT NULL")),
+    # Who was asked for and is in no arm: counted beside every result.
+    Index(
+        "ix_exposures_refused",
+        "experiment_key",
+        "issued_at",
+        postgresql_where=text("arm IS NULL AND experiment_key IS NOT NULL"),
+    ),
     postgresql_partition_by="RANGE (issued_at)",
 )
 
@@ -182,6 +191,8 @@ experiment_results = Table(
     Column("computed_at", DateTime(timezone=True), nullable=False),
     Column("is_final", Boolean, nullable=False),
     Column("sums", JSONB, nullable=False),
+    # Who was asked for and is in no arm, as [{"arm": …, "reason": …, "members": …}, …].
+    Column("outside", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
     PrimaryKeyConstraint("experiment", "version", "anchor", "window_days"),
     ForeignKeyConstraint(["experiment", "version"], ["experiments.experiment", "experiments.version"]),
 )

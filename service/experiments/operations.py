@@ -11,7 +11,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row
 
-from service.experiments import definitions, store
+from service.experiments import crowds_store, definitions, store
+from service.experiments.crowds import CROWD, enrol_crowd
 from service.experiments.definitions import Actor, Definition, get_experiment
 from service.experiments.enrolling import (
     Enrolled,
@@ -50,6 +51,7 @@ from service.kit.db import dumps
 
 __all__ = [
     "ANCHORS",
+    "CROWD",
     "METRICS",
     "Actor",
     "Asked",
@@ -66,6 +68,7 @@ __all__ = [
     "Subject",
     "Visitor",
     "assign_member",
+    "enrol_crowd",
     "enrol_subject",
     "enrol_visitor",
     "ensure_global_holdout",
@@ -82,6 +85,7 @@ __all__ = [
     "probability_of",
     "read_subject",
     "record_exposure",
+    "record_exposures",
     "refresh_holdout_baselines",
     "report_uplift",
     "start_experiment",
@@ -311,6 +315,28 @@ def record_exposure(conn: Connection, *, exposure: Exposure, relaxed: bool) -> N
             "nested": list(exposure.nested) or None,
             "anonymous_id": exposure.anonymous_id,
             "relaxed": relaxed,
+        },
+    )
+
+
+def record_exposures(conn: Connection, *, exposures: Sequence[Exposure]) -> None:
+    """Write what was sent to many members at once: by one policy, at one place, no items."""
+    if not exposures:
+        return
+    one = exposures[0]
+    crowds_store.insert_exposures(
+        conn,
+        columns={
+            "policy": one.policy,
+            "placement": one.placement,
+            "channel": one.channel,
+            "exposure_ids": [each.exposure_id for each in exposures],
+            "issued_ats": [each.issued_at for each in exposures],
+            "member_keys": [each.member_key for each in exposures],
+            "experiment_keys": [each.experiment_key for each in exposures],
+            "arms": [each.arm for each in exposures],
+            "window_ends": [each.window_end for each in exposures],
+            "decisions": [dumps(dict(each.decision)) for each in exposures],
         },
     )
 

@@ -38,13 +38,22 @@ from sqlalchemy import (
 
 from service.activity.readable import order_give_backs, order_values, unlinked_refunds
 from service.experiments.models import assignments, exposures
+from service.members.readable import withdrawal_rows
 
 COVARIATE = timedelta(days=90)
 """How far before the anchor the covariate looks."""
 
-VALUES = ("repurchase", "orders", "net_spend", "returned_value", "reward_cost", "net_after_rewards")
+VALUES = (
+    "repurchase",
+    "orders",
+    "net_spend",
+    "returned_value",
+    "reward_cost",
+    "net_after_rewards",
+    "unsubscribed",
+)
 """What is added up of each member, beside the covariate x: Σv, Σv² and Σvx of each."""
-_COUNTS = {"repurchase", "orders"}
+_COUNTS = {"repurchase", "orders", "unsubscribed"}
 REASONS = ("other_version", "override", "unexposed", "immature")
 """Why a member is left out, in the order they are asked."""
 
@@ -122,7 +131,11 @@ def _first_exposures() -> Subquery:
         select(owner.label("member_key"), func.min(exposures.c.issued_at).label("first_at"))
         .select_from(exposures.outerjoin(owners, owners.c.member_key == exposures.c.member_key))
         .where(
-            or_(exposures.c.experiment_key == key, key == func.any(exposures.c.nested)),
+            # Who was asked for and not drawn was answered without an arm: that began nothing.
+            or_(
+                and_(exposures.c.experiment_key == key, exposures.c.arm.is_not(None)),
+                key == func.any(exposures.c.nested),
+            ),
             exposures.c.issued_at >= bindparam("started_at"),
             exposures.c.member_key.is_not(None),
         )
@@ -279,6 +292,18 @@ def _taken_back(settled: CTE) -> Subquery:
     )
 
 
+def _withdrawn(settled: CTE) -> Subquery:
+    """Who took back the consent to marketing in the window."""
+    at = withdrawal_rows.c.withdrawn_at
+    return (
+        select(settled.c.member_key)
+        .select_from(settled.join(withdrawal_rows, withdrawal_rows.c.member_key == settled.c.member_key))
+        .where(at >= settled.c.anchor, at < settled.c.window_end)
+        .group_by(settled.c.member_key)
+        .subquery("withdrawn")
+    )
+
+
 def _settled(cohort: CTE) -> CTE:
     """Those of the cohort whose outcome is known."""
     return (
@@ -298,7 +323,7 @@ def _settled(cohort: CTE) -> CTE:
 
 def _members(settled: CTE) -> Subquery:
     """One row per settled member with every value that is added up."""
-    bought, back = _bought(settled), _taken_back(settled)
+    bought, back, withdrawn = _bought(settled), _taken_back(settled), _withdrawn(settled)
 
     def zero(column: ColumnElement[Any]) -> ColumnElement[Any]:
         return func.coalesce(column, 0)
@@ -318,12 +343,13 @@ def _members(settled: CTE) -> Subquery:
             returned.label("returned_value"),
             cost.label("reward_cost"),
             (net - cost).label("net_after_rewards"),
+            case((withdrawn.c.member_key.is_not(None), 1), else_=0).label("unsubscribed"),
             (largest < _NARROW).label("is_narrow"),
         )
         .select_from(
-            settled.outerjoin(bought, bought.c.member_key == settled.c.member_key).outerjoin(
-                back, back.c.member_key == settled.c.member_key
-            )
+            settled.outerjoin(bought, bought.c.member_key == settled.c.member_key)
+            .outerjoin(back, back.c.member_key == settled.c.member_key)
+            .outerjoin(withdrawn, withdrawn.c.member_key == settled.c.member_key)
         )
         # A fence: without it every sum works its own value out anew, forty times a member.
         .offset(0)

@@ -18,6 +18,7 @@ from sqlalchemy import (
     func,
     literal,
     null,
+    or_,
     select,
     text,
     true,
@@ -30,16 +31,18 @@ from service.kit.db import dumps
 from service.members.readable import leaving_rows, member_rows
 
 _FIND = text(
-    "SELECT watermark, is_final, sums FROM experiment_results WHERE experiment = :experiment "
+    "SELECT watermark, is_final, sums, outside FROM experiment_results WHERE experiment = :experiment "
     "AND version = :version AND anchor = :anchor AND window_days = :window_days"
 )
 _KEEP = text(
     """
     INSERT INTO experiment_results (experiment, version, anchor, window_days, watermark, computed_at,
-        is_final, sums)
-    VALUES (:experiment, :version, :anchor, :window_days, :watermark, :now, :is_final, CAST(:sums AS jsonb))
+        is_final, sums, outside)
+    VALUES (:experiment, :version, :anchor, :window_days, :watermark, :now, :is_final, CAST(:sums AS jsonb),
+        CAST(:outside AS jsonb))
     ON CONFLICT (experiment, version, anchor, window_days) DO UPDATE SET watermark = excluded.watermark,
-        computed_at = excluded.computed_at, is_final = excluded.is_final, sums = excluded.sums
+        computed_at = excluded.computed_at, is_final = excluded.is_final, sums = excluded.sums,
+        outside = excluded.outside
     """
 )
 _ASSIGNED = text("SELECT count(*) FROM assignments WHERE experiment = :experiment")
@@ -76,6 +79,7 @@ def keep_result(
     watermark: datetime,
     is_final: bool,
     sums: Sequence[Any],
+    outside: Sequence[Mapping[str, Any]],
     now: datetime,
 ) -> None:
     """Write what was counted; the database refuses to change what is final."""
@@ -89,6 +93,7 @@ def keep_result(
             "watermark": watermark,
             "is_final": is_final,
             "sums": dumps([_write_exact(row) for row in sums]),
+            "outside": dumps([dict(row) for row in outside]),
             "now": now,
         },
     )
@@ -134,7 +139,8 @@ _named = (
         event_rows.c.type,
         event_rows.c.member_key,
         event_rows.c.occurred_at,
-        exposures.c.member_key.label("shown_to"),
+        # An answer named by a token that does not hold is as good as none.
+        case((event_rows.c.attribution_fault.is_(None), exposures.c.member_key)).label("shown_to"),
     )
     .select_from(
         event_rows.outerjoin(
@@ -147,7 +153,7 @@ _named = (
         )
     )
     .where(
-        event_rows.c.recommendation_id.is_not(None),
+        or_(event_rows.c.recommendation_id.is_not(None), event_rows.c.attribution_fault.is_not(None)),
         event_rows.c.occurred_at >= bindparam("since"),
         event_rows.c.occurred_at < bindparam("until"),
     )

@@ -19,9 +19,11 @@ REFUND_GRACE_DAYS = 30
 DRAFT, RUNNING, REPLACED, ANALYSIS, STOPPED = "draft", "running", "replaced", "analysis", "stopped"
 STATUSES = (DRAFT, RUNNING, REPLACED, ANALYSIS, STOPPED)
 """`replaced` by a later version; in `analysis` nobody new is drawn while the last windows mature."""
-RECOMMENDATIONS, STOREFRONT, CAMPAIGNS = "recommendations", "storefront", "campaigns"
-SURFACES = (RECOMMENDATIONS, STOREFRONT, CAMPAIGNS)
+RECOMMENDATIONS, STOREFRONT, MESSAGE, CAMPAIGNS = "recommendations", "storefront", "message", "campaigns"
+SURFACES = (RECOMMENDATIONS, STOREFRONT, MESSAGE, CAMPAIGNS)
 """Where the arms differ; who answers there also draws them."""
+SHOWN_BY_THE_SHOP = (STOREFRONT, MESSAGE)
+"""Where the shop itself shows the arm: it asks for it, and asking is the exposure."""
 ASSIGNED_AT, FIRST_EXPOSURE = "assigned_at", "first_exposure"
 ANCHORS = (ASSIGNED_AT, FIRST_EXPOSURE)
 SIDE_BY_SIDE = (60, 90, 180)

@@ -6,8 +6,15 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from service.experiments.rules import ANCHORS, REFUND_GRACE_DAYS, REPURCHASE_WINDOW_DAYS, STATUSES, SURFACES
-from service.experiments.uplift import COMPARISONS, METRICS
+from service.experiments.rules import (
+    ANCHORS,
+    BUCKETS,
+    REFUND_GRACE_DAYS,
+    REPURCHASE_WINDOW_DAYS,
+    STATUSES,
+    SURFACES,
+)
+from service.experiments.uplift import COMPARISONS, GUARDRAILS, LEFT_OUT, METRICS
 from service.kit.fields import (
     MerchantId,
     Moment,
@@ -73,10 +80,25 @@ class ExperimentEligibilityBody(StrictSchema):
 
 
 class ExperimentGuardrailBody(StrictSchema):
-    """What must not get worse by more than a margin per member, in the programme's currency."""
+    """What must not get worse by more than a margin.
 
-    metric = fields.String(required=True, validate=validate.OneOf(("returned_value", "reward_cost")))
-    margin = Money(required=True, positive=True)
+    `unsubscribed` is a share of members and has `margin_bp`, the others an amount per member and `margin`.
+    """
+
+    metric = fields.String(required=True, validate=validate.OneOf(GUARDRAILS))
+    margin = Money(
+        positive=True,
+        allow_none=True,
+        load_default=None,
+        metadata={"description": "Per member, in the programme's currency."},
+    )
+    margin_bp = Whole(
+        least=1,
+        most=BUCKETS,
+        allow_none=True,
+        load_default=None,
+        metadata={"description": "Of all members, in basis points: 100 is one point."},
+    )
 
 
 class ExperimentChangeBody(StrictSchema):
@@ -86,7 +108,10 @@ class ExperimentChangeBody(StrictSchema):
     surface = fields.String(
         load_default="storefront",
         validate=validate.OneOf(SURFACES),
-        metadata={"description": "Where the arms differ: `storefront` is the shop's own page, text or flow."},
+        metadata={
+            "description": "Where the arms differ: `storefront` is the shop's own page, text or flow, "
+            "`message` its own mailing, push or text."
+        },
     )
     nested = StrictBoolean(
         allow_none=True,
@@ -102,7 +127,7 @@ class ExperimentChangeBody(StrictSchema):
     window_days = Whole(least=1, most=365, load_default=REPURCHASE_WINDOW_DAYS)
     refund_grace_days = Whole(least=0, most=365, load_default=REFUND_GRACE_DAYS)
     guardrails = fields.List(
-        fields.Nested(ExperimentGuardrailBody), load_default=list, validate=validate.Length(max=2)
+        fields.Nested(ExperimentGuardrailBody), load_default=list, validate=validate.Length(max=3)
     )
     salt = Text(min_length=1, max_length=100, load_default="s1")
 
@@ -184,10 +209,11 @@ class ExperimentEligibilitySchema(Schema):
 
 
 class ExperimentGuardrailSchema(Schema):
-    """What must not get worse by more than a margin per member."""
+    """What must not get worse by more than a margin: an amount per member, or a share of them."""
 
     metric = fields.String(required=True)
-    margin = fields.String(required=True)
+    margin = fields.String(required=True, allow_none=True)
+    margin_bp = fields.Integer(required=True, allow_none=True)
 
 
 class ArmOutlookSchema(Schema):
@@ -254,10 +280,12 @@ class ExperimentsSchema(Schema):
 
 
 class LeftOutSchema(Schema):
-    """Members of an arm who were not analysed, and why."""
+    """Members who were not analysed, and why."""
 
-    arm = fields.String(required=True)
-    reason = fields.String(required=True)
+    arm = fields.String(
+        required=True, allow_none=True, metadata={"description": "Null: they were asked for and not drawn."}
+    )
+    reason = fields.String(required=True, validate=validate.OneOf(LEFT_OUT))
     members = fields.Integer(required=True)
 
 

@@ -84,16 +84,22 @@ WHERE a.merged_into IS NOT NULL AND s.member_key IS NULL
 
 _EXPOSURES_OF_NOTHING = f"""
 WITH {_RANGES}, named AS (
-    SELECT x.exposure_id, x.member_key, x.anonymous_id, x.experiment_key, x.arm, x.nested, e.experiment
+    SELECT x.exposure_id, x.member_key, x.anonymous_id, x.experiment_key, x.arm, x.nested, e.experiment,
+           -- Who was asked for and not drawn was told why.
+           x.arm IS NULL AND x.decision -> 'assignment' ->> 'reason' IN ('not_eligible', 'held_out',
+               'not_a_member', 'enrolment_ended') AS is_refused
     FROM exposures x LEFT JOIN experiments e USING (experiment_key)
 )
-SELECT CASE WHEN x.experiment_key IS NULL OR x.arm IS NULL THEN 'it has a version or an arm, not both'
+SELECT CASE WHEN x.experiment_key IS NULL OR x.arm IS NULL AND NOT coalesce(x.is_refused, false)
+                THEN 'it has a version or an arm, not both'
             WHEN x.experiment IS NULL THEN format('there is no version %s', x.experiment_key)
             ELSE format('its version has no arm %s', x.arm) END AS detail,
        x.experiment, x.member_key, x.anonymous_id, x.exposure_id
 FROM named x
-WHERE (x.experiment_key IS NULL) <> (x.arm IS NULL) OR (x.experiment_key IS NOT NULL AND NOT EXISTS (
-    SELECT FROM ranges r WHERE r.experiment = x.experiment AND r.arm = x.arm))
+WHERE (x.experiment_key IS NULL) <> (x.arm IS NULL)
+        AND NOT (x.experiment IS NOT NULL AND coalesce(x.is_refused, false))
+    OR (x.arm IS NOT NULL AND NOT EXISTS (
+        SELECT FROM ranges r WHERE r.experiment = x.experiment AND r.arm = x.arm))
 UNION ALL
 SELECT format('it is nested in a version %s, which there is not', n.key), x.experiment, x.member_key,
        x.anonymous_id, x.exposure_id
@@ -116,6 +122,16 @@ WHERE x.arm IS NOT NULL
     AND NOT coalesce(a.reason = 'override' OR a.merges > 0, false)
     AND NOT coalesce(a.arm = x.arm AND a.assigned_at <= x.issued_at, false)
     AND NOT coalesce(v.arm = x.arm AND v.assigned_at <= x.issued_at, false)
+UNION ALL
+SELECT format('it was refused for %s, though the assignment says %s', x.decision -> 'assignment' ->> 'reason',
+              a.arm),
+       e.experiment, x.member_key, x.anonymous_id, x.exposure_id
+FROM exposures x JOIN experiments e USING (experiment_key)
+JOIN assignments a ON a.experiment = e.experiment AND a.member_key = x.member_key
+WHERE x.arm IS NULL AND a.assigned_at < x.issued_at AND a.reason = 'split' AND a.merges = 0
+    AND a.merged_into IS NULL
+    AND NOT EXISTS (SELECT FROM anonymous_assignments v WHERE v.experiment = e.experiment
+        AND v.member_key = a.member_key)
 UNION ALL
 SELECT format('it is nested in %s, where whom it was for has no assignment', e.experiment),
        e.experiment, x.member_key, x.anonymous_id, x.exposure_id

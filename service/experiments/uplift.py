@@ -10,10 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
-from service.experiments import outcomes_store, results_store
+from service.experiments import outcomes_store, outside_store, results_store
 from service.experiments.definitions import Definition, close_experiment, list_open_versions
 from service.experiments.errors import ExperimentNotStarted, NotRandomised, UnknownArm
-from service.experiments.rules import ANALYSIS, FIRST_EXPOSURE, SIDE_BY_SIDE
+from service.experiments.rules import (
+    ANALYSIS,
+    BUCKETS,
+    FIRST_EXPOSURE,
+    HOLDOUT,
+    RECOMMENDATIONS,
+    SIDE_BY_SIDE,
+)
 from service.kit.clock import format_time
 
 if TYPE_CHECKING:
@@ -22,6 +29,19 @@ if TYPE_CHECKING:
 
 METRICS = ("repurchase", "orders", "net_spend", "returned_value", "reward_cost", "net_after_rewards")
 """What can be asked about; each also stands in every answer."""
+UNSUBSCRIBED = "unsubscribed"
+"""A share that is watched and never decided on."""
+GUARDRAILS = ("returned_value", "reward_cost", UNSUBSCRIBED)
+"""What must not get worse."""
+LEFT_OUT = (
+    *outcomes_store.REASONS,
+    "merged",
+    "not_eligible",
+    "held_out",
+    "not_a_member",
+    "enrolment_ended",
+)
+"""Why members are not analysed: of an arm, or never drawn into one."""
 COMPARISONS = ("arms", "exposed", "clicked")
 """What callers ask to compare; only the first was made by chance."""
 LARGE = 200_000
@@ -44,11 +64,15 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """Sums with the moment up to which facts were counted; `is_final`: they can no longer change."""
+    """Sums with the moment up to which facts were counted; `is_final`: they can no longer change.
+
+    `outside` says who was asked for and is in no arm; None where it was not counted with them.
+    """
 
     rows: Sums
     watermark: datetime
     is_final: bool
+    outside: Sums | None = None
 
 
 def report_uplift(
@@ -79,6 +103,9 @@ def report_uplift(
         for other in _windows_begun(definition, now)
         if other != days
     }
+    outside = counted.outside
+    if outside is None:
+        outside = count_outside(conn, definition=definition, watermark=counted.watermark)
     members_a_year = results_store.count_members(conn)
     comparisons = []
     for arm in tried:
@@ -94,8 +121,8 @@ def report_uplift(
             is_final=counted.is_final,
         )
         credit = _attribute(conn, definition, arm, counted.watermark)
-        report = analyse(_evidence(definition, counted.rows, {days: counted.rows} | windows, credit), plan)
-        comparisons.append(report.to_json())
+        evidence = _evidence(definition, counted.rows, outside, {days: counted.rows} | windows, credit)
+        comparisons.append(analyse(evidence, plan).to_json())
     return {
         "experiment": definition.experiment,
         "version": definition.version,
@@ -125,7 +152,7 @@ def count_outcomes(
     if kept is not None and (
         kept.is_final or results_store.count_assigned(conn, experiment=definition.experiment) > LARGE
     ):
-        return Counted(results_store.read_exact(kept.sums), kept.watermark, kept.is_final)
+        return Counted(results_store.read_exact(kept.sums), kept.watermark, kept.is_final, kept.outside)
     return add_up(conn, definition=definition, anchor=anchor, window_days=window_days, now=now)
 
 
@@ -152,6 +179,28 @@ def add_up(
     plain = [{str(name): _plain(value) for name, value in row._mapping.items()} for row in rows]
     final_from = definition.final_from(window_days=window_days)
     return Counted(plain, now, final_from is not None and final_from <= now)
+
+
+def count_outside(conn: Connection, *, definition: Definition, watermark: datetime) -> Sums:
+    """Return who was asked for by then and is in no arm: arm (None for none), reason, members.
+
+    Raises:
+        ExperimentNotStarted: it was never started.
+    """
+    if definition.started_at is None:
+        raise ExperimentNotStarted
+    rows = outside_store.count_outside(
+        conn,
+        experiment=definition.experiment,
+        experiment_key=definition.experiment_key,
+        by_recommendations=definition.plan.surface == RECOMMENDATIONS,
+        nested=definition.plan.nested,
+        started_at=definition.started_at,
+        frozen_at=definition.frozen_at,
+        watermark=watermark,
+        holdout=HOLDOUT,
+    )
+    return [dict(row._mapping) for row in rows]
 
 
 def keep_results(conn: Connection, *, now: datetime) -> int:
@@ -194,6 +243,7 @@ def _keep(conn: Connection, definition: Definition, anchor: str, window_days: in
         watermark=counted.watermark,
         is_final=counted.is_final,
         sums=counted.rows,
+        outside=count_outside(conn, definition=definition, watermark=counted.watermark),
         now=now,
     )
     return 1
@@ -255,6 +305,7 @@ def _plan(
             plans.RETURNED_VALUE,
             plans.REWARD_COST,
             plans.NET_AFTER_REWARDS,
+            plans.UNSUBSCRIBED,
         )
     }
     primary = known[asked.metric]
@@ -274,8 +325,7 @@ def _plan(
         secondaries=tuple(one for one in first if one != primary and one.name not in guarded),
         ratios=(plans.ORDER_VALUE,),
         guardrails=tuple(
-            plans.Guardrail(known[one["metric"]], margin=float(one["margin_minor"]))
-            for one in definition.plan.guardrails
+            plans.Guardrail(known[one["metric"]], margin=_margin(one)) for one in definition.plan.guardrails
         ),
         value_metric=plans.NET_AFTER_REWARDS,
         tried_arms=tried_arms,
@@ -284,8 +334,19 @@ def _plan(
     )
 
 
+def _margin(guardrail: Mapping[str, Any]) -> float:
+    """Return what is still acceptable in the metric's unit: a share, or minor units per member."""
+    if guardrail["metric"] == UNSUBSCRIBED:
+        return float(guardrail["margin_bp"]) / BUCKETS
+    return float(guardrail["margin_minor"])
+
+
 def _evidence(
-    definition: Definition, rows: Sums, windows: Mapping[int, Sums], credit: Sequence[Mapping[str, Any]]
+    definition: Definition,
+    rows: Sums,
+    outside: Sums,
+    windows: Mapping[int, Sums],
+    credit: Sequence[Mapping[str, Any]],
 ) -> Evidence:
     from service.experiments.statistics.sums import Attributed, LeftOut, WindowSums
     from service.experiments.statistics.sums import Evidence as Given
@@ -294,10 +355,11 @@ def _evidence(
     sums = [row for row in rows if row["day"] is None]
     left_out = [
         LeftOut(arm, reason, members)
-        for reason in (*outcomes_store.REASONS, "merged")
+        for reason in outcomes_store.REASONS
         for arm in shares
-        if (members := sum(row[reason] for row in sums if row["arm"] == arm)) and reason != "merged"
+        if (members := sum(row[reason] for row in sums if row["arm"] == arm))
     ]
+    left_out += [LeftOut(row["arm"], row["reason"], row["members"]) for row in outside]
     return Given(
         arms=_arm_sums(sums),
         draws=_draws(rows, shares),
@@ -324,7 +386,9 @@ def _arm_sums(sums: Sums) -> Any:
                 row["x_squares"],
                 row[f"{name}_by_x"],
             )
-            for name in METRICS
+            for name in outcomes_store.VALUES
+            # Sums that were kept before a metric was there know nothing of it.
+            if name in row
         }
         # A ratio's covariate is its denominator.
         metrics["order_value"] = replace(

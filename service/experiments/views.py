@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection
@@ -13,6 +12,7 @@ from service.experiments.definitions import Definition, Plan, list_versions
 from service.experiments.errors import ArmsUnsound
 from service.experiments.outlook import look_ahead
 from service.experiments.rules import RECOMMENDATIONS, Arm, Assignment, check_arms
+from service.experiments.uplift import UNSUBSCRIBED
 from service.kit.clock import format_time
 from service.kit.errors import FieldError, Invalid
 from service.kit.money import to_minor, to_text
@@ -50,24 +50,45 @@ def read_plan(body: Mapping[str, Any], *, currency: str) -> Plan:
         anchor=body["anchor"],
         window_days=body["window_days"],
         refund_grace_days=body["refund_grace_days"],
-        guardrails=[
-            {
-                "metric": one["metric"],
-                "margin_minor": _margin(one["margin"], currency, number),
-                "currency": currency,
-            }
-            for number, one in enumerate(body["guardrails"])
-        ],
+        guardrails=_read_guardrails(body["guardrails"], currency),
         salt=body["salt"],
     )
 
 
-def _margin(amount: Decimal, currency: str, number: int) -> int:
+def _read_guardrails(given: Sequence[Mapping[str, Any]], currency: str) -> list[dict[str, Any]]:
+    metrics = [one["metric"] for one in given]
+    read = []
+    for number, one in enumerate(given):
+        pointer = f"/guardrails/{number}"
+        if one["metric"] in metrics[:number]:
+            raise _refuse("a metric is guarded once", f"{pointer}/metric")
+        wanted, other = ("margin_bp", "margin") if one["metric"] == UNSUBSCRIBED else ("margin", "margin_bp")
+        if one[wanted] is None or one[other] is not None:
+            raise _refuse(f"{one['metric']} is guarded by {wanted}", f"{pointer}/{wanted}")
+        read.append({"metric": one["metric"], **_margin(one, currency, f"{pointer}/margin")})
+    return read
+
+
+def _margin(given: Mapping[str, Any], currency: str, pointer: str) -> dict[str, Any]:
+    if given["margin"] is None:
+        return {"margin_bp": given["margin_bp"]}
     try:
-        return to_minor(amount, currency=currency)
+        return {"margin_minor": to_minor(given["margin"], currency=currency), "currency": currency}
     except ValueError as error:
-        place = FieldError(str(error), pointer=f"/guardrails/{number}/margin")
-        raise Invalid("an amount is not acceptable", errors=[place]) from error
+        raise _refuse(str(error), pointer) from error
+
+
+def _refuse(fault: str, pointer: str) -> Invalid:
+    return Invalid("a guardrail is not acceptable", errors=[FieldError(fault, pointer=pointer)])
+
+
+def _guardrail_json(one: Mapping[str, Any]) -> dict[str, Any]:
+    minor = one.get("margin_minor")
+    return {
+        "metric": one["metric"],
+        "margin": None if minor is None else to_text(minor, currency=one["currency"]),
+        "margin_bp": one.get("margin_bp"),
+    }
 
 
 def assignment_json(assignment: Assignment) -> dict[str, object]:
@@ -118,10 +139,7 @@ def experiment_json(
         "anchor": plan.anchor,
         "window_days": plan.window_days,
         "refund_grace_days": plan.refund_grace_days,
-        "guardrails": [
-            {"metric": one["metric"], "margin": to_text(one["margin_minor"], currency=one["currency"])}
-            for one in plan.guardrails
-        ],
+        "guardrails": [_guardrail_json(one) for one in plan.guardrails],
         "planned_members": definition.planned_members,
         "outlook": outlook,
         "versions": [one.version for one in list_versions(conn, experiment=definition.experiment)],

@@ -2,6 +2,7 @@
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -84,4 +85,26 @@ member_merges = Table(
     Index("ix_member_merges_into", "into_key", postgresql_where=text("undone_at IS NULL")),
     CheckConstraint("from_key <> into_key", name="of_two"),
     CheckConstraint("(undone_at IS NULL) = (undone_by IS NULL)", name="undone_by_somebody"),
+)
+
+# Every yes and no that a member said, dated: written by the database whenever a member's consent changes.
+consent_changes = Table(
+    "consent_changes",
+    metadata,
+    Column("change_key", BigInteger, Identity(), primary_key=True),
+    Column("member_key", BigInteger, ForeignKey("members.member_key"), nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("granted", Boolean, nullable=False),
+    # What stood before; null where it was never asked.
+    Column("was_granted", Boolean),
+    Column("text_version", Text),
+    Column("changed_at", DateTime(timezone=True), nullable=False),
+    Index(None, "member_key", "changed_at"),
+    Index(
+        "ix_consent_changes_withdrawn",
+        "member_key",
+        "changed_at",
+        postgresql_where=text("purpose = 'marketing' AND was_granted AND NOT granted"),
+    ),
+    CheckConstraint("purpose IN ('marketing', 'profiling')", name="known_purpose"),
 )

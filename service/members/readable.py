@@ -17,7 +17,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from service.members.models import member_merges, members
+from service.members.models import consent_changes, member_merges, members
 
 member_rows = select(members.c.member_key, members.c.member_id, members.c.locale).subquery("member_rows")
 """Every member, also who was merged into another."""
@@ -125,3 +125,19 @@ consent_rows = select(
     members.c.consent_profiling["granted"].as_boolean().label("profiling"),
 ).subquery("consent_rows")
 """What each member agreed to; null where it was never asked."""
+
+withdrawal_rows = (
+    select(
+        func.coalesce(members.c.merged_into, consent_changes.c.member_key).label("member_key"),
+        consent_changes.c.changed_at.label("withdrawn_at"),
+    )
+    .select_from(consent_changes.outerjoin(members, members.c.member_key == consent_changes.c.member_key))
+    .where(
+        consent_changes.c.purpose == "marketing", consent_changes.c.was_granted, ~consent_changes.c.granted
+    )
+    .subquery("withdrawal_rows")
+)
+"""Who took back the consent to marketing, and when: a yes that became a no.
+
+Few, and in an index of their own.
+"""

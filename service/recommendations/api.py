@@ -30,6 +30,8 @@ from service.recommendations.errors import (
 )
 from service.recommendations.operations import Asked, Surface
 from service.recommendations.schemas import (
+    CrowdBody,
+    CrowdSchema,
     DecisionSchema,
     ExportLineSchema,
     ExportRequestSchema,
@@ -51,6 +53,7 @@ from service.recommendations.schemas import (
     RelatedQuery,
     RetrainingSchema,
 )
+from service.recommendations.showing import expose_crowd as expose_many
 from service.recommendations.showing import expose_visitor as expose
 
 # Answers are given without a transaction around them, which would cost two more round trips: the exposure
@@ -165,7 +168,8 @@ def expose_visitor(door: Door, key: str, body: dict[str, Any]) -> object:
     """Draw an arm of the shop's own test for a member or an anonymous visitor, and record that it is shown.
 
     Ask before showing and show the arm of the answer: asking again gives the same. With both ids, when
-    somebody logs in, the earlier of the two assignments stands.
+    somebody logs in, the earlier of the two assignments stands. For a mailing ask for many members at once,
+    under `/exposures/crowd`.
     """
     if door.caller.role == "storefront" and body["member_id"] is not None:
         door.caller.check_member(body["member_id"])
@@ -178,6 +182,33 @@ def expose_visitor(door: Door, key: str, body: dict[str, Any]) -> object:
         traceparent=traceparent(),
         now=door.now,
     )
+
+
+@blueprint.door(
+    "POST",
+    "/experiments/<id:key>/exposures/crowd",
+    roles=("server", "marketing", "operations", "admin"),
+    body=CrowdBody(),
+    answers={200: CrowdSchema()},
+    refusals=(UnknownExperiment, ExperimentNotRunning, SurfaceNotServed),
+    idempotency_key="optional",
+)
+def expose_crowd(door: Door, key: str, body: dict[str, Any]) -> object:
+    """Draw the arms of up to 1,000 members whom a message goes to, and record that it does.
+
+    Ask just before sending, and send each member the text of the arm of the answer. All are enrolled and
+    recorded, or none; asking again gives the same arms.
+    """
+    shown = expose_many(
+        door.conn,
+        serving=door.desk.tools["serving"],
+        experiment=key,
+        member_ids=body["member_ids"],
+        surface=Surface(body["placement"], body["channel"]),
+        traceparent=traceparent(),
+        now=door.now,
+    )
+    return {"data": shown}
 
 
 @blueprint.door(

@@ -6,13 +6,14 @@ unattributable, with the reason; it never enters a figure.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row
 
 from service.activity.errors import UnknownOrder
+from service.activity.operations import Echo
 from service.kit.clock import format_time
 from service.kit.ids import parse_id
 from service.recommendations import crediting_store as store
@@ -61,6 +62,26 @@ def _read_token(keys: AttributionKeys, order: Row[Any]) -> tuple[str, str | None
     except AttributionRefused as refused:
         return source, None, refused.code
     return source, said.recommendation_id, None
+
+
+def read_echo(keys: AttributionKeys, event: Mapping[str, Any]) -> Echo:
+    """Return the answer an event names, by its id or its token, and why the token does not hold.
+
+    The token is judged as of the event, for the member the event is of. An answer given to somebody nobody
+    knew yet may be named by whoever that turned out to be.
+    """
+    token, named = event.get("attribution_token"), event.get("recommendation_id")
+    if token is None:
+        return Echo(named)
+    asked = {"now": event["occurred_at"], "recommendation_id": named}
+    try:
+        try:
+            said = verify_token(keys, token, member_id=event.get("member_id"), **asked)
+        except TokenForeign:
+            said = verify_token(keys, token, member_id=None, **asked)
+    except AttributionRefused as refused:
+        return Echo(named, refused.code)
+    return Echo(said.recommendation_id)
 
 
 def _find_chain(

@@ -27,7 +27,8 @@ from service.recommendations.annotation import (
     build_measurement,
     reason_without_arm,
 )
-from service.recommendations.attribution import sign_token
+from service.recommendations.attribution import AttributionKeys, sign_token
+from service.recommendations.crediting import read_echo
 from service.recommendations.decisions import ID_PREFIX, build_decision, get_decision
 from service.recommendations.placements import arrange, get_placement, list_placements, set_placement
 from service.recommendations.ranking import (
@@ -54,6 +55,7 @@ __all__ = [
     "DEFAULT_LIMIT",
     "MAX_LIMIT",
     "Asked",
+    "AttributionKeys",
     "Policy",
     "Registered",
     "Serving",
@@ -65,6 +67,7 @@ __all__ = [
     "list_placements",
     "measure",
     "promote_model",
+    "read_echo",
     "recommend",
     "relate",
     "request_training",

@@ -6,6 +6,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
+from service.experiments.operations import CROWD
 from service.kit.fields import MerchantId, QueryWhole, StrictSchema, Text, Whole, is_visible
 from service.recommendations.operations import DEFAULT_LIMIT, MAX_LIMIT
 
@@ -36,7 +37,7 @@ def _placement() -> Text:
 
 def _channel() -> fields.String:
     return fields.String(
-        load_default="web", validate=validate.OneOf(("web", "app", "email", "store", "other"))
+        load_default="web", validate=validate.OneOf(("web", "app", "email", "push", "sms", "store", "other"))
     )
 
 
@@ -240,7 +241,8 @@ class ExportRequestSchema(StrictSchema):
 
     placement = Text(max_length=64, min_length=1, load_default="mailing")
     channel = fields.String(
-        load_default="email", validate=validate.OneOf(("web", "app", "email", "store", "other"))
+        load_default="email",
+        validate=validate.OneOf(("web", "app", "email", "push", "sms", "store", "other")),
     )
     limit = fields.Integer(
         strict=True, load_default=DEFAULT_LIMIT, validate=validate.Range(min=1, max=MAX_LIMIT)
@@ -405,6 +407,31 @@ class ExposureSchema(Schema):
     reason = fields.String(required=True)
     assigned_at = fields.DateTime(required=True, allow_none=True)
     measurement = fields.Nested(MeasurementSchema, required=True)
+
+
+class CrowdBody(StrictSchema):
+    """Who a message goes to; their arms are drawn here, never given."""
+
+    member_ids = fields.List(
+        MerchantId(),
+        required=True,
+        validate=validate.Length(min=1, max=CROWD),
+        metadata={"description": "An id named twice is answered once."},
+    )
+    placement = _placement()
+    channel = _channel()
+
+
+class CrowdMemberSchema(ExposureSchema):
+    """The arm of one of the members named."""
+
+    member_id = fields.String(required=True)
+
+
+class CrowdSchema(Schema):
+    """One answer for each member, in the order named; without an arm: what goes out without a test."""
+
+    data = fields.List(fields.Nested(CrowdMemberSchema), required=True)
 
 
 class CreditedModelSchema(Schema):

@@ -1,8 +1,12 @@
-"""A shop's own test of a page, a text or a flow: drawn, exposed and annotated by one call."""
+"""A shop's own test of a page, a text, a flow or a message: drawn, exposed and annotated by one call.
+
+Whoever is asked for and cannot be drawn is answered in the same shape, with no arm and the reason, and is
+recorded so too: that is how a result can say whom it leaves out.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,10 +14,9 @@ from sqlalchemy import Connection
 
 from service.experiments import operations as experiments
 from service.experiments.operations import Enrolled, Visitor
-from service.experiments.rules import STOREFRONT
 from service.kit.clock import format_time
 from service.kit.ids import new_uuid
-from service.recommendations.annotation import SPLIT, Policy, Surface, build_measurement
+from service.recommendations.annotation import Policy, Surface, build_measurement
 from service.recommendations.attribution import sign_token
 from service.recommendations.decisions import ID_PREFIX
 from service.recommendations.serving import Serving
@@ -34,14 +37,63 @@ def expose_visitor(
 ) -> dict[str, Any]:
     """Draw a visitor's arm if that was not done before, and record that it is shown now.
 
-    Whoever cannot be drawn is answered in the same shape, with no arm and the reason; nothing is recorded.
-
     Raises:
         UnknownExperiment, SurfaceNotServed, ExperimentNotRunning: see `enrol_visitor`.
     """
-    enrolled = experiments.enrol_visitor(
-        conn, experiment=experiment, surface=STOREFRONT, visitor=visitor, now=now
+    drawn_by, enrolled = experiments.enrol_visitor(conn, experiment=experiment, visitor=visitor, now=now)
+    exposure, answer = _show(
+        serving, enrolled, visitor, drawn_by=drawn_by, surface=surface, traceparent=traceparent, now=now
     )
+    # The first assignment is worth waiting for the disk, and those of a test are few.
+    experiments.record_exposure(conn, exposure=exposure, relaxed=False)
+    return answer
+
+
+def expose_crowd(
+    conn: Connection,
+    *,
+    serving: Serving,
+    experiment: str,
+    member_ids: Sequence[str],
+    surface: Surface,
+    traceparent: str | None,
+    now: datetime,
+) -> list[dict[str, Any]]:
+    """Draw the arms of many members, and record that each is shown its own now; in the order given.
+
+    Raises:
+        UnknownExperiment, SurfaceNotServed, ExperimentNotRunning: see `enrol_crowd`.
+    """
+    drawn_by, crowd = experiments.enrol_crowd(conn, experiment=experiment, member_ids=member_ids, now=now)
+    shown = [
+        _show(
+            serving,
+            enrolled,
+            Visitor(member_id, None),
+            drawn_by=drawn_by,
+            surface=surface,
+            traceparent=traceparent,
+            now=now,
+        )
+        for member_id, enrolled in crowd
+    ]
+    experiments.record_exposures(conn, exposures=[exposure for exposure, _ in shown])
+    return [
+        {"member_id": member_id, **answer} for (member_id, _), (_, answer) in zip(crowd, shown, strict=True)
+    ]
+
+
+def _show(
+    serving: Serving,
+    enrolled: Enrolled,
+    visitor: Visitor,
+    *,
+    drawn_by: str,
+    surface: Surface,
+    traceparent: str | None,
+    now: datetime,
+) -> tuple[experiments.Exposure, dict[str, Any]]:
+    """Return what is recorded of showing somebody an arm, or none, and what is answered."""
     assignment = enrolled.assignment
     subject = experiments.Subject(
         member_id=visitor.member_id or "",
@@ -52,51 +104,47 @@ def expose_visitor(
         baseline=None,
     )
     now = subject.moment_of_answer(now)
-    exposure_id = new_uuid(now)
-    policy = Policy(STOREFRONT, version=str(enrolled.experiment.version))
-    if assignment is not None:
-        exposure = experiments.Exposure(
-            exposure_id=exposure_id,
-            issued_at=now,
-            member_key=enrolled.member_key,
-            experiment_key=assignment.experiment.experiment_key,
-            arm=assignment.arm,
-            policy=policy.name,
-            model_version=None,
-            fallback=None,
-            placement=surface.placement,
-            channel=surface.channel,
-            window_end=now + timedelta(days=TOKEN_DAYS),
-            item_keys=(),
-            decision=_decide(enrolled),
-            anonymous_id=visitor.anonymous_id,
-        )
-        # The first assignment is worth waiting for the disk, and those of a test are few.
-        experiments.record_exposure(conn, exposure=exposure, relaxed=False)
-    return _answer(
+    version = enrolled.experiment if assignment is None else assignment.experiment
+    exposure = experiments.Exposure(
+        exposure_id=new_uuid(now),
+        issued_at=now,
+        member_key=enrolled.member_key,
+        experiment_key=version.experiment_key,
+        arm=None if assignment is None else assignment.arm,
+        policy=drawn_by,
+        model_version=None,
+        fallback=None,
+        placement=surface.placement,
+        channel=surface.channel,
+        window_end=now + timedelta(days=TOKEN_DAYS),
+        item_keys=(),
+        decision=_decide(enrolled),
+        anonymous_id=visitor.anonymous_id,
+    )
+    answer = _answer(
         serving,
         enrolled,
         subject,
-        recommendation_id=f"{ID_PREFIX}_{exposure_id.hex}",
-        policy=policy,
+        exposure,
+        policy=Policy(drawn_by, version=str(enrolled.experiment.version)),
         surface=surface,
         traceparent=traceparent,
-        now=now,
     )
+    return exposure, answer
 
 
 def _answer(
     serving: Serving,
     enrolled: Enrolled,
     subject: experiments.Subject,
+    exposure: experiments.Exposure,
     *,
-    recommendation_id: str,
     policy: Policy,
     surface: Surface,
     traceparent: str | None,
-    now: datetime,
 ) -> dict[str, Any]:
-    assignment = enrolled.assignment
+    assignment, now = enrolled.assignment, exposure.issued_at
+    recommendation_id = f"{ID_PREFIX}_{exposure.exposure_id.hex}"
     return {
         "recommendation_id": recommendation_id,
         "experiment": enrolled.experiment.experiment,
@@ -129,7 +177,7 @@ def _decide(enrolled: Enrolled) -> Mapping[str, Any]:
     drawn = None if assignment is None else assignment.experiment
     return {
         "assignment": {
-            "reason": SPLIT if assignment is None else assignment.reason,
+            "reason": enrolled.reason if assignment is None else assignment.reason,
             "bucket": None if assignment is None else assignment.bucket,
             "salt_id": None if drawn is None else drawn.salt,
             "arm_probability": None

@@ -8,6 +8,8 @@ import shlex
 from itertools import pairwise
 from typing import Any
 
+from service.experiments.rules import SURFACES
+from service.experiments.uplift import GUARDRAILS, LEFT_OUT, METRICS
 from tests.api.conftest import Client, enrol
 from tests.house.sources import ROOT
 
@@ -17,7 +19,8 @@ PAGE = ROOT / "docs" / "experiments.md"
 def list_commands() -> list[list[str]]:
     """Return every command of the page, taken apart as a shell would."""
     blocks = re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    return [shlex.split(block.replace("\\\n", " ")) for block in blocks]
+    commands = [one for block in blocks for one in re.split(r"^curl", block, flags=re.MULTILINE)[1:]]
+    return [shlex.split(command.replace("\\\n", " ")) for command in commands]
 
 
 def follow(client: Client, command: list[str]) -> Any:
@@ -32,11 +35,23 @@ def follow(client: Client, command: list[str]) -> Any:
     return client.call(method, url.removeprefix("$URL"), role=role, headers=headers, **sent)  # type: ignore[arg-type]
 
 
-def test_the_pages_commands_take_a_text_from_draft_to_stop(client: Client) -> None:
-    enrol(client, "mei-lin")
+def test_the_pages_commands_take_a_text_and_a_mailing_from_draft_to_verdict(client: Client) -> None:
+    enrol(client, "mei-lin", consent={"marketing": True})
+    enrol(client, "chih-hao")
     answers = [follow(client, command) for command in list_commands()]
-    assert [answer.status_code for answer in answers] == [201, 200, 200, 200, 200]
-    drafted, started, shown, read, stopped = (answer.json for answer in answers)
+    assert [answer.status_code for answer in answers] == [201, 200, 200, 200, 200, 201, 200, 200, 200]
+    drafted, started, shown, read, stopped, _, _, crowd, verdict = (answer.json for answer in answers)
     assert (drafted["status"], started["status"], stopped["status"]) == ("draft", "running", "analysis")
     assert shown["arm"] in {"control", "free-shipping"}
     assert read["comparisons"][0]["verdict"] == "insufficient"
+    agreed, never_asked = crowd["data"]
+    assert agreed["reason"] in {"split", "held_out"}
+    assert (never_asked["arm"], never_asked["reason"]) == (None, "not_eligible")
+    left = verdict["comparisons"][0]["left_out"]
+    assert {"arm": None, "reason": "not_eligible", "members": 1} in left
+
+
+def test_the_page_names_every_reason_metric_and_surface() -> None:
+    page = PAGE.read_text()
+    for name in (*LEFT_OUT, *METRICS, *GUARDRAILS, *SURFACES):
+        assert f"`{name}`" in page, name

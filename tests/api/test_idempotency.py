@@ -35,6 +35,7 @@ NATURAL = {
     "rewards.use_redemption": "redemption_id",
     "rewards.use_voucher": "code and order_id",
     "quotes.quote_points": "writes nothing",
+    "recommendations.expose_crowd": "member_ids: the arms stay as first drawn",
     "recommendations.expose_visitor": "member_id or anonymous_id: the arm stays as first drawn",
     "recommendations.promote_model": "version: promoting what is in force changes nothing",
     "recommendations.retrain_model": "one training at most is waiting",

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from service.experiments.operations import keep_results
+from service.recommendations.attribution import sign_token
 from tests.api.conftest import Client, an_order, enrol
 
 PLAN: dict[str, Any] = {
@@ -153,7 +154,26 @@ def test_eligibility_is_decided_before_the_arm(client: Client) -> None:
         answer = expose(client, member_id=member_id)
         assert (answer["arm"], answer["reason"]) == (None, "not_eligible")
     assert expose(client, anonymous_id="nobody-knows")["reason"] == "not_eligible"
-    assert expose(client, member_id="nobody")["reason"] == "not_a_member"
+    refused = expose(client, member_id="nobody")
+    assert refused["reason"] == "not_a_member"
+    # Asked for again and again, each counts once; who was told no arm has a decision record too.
+    for visitor in ({"member_id": "declined"}, {"anonymous_id": "nobody-knows"}, {"member_id": "agreed"}):
+        expose(client, **visitor)
+    kept = client.get(f"/v1/decisions/{refused['recommendation_id']}").json or {}
+    assert (kept["assignment"]["arm"], kept["assignment"]["reason"]) == (None, "not_a_member")
+    told = client.get("/v1/experiments/text/uplift?anchor=first_exposure").json or {}
+    left = {(one["arm"] is None, one["reason"]): one["members"] for one in told["comparisons"][0]["left_out"]}
+    assert left == {(False, "immature"): 1, (True, "not_eligible"): 3, (True, "not_a_member"): 1}
+
+
+def test_whoever_is_drawn_after_all_is_left_out_no_more(client: Client) -> None:
+    start(client, eligibility={"consent": "marketing"})
+    enrol(client, "late")
+    expose(client, member_id="late")
+    enrol(client, "late", consent={"marketing": True})
+    assert expose(client, member_id="late")["arm"] is not None
+    told = client.get("/v1/experiments/text/uplift?anchor=first_exposure").json or {}
+    assert [one["reason"] for one in told["comparisons"][0]["left_out"]] == ["immature"]
 
 
 def test_eligibility_of_one_member_is_read_among_many(client: Client) -> None:
@@ -232,7 +252,10 @@ def test_a_nested_experiment_draws_among_those_whom_the_holdout_leaves(client: C
         ).one()
     assert shown[0] == 2 * shown[1], "every answer in the nested experiment says so; the card is none"
     told = client.get("/v1/experiments/ranker-ab/uplift?anchor=first_exposure").json or {}
-    assert {one["reason"] for one in told["comparisons"][0]["left_out"]} == {"immature"}
+    left = told["comparisons"][0]["left_out"]
+    assert {one["reason"] for one in left} == {"immature", "held_out"}
+    held_out = {"arm": None, "reason": "held_out", "members": 60 - shown[1]}
+    assert held_out in left, "whoever the hold-out keeps was asked for, and is told"
 
 
 def test_an_order_is_traced_back_to_rule_set_model_and_arm(client: Client) -> None:
@@ -248,6 +271,13 @@ def test_an_order_is_traced_back_to_rule_set_model_and_arm(client: Client) -> No
         "honest": token,
         "forged": token[:-3] + "AAA",
         "foreign": other["measurement"]["attribution_token"],
+        "expired": sign_token(
+            client.app.extensions["tidemark"].tools["serving"].keys,
+            recommendation_id=mine["recommendation_id"],
+            member_id="m1",
+            issued_at=datetime.now(UTC) - timedelta(days=61),
+            window_end=datetime.now(UTC) - timedelta(days=1),
+        ),
     }
     for name, given in orders.items():
         body = an_order(name, "m1", placed_at=placed, recommendation_ids=named, attribution_token=given)
@@ -263,7 +293,7 @@ def test_an_order_is_traced_back_to_rule_set_model_and_arm(client: Client) -> No
     answer = told["claims"][0]["answer"]
     assert answer["arm"] == mine["measurement"]["assignment"]["arm"]
     assert (answer["ruleset_version"], answer["tier"], answer["policy"]) == (1, "member", "popularity")
-    for name in ("forged", "foreign"):
+    for name in ("forged", "foreign", "expired"):
         last = (client.get(f"/v1/orders/{name}/attribution").json or {})["claims"][-1]
         assert (last["status"], last["reason"]) == ("unattributable", f"attribution-token-{name}")
 
@@ -279,7 +309,7 @@ def test_figures_by_credit_stand_beside_the_increment_and_count_only_what_holds(
         ("e2", tried, "rec_nobody-gave-this"),
         ("e3", next(name for name in ids if name != tried), ids[tried]["recommendation_id"]),
     ]
-    sent = [
+    sent: list[dict[str, Any]] = [
         {
             "event_id": name,
             "type": "clicked",
@@ -289,7 +319,17 @@ def test_figures_by_credit_stand_beside_the_increment_and_count_only_what_holds(
         }
         for name, member_id, recommendation_id in events
     ]
-    assert (client.post("/v1/events", json={"events": sent * 2}).json or {})["accepted"] == 3
+    honest = ids[tried]["measurement"]["attribution_token"]
+    other = ids[next(name for name in ids if name != tried)]["measurement"]["attribution_token"]
+    # By its token alone; and its own answer by a token that was tampered with, or given to somebody else.
+    nameless = {name: value for name, value in sent[0].items() if name != "recommendation_id"}
+    sent += [
+        nameless | {"event_id": "e4", "attribution_token": honest},
+        sent[0] | {"event_id": "e5", "attribution_token": f"{honest[:-3]}AAA"},
+        sent[0] | {"event_id": "e6", "attribution_token": other},
+        nameless | {"event_id": "e7", "attribution_token": "v1.rubbish"},
+    ]
+    assert (client.post("/v1/events", json={"events": sent * 2}).json or {})["accepted"] == 7
     order = an_order("o1", tried, placed_at=(datetime.now(UTC) + timedelta(seconds=2)).isoformat())
     assert client.post("/v1/orders", json=order).status_code == 201
     with client.engine.begin() as conn:
@@ -303,7 +343,7 @@ def test_figures_by_credit_stand_beside_the_increment_and_count_only_what_holds(
     assert not comparison["explanation"].isascii()
     assert set(comparison["attributed"]["label"]) == {"en", "zh-Hant"}
     figures = {one["name"]: one["value"] for one in comparison["attributed"]["figures"]}
-    assert (figures["clicked"], figures["unattributable"]) == (1, 2)
+    assert (figures["clicked"], figures["unattributable"]) == (2, 5)
     assert (figures["orders_after_click"], figures["revenue_after_click"]) == (1, 100_000)
 
 

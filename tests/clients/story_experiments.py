@@ -17,6 +17,13 @@ PLAN: dict[str, Any] = {
     "window_days": 30,
     "guardrails": [{"metric": "returned_value", "margin": "50"}],
 }
+MAILING: dict[str, Any] = {
+    "key": "subject-line",
+    "title": "The subject names the product",
+    "surface": "message",
+    "arms": [{"arm": "plain", "weight_bp": 5000}, {"arm": "product", "weight_bp": 5000}],
+    "eligibility": {"consent": "marketing"},
+}
 
 
 def try_a_text(recorder: Recorder) -> None:
@@ -43,6 +50,21 @@ def try_a_text(recorder: Recorder) -> None:
     post(recorder, f"{TEXT}/versions", {"arms": more}, "more-of-the-text")
     post(recorder, f"{TEXT}/stop", {"reason": "the season is over"}, "stop-cart-text")
     recorder.call("GET", f"{EXPERIMENTS}/no-such-test", role="marketing")
+    _try_a_subject_line(recorder)
+
+
+def _try_a_subject_line(recorder: Recorder) -> None:
+    """A mailing in two wordings: all who get it are drawn at once, and nobody may be driven away."""
+    guardrails = [{"metric": "unsubscribed", "margin_bp": 50}]
+    post(recorder, EXPERIMENTS, MAILING | {"guardrails": guardrails * 2}, "subject-line-twice-guarded")
+    post(recorder, EXPERIMENTS, MAILING | {"guardrails": guardrails}, "subject-line")
+    headers = {"Idempotency-Key": "start-subject-line"}
+    recorder.call("POST", f"{EXPERIMENTS}/subject-line/start", headers=headers, role="marketing")
+    crowd = f"{EXPERIMENTS}/subject-line/exposures/crowd"
+    body = {"member_ids": ["mei-lin", "nobody"], "placement": "newsletter-47", "channel": "email"}
+    recorder.call("POST", crowd, json=body, role="marketing")
+    recorder.call("POST", f"{TEXT}/exposures/crowd", json=body | {"arm": "control"}, role="marketing")
+    recorder.call("POST", f"{EXPERIMENTS}/no-such-test/exposures/crowd", json=body, role="marketing")
 
 
 def expose(recorder: Recorder, key: str, visitor: dict[str, Any]) -> dict[str, Any]:

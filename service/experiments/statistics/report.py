@@ -172,9 +172,9 @@ class AttributedSection:
 
 @dataclass(frozen=True, slots=True)
 class Omitted:
-    """Members who were not analysed, and why."""
+    """Members who were not analysed, and why; without an arm, who was never drawn."""
 
-    arm: str
+    arm: str | None
     reason: str
     members: int
 

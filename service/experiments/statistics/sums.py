@@ -122,9 +122,12 @@ class Draw:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Members of an arm who were not analysed, and why: `immature`, `override`, `merged`, … ."""
+    """Members who were not analysed, and why: `immature`, `override`, `merged`, … .
 
-    arm: str
+    Who was never drawn (`not_eligible`, `held_out`, …) is in no arm: None.
+    """
+
+    arm: str | None
     reason: str
     members: int
 

@@ -77,7 +77,8 @@ def _draws_of(evidence: Evidence, plan: Plan) -> tuple[Draw, ...]:
     if waiting:
         members = dict.fromkeys(plan.shares_bp, 0)
         for one in waiting:
-            members[one.arm] = members.get(one.arm, 0) + one.members
+            if one.arm is not None:
+                members[one.arm] = members.get(one.arm, 0) + one.members
         draws.append(Draw(members, plan.shares_bp, IMMATURE_REASON))
     return tuple(draws)
 

@@ -26,7 +26,9 @@ def record_events(door: Door, body: dict[str, Any]) -> object:
     An event is known by its `event_id`: sending it again changes nothing. A custom event of a member earns
     points where the earning rules reward its type, once, and not beyond their limits. A storefront sends
     events of its token's own member and of anonymous visitors; one event of somebody else has the whole batch
-    refused, and what it sends earns only where the rules say so.
+    refused, and what it sends earns only where the rules say so. An event names the answer it came of by
+    `recommendation_id`, by `attribution_token`, or by both; one with a forged, foreign or expired token is
+    recorded, and credits nothing.
     """
     is_storefront = door.caller.role == "storefront"
     if is_storefront:
@@ -39,6 +41,7 @@ def record_events(door: Door, body: dict[str, Any]) -> object:
         by_storefront=is_storefront,
         programme=get_programme(door.conn),
         now=door.now,
+        keys=door.desk.tools["serving"].keys,
     )
     accepted = sum(verdict["status"] == "accepted" for verdict in verdicts)
     return {"data": verdicts, "accepted": accepted}

@@ -19,6 +19,8 @@ from service.ledger import operations as ledger
 from service.ledger.operations import Balance
 from service.members import operations as members
 from service.programme.operations import Programme
+from service.recommendations import operations as recommendations
+from service.recommendations.operations import AttributionKeys
 
 
 def take_events(
@@ -28,19 +30,22 @@ def take_events(
     by_storefront: bool,
     programme: Programme,
     now: datetime,
+    keys: AttributionKeys | None = None,
     tells: bool = True,
 ) -> list[dict[str, Any]]:
     """Record events that are new, award those that earn, and return one verdict each, in the order given.
 
     An event is awarded in the transaction that records it, so both happen once or not at all. `tells` others
-    of each award; an import does not.
+    of each award; an import does not. `keys` judge the tokens that events echo; without them, as in an
+    import, none is looked at.
     """
     timeline = earning.recall_rules(conn, programme=programme)
     if any(event.get("member_id") for event in events):
         members.keep_owners(conn)
     # Accounts come before all else, as in an order's story.
     accounts = _lock_accounts(conn, events, timeline, now)
-    verdicts = activity.record_events(conn, events=events, now=now)
+    echoes = None if keys is None else [recommendations.read_echo(keys, event) for event in events]
+    verdicts = activity.record_events(conn, events=events, now=now, echoes=echoes)
     points = _known_points(conn, events, verdicts, timeline)
     told = []
     for index in sorted(range(len(events)), key=lambda i: (events[i]["occurred_at"], events[i]["event_id"])):

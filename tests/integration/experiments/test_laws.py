@@ -55,9 +55,7 @@ class World:
     def visit(self, visitor: Visitor, *, days: float = 20) -> None:
         """Draw and expose somebody before a page."""
         at = days_before(days)
-        enrolled = operations.enrol_visitor(
-            self.conn, experiment=WORDS, surface="storefront", visitor=visitor, now=at
-        )
+        _, enrolled = operations.enrol_visitor(self.conn, experiment=WORDS, visitor=visitor, now=at)
         assert enrolled.assignment is not None
         self.expose(
             enrolled.member_key,
