@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from service.programme.rules import default_values, read_settings
 from service.recommendations.attribution import AttributionKeys
 from service.recommendations.register import Registered
 from service.recommendations.serving import Serving
+from tests.conftest import wipe
 from tests.integration.recommendations.shop import NOON, Shop, days_before
 
 ITEMS = 30
@@ -53,16 +55,28 @@ def open_serving(folder: Path) -> Serving:
     return Serving(models_folder=folder, keys=AttributionKeys.derive(b"secret"), timezone=PROGRAMME.timezone)
 
 
-@pytest.fixture
-def running(engine: Engine, tmp_path: Path) -> Running:
-    """A filled shop, a trained model in force, and the global hold-out."""
+def start_shop(engine: Engine, folder: Path) -> Running:
+    """Fill an empty database with a shop, train, and start the hold-out."""
     from service.recommendations.training import train_model
 
     with engine.begin() as conn:
         experiments.ensure_global_holdout(conn, now=days_before(100), today=NOON.date())
         fill(Shop(conn))
-    model = train_model(engine, models_folder=tmp_path, programme=PROGRAMME, now=NOON)
-    return Running(engine, open_serving(tmp_path), tmp_path, model)
+    model = train_model(engine, models_folder=folder, programme=PROGRAMME, now=NOON)
+    return Running(engine, open_serving(folder), folder, model)
+
+
+@pytest.fixture
+def running(engine: Engine, tmp_path: Path) -> Running:
+    """A filled shop, a trained model in force, and the global hold-out."""
+    return start_shop(engine, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def standing(shared_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The same once for a whole file, whose tests leave behind only what the others do not look at."""
+    yield start_shop(shared_engine, tmp_path_factory.mktemp("models"))
+    wipe(shared_engine)
 
 
 @pytest.fixture
