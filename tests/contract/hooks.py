@@ -57,6 +57,7 @@ UNSAYABLE = (
     "needed with",  # a kind of reward and what it is worth
     "too large an amount",  # in minor units, whose number the programme's currency gives
     "the weights sum to",
+    "not after `since`",
 )
 SAYABLE_CODES = {"invalid", "malformed-request"}
 

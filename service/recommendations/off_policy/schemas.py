@@ -69,7 +69,7 @@ class LoggedEstimateSchema(Schema):
     method = fields.String(required=True)
 
 
-class LeftOutSchema(Schema):
+class UnjudgedSchema(Schema):
     """Explored answers that were not judged, by reason."""
 
     objected = fields.Integer(required=True, metadata={"description": "The member objected to profiling."})
@@ -102,7 +102,7 @@ class OffPolicyResultSchema(Schema):
     label = fields.String(required=True, metadata={"description": "What kind of figure this is, and is not."})
     sentence = fields.String(required=True, metadata={"description": "The finding, in Accept-Language."})
     logged = fields.Integer(required=True, metadata={"description": "Explored answers in the period."})
-    left_out = fields.Nested(LeftOutSchema, required=True)
+    left_out = fields.Nested(UnjudgedSchema, required=True)
     rows = fields.Integer(required=True, metadata={"description": "Answers that were judged."})
     agreeing = fields.Integer(
         required=True, metadata={"description": "Of these, how many showed what the ranker would have shown."}

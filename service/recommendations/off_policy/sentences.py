@@ -74,10 +74,10 @@ def _tell_figures(result: Mapping[str, Any], locale: str) -> str:
     largest = f"{100 * result['largest_weight_share']:.1f}"
     if locale == "zh-Hant":
         return (
-            f"依據 {members:,} 位會員的 {rows:,} 次曝光（另有 {left_out:,} 次未採用），"
+            f"採用了 {members:,} 位會員的 {rows:,} 次曝光（另有 {left_out:,} 次未採用），"
             f"相當於 {effective:,.0f} 位會員的證據，最大權重占 {largest} %。"
         )
     return (
-        f"It rests on {rows:,} answers to {members:,} members ({left_out:,} more were left out), worth "
+        f"Judged: {rows:,} answers to {members:,} members ({left_out:,} more were left out), worth "
         f"{effective:,.0f} members of evidence; the largest weight is {largest} % of all."
     )
