@@ -27,7 +27,7 @@ from service.recommendations import store as models
 from service.recommendations.errors import ModelUnusable, UnknownEvaluation, UnknownModel
 from service.recommendations.off_policy import store
 from service.recommendations.off_policy.replaying import pick
-from service.recommendations.off_policy.rules import Fact, Shown, expect, purchases_before
+from service.recommendations.off_policy.rules import Fact, Shown, expect, place_of, purchases_before
 from service.recommendations.off_policy.sentences import LABEL, tell_evaluation
 from service.recommendations.serving import open_model
 
@@ -83,10 +83,11 @@ class _Choices:
     left_out: Counter[str] = field(default_factory=Counter)
     member: list[int] = field(default_factory=list)
     item: list[int] = field(default_factory=list)
-    position: list[int] = field(default_factory=list)
+    place: list[int] = field(default_factory=list)
     reward: list[float] = field(default_factory=list)
     propensity: list[float] = field(default_factory=list)
     picked: list[int] = field(default_factory=list)
+    picked_place: list[int] = field(default_factory=list)
 
 
 def evaluate_model(
@@ -287,10 +288,11 @@ def _choose(
         return "unknown_to_model"
     choices.member.append(row.owner_key)
     choices.item.append(row.item_key)
-    choices.position.append(row.position)
+    choices.place.append(place_of(row.position, keys.index(row.item_key)))
     choices.reward.append(float(row.rewarded))
     choices.propensity.append(row.propensity)
     choices.picked.append(keys[picked])
+    choices.picked_place.append(place_of(row.position, picked))
     return None
 
 
@@ -299,7 +301,7 @@ def _judge(choices: _Choices) -> dict[str, Any]:
     shown = Shown(
         member=np.array(choices.member, np.int64),
         item=np.array(choices.item, np.int64),
-        position=np.array(choices.position, np.int64),
+        place=np.array(choices.place, np.int64),
         reward=np.array(choices.reward),
     )
     picked = np.array(choices.picked, np.int64)
@@ -308,8 +310,8 @@ def _judge(choices: _Choices) -> dict[str, Any]:
         choices.reward,
         choices.propensity,
         agrees.astype(float).tolist(),
-        expect(shown, shown.item).tolist(),
-        expect(shown, picked).tolist(),
+        expect(shown, shown.item, shown.place).tolist(),
+        expect(shown, picked, np.array(choices.picked_place, np.int64)).tolist(),
         choices.member,
     )
     rows = [experiments.Logged(*values) for values in zip(*columns, strict=True)]

@@ -1,9 +1,9 @@
 """What a member had at the time, and what an item may be expected to earn at a place. Pure.
 
 The model of rewards is a smoothed rate: of each item, drawn towards that of its place, drawn towards that of
-all. It is fitted for each fifth of the members on the other four (V. Chernozhukov et al., 2018,
-Double/debiased machine learning, The Econometrics Journal 21, C1-C68, definition 3.1): a member's own outcome
-never enters what is expected of them.
+all; a place is a rank in the list and an index among its candidates. It is fitted for each fifth of the
+members on the other four (V. Chernozhukov et al., 2018, Double/debiased machine learning, The Econometrics
+Journal 21, C1-C68, definition 3.1): a member's own outcome never enters what is expected of them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from service.recommendations.exploration import MOST_CANDIDATES
 from service.recommendations.rules import Bought, Purchase, Returned, net_purchases
 
 FOLDS = 5
@@ -55,13 +56,18 @@ def purchases_before(facts: Iterable[Fact], moment: datetime, *, most: int) -> l
     )
 
 
+def place_of(position: int, index: int) -> int:
+    """Return one number for a rank in the list and an index among its candidates."""
+    return position * MOST_CANDIDATES + index
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Shown:
     """What was shown at each explored place, (n,) each: member, item, place, and whether it paid."""
 
     member: Whole
     item: Whole
-    position: Whole
+    place: Whole
     reward: Array
 
     @property
@@ -70,25 +76,27 @@ class Shown:
         return self.member % FOLDS
 
 
-def expect(shown: Shown, items: Whole) -> Array:
-    """Return what each of `items` (n,) may be expected to earn at the place of its row, (n,).
+def expect(shown: Shown, items: Whole, places: Whole) -> Array:
+    """Return what each of `items` (n,) may be expected to earn at its of `places` (n,) in its row, (n,).
 
     Learned from the members of the other folds alone: the rate of the place, and by how much the item does
     better or worse than its places.
     """
+    rows = len(shown.item)
     names, index = np.unique(np.concatenate([shown.item, items]), return_inverse=True)
-    stood_there, wanted = index[: len(shown.item)], index[len(shown.item) :]
-    places, place = np.unique(shown.position, return_inverse=True)
+    item, wanted = index[:rows], index[rows:]
+    all_places, index = np.unique(np.concatenate([shown.place, places]), return_inverse=True)
+    place, wanted_place = index[:rows], index[rows:]
     expected = np.zeros(len(items))
     for fold in range(FOLDS):
         held = shown.fold == fold
         counts = (~held).astype(np.float64)
         won = counts * shown.reward
         overall = won.sum() / max(1.0, counts.sum())
-        of_place = (np.bincount(place, won, len(places)) + SMOOTHING * overall) / (
-            np.bincount(place, counts, len(places)) + SMOOTHING
+        of_place = (np.bincount(place, won, len(all_places)) + SMOOTHING * overall) / (
+            np.bincount(place, counts, len(all_places)) + SMOOTHING
         )
-        beyond = np.bincount(stood_there, won - counts * of_place[place], len(names))
-        lift = beyond / (np.bincount(stood_there, counts, len(names)) + SMOOTHING)
-        expected[held] = (of_place[place] + lift[wanted])[held]
+        beyond = np.bincount(item, won - counts * of_place[place], len(names))
+        lift = beyond / (np.bincount(item, counts, len(names)) + SMOOTHING)
+        expected[held] = (of_place[wanted_place] + lift[wanted])[held]
     return np.clip(expected, 0.0, 1.0)

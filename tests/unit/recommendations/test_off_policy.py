@@ -56,11 +56,11 @@ def test_what_is_expected_of_a_member_never_saw_that_members_outcome() -> None:
     members, items = np.arange(500), chance.integers(0, 4, 500)
     reward = (chance.random(500) < 0.3).astype(float)
     position = np.where(members % 2 == 0, 4, 8)
-    before = expect(Shown(members, items, position, reward), items)
+    before = expect(Shown(members, items, position, reward), items, position)
     turned = reward.copy()
     fold = members % FOLDS == 2
     turned[fold] = 1 - turned[fold]
-    after = expect(Shown(members, items, position, turned), items)
+    after = expect(Shown(members, items, position, turned), items, position)
     assert np.array_equal(before[fold], after[fold])
     assert not np.allclose(before[~fold], after[~fold])
 
@@ -70,11 +70,11 @@ def test_an_expected_reward_is_the_rate_of_the_item_at_its_place() -> None:
     items, position = members // FOLDS % 4, np.where(members // FOLDS % 8 < 4, 4, 8)
     rate = 0.1 + 0.05 * items + np.where(position == 8, 0.1, 0.0)
     reward = (np.random.default_rng(4).random(40_000) < rate).astype(float)
-    found = expect(Shown(members, items, position, reward), (items + 1) % 4)
-    wanted = 0.1 + 0.05 * ((items + 1) % 4) + np.where(position == 8, 0.1, 0.0)
+    found = expect(Shown(members, items, position, reward), (items + 1) % 4, 12 - position)
+    wanted = 0.1 + 0.05 * ((items + 1) % 4) + np.where(position == 4, 0.1, 0.0)
     assert np.abs(found - wanted).max() < 0.03
     # Of what was hardly ever shown no more is expected than of its place.
-    unseen = expect(Shown(members, items, position, reward), np.full(40_000, 99))
+    unseen = expect(Shown(members, items, position, reward), np.full(40_000, 99), position)
     assert abs(float(unseen[position == 4].mean()) - 0.175) < 0.01
 
 
@@ -95,14 +95,14 @@ def simulate(seed: int, answers: int = 3_000) -> tuple[list[Logged], float]:
     shown = order[member, lots]
     propensity = np.array(chances(HOW, 5))[lots].tolist()
     reward = (chance.random(answers) < rates[member, shown]).astype(float)
-    target = np.zeros(answers, int)
-    log = Shown(member, shown, np.full(answers, 3), reward)
+    target, places = np.zeros(answers, int), np.where(member % 2 == 0, 0, 4)
+    log = Shown(member, shown, np.array(lots), reward)
     columns = (
         reward.tolist(),
         propensity,
         (shown == target).astype(float).tolist(),
-        expect(log, shown).tolist(),
-        expect(log, target).tolist(),
+        expect(log, shown, log.place).tolist(),
+        expect(log, target, places).tolist(),
         member.tolist(),
     )
     return [Logged(*values) for values in zip(*columns, strict=True)], float(rates[:, 0].mean())
