@@ -40,6 +40,7 @@ from service.profiles.api import blueprint as profiles
 from service.programme.api import blueprint as programme
 from service.recommendations.api import blueprint as recommendations
 from service.recommendations.attribution import AttributionKeys
+from service.recommendations.off_policy.api import blueprint as off_policy
 from service.recommendations.serving import Serving
 from service.rewards.api import blueprint as rewards
 from service.rewards.watch.api import blueprint as review_queue
@@ -65,6 +66,7 @@ ROOMS: tuple[Blueprint, ...] = (
     ledger,
     liability,
     movement,
+    off_policy,
     profiles,
     programme,
     quotes,

@@ -30,6 +30,7 @@ from service.members import operations as members
 from service.programme.operations import Programme, get_programme
 from service.recommendations import exports
 from service.recommendations.attribution import AttributionKeys
+from service.recommendations.off_policy import operations as off_policy
 from service.recommendations.operations import TRAINING_TASK
 from service.recommendations.serving import Serving
 from service.rewards import operations as rewards
@@ -60,6 +61,7 @@ def build(settings: Settings, engine: Engine, database_url: str) -> procrastinat
     programme = partial(_programme, engine)
     _declare_imports(app, settings, engine)
     _declare_exports(app, settings, engine)
+    _declare_off_policy(app, settings, engine, programme)
     _declare_tier_tasks(app, engine, programme)
     _declare_rewards(app, settings, engine, programme)
 
@@ -193,6 +195,21 @@ def _declare_exports(app: procrastinate.App, settings: Settings, engine: Engine)
     def export(export_id: str) -> None:
         """Compute recommendations for a mailing."""
         exports.run_export(engine, export_id=export_id, serving=serving, clock=read_clock)
+
+
+def _declare_off_policy(
+    app: procrastinate.App, settings: Settings, engine: Engine, programme: Callable[[], Programme]
+) -> None:
+    @app.task(name=off_policy.TASK)
+    def evaluate(evaluation_id: str) -> None:
+        """Estimate from logs what a model would have earned."""
+        off_policy.run_evaluation(
+            engine,
+            evaluation_id=evaluation_id,
+            models_folder=settings.var / "models",
+            timezone=programme().timezone,
+            now=read_clock(),
+        )
 
 
 def _programme(engine: Engine) -> Programme:

@@ -85,9 +85,9 @@ return_rows = (
 """Items given back, whatever the refund's kind; `order_key` is null for an unlinked refund."""
 
 return_reasons = select(
-    refunds.c.refund_key, refunds.c.refunded_at, refunds.c.kind, refunds.c.reason
+    refunds.c.refund_key, refunds.c.refunded_at, refunds.c.kind, refunds.c.reason, refunds.c.received_at
 ).subquery("return_reasons")
-"""Why things came back; join on `refund_key` and `refunded_at`."""
+"""Why things came back, and when we were told; join on `refund_key` and `refunded_at`."""
 
 _goods_of_order = (
     select(func.sum(order_lines.c.order_amount_minor))
@@ -145,6 +145,7 @@ order_values = select(
     orders.c.exchange_rate,
     orders.c.recommendation_ids,
     orders.c.attribution_token,
+    orders.c.received_at,
 ).subquery("order_values")
 """What each order was worth before anything was given back, and what it says it came of.
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import click
 
 from service.cli.output import tell, tell_rows
 from service.cli.progress import show_progress
 from service.kit.audit import COMMAND_LINE
-from service.kit.clock import read_clock
+from service.kit.clock import local_day, read_clock
 from service.kit.db import transaction
 from service.kit.settings import Settings
 from service.recommendations import operations as recommendations
+from service.recommendations.off_policy import operations as evaluations
+from service.recommendations.off_policy.sentences import LABEL, tell_evaluation
 from service.startup import ready_engine
 
 
@@ -115,3 +119,59 @@ def promote(settings: Settings, version: str) -> None:
             now=read_clock(),
         )
     tell(model.summary())
+
+
+@models.command("off-policy")
+@click.argument("version")
+@click.option("--placement", required=True, help="Whose explored answers are looked at.")
+@click.option("--since", required=True, type=click.DateTime(["%Y-%m-%d"]), help="The first day looked at.")
+@click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="The day after the last (default: today).")
+@click.option(
+    "--metric",
+    default="repurchase",
+    show_default=True,
+    type=click.Choice(evaluations.METRICS),
+    help="Reward.",
+)
+@click.option(
+    "--policy",
+    default="model",
+    show_default=True,
+    type=click.Choice(evaluations.POLICIES),
+    help="The version's own ranking, or the popularity its baseline ranks by.",
+)
+@click.option("--window-days", type=click.IntRange(1, 365), help="Default: 60 of a repurchase, 7 of a click.")
+@click.pass_obj
+def off_policy(
+    settings: Settings,
+    version: str,
+    placement: str,
+    since: datetime,
+    until: datetime | None,
+    metric: evaluations.Metric,
+    policy: evaluations.Ranking,
+    window_days: int | None,
+) -> None:
+    """Estimate from logged answers what a model would have earned at a placement's explored place."""
+    now = read_clock()
+    with ready_engine(settings) as (engine, programme), transaction(engine) as conn:
+        today = local_day(now, timezone=programme.timezone)
+        question = evaluations.Question(
+            version=version,
+            placement=placement,
+            since=since.date(),
+            until=today if until is None else until.date(),
+            metric=metric,
+            policy=policy,
+            window_days=evaluations.WINDOWS[metric] if window_days is None else window_days,
+        )
+        found = evaluations.evaluate_model(
+            conn,
+            models_folder=settings.var / "models",
+            timezone=programme.timezone,
+            question=question,
+            now=now,
+        )
+    sentence = tell_evaluation(found, question.to_json())
+    tell({**question.to_json(), **found, "label": LABEL, "sentence": sentence})
+    click.echo(f"{sentence['en']} {LABEL['en']}", err=True)

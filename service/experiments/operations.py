@@ -46,6 +46,8 @@ from service.experiments.rules import (
     read_arms,
     window_of,
 )
+from service.experiments.statistics.off_policy import Logged, OffPolicy
+from service.experiments.statistics.off_policy import evaluate as evaluate_logged
 from service.experiments.uplift import METRICS, Asked, keep_results, report_uplift
 from service.kit.db import dumps
 
@@ -62,6 +64,8 @@ __all__ = [
     "Experiment",
     "Exposure",
     "ExposureNotFound",
+    "Logged",
+    "OffPolicy",
     "OutcomeWindow",
     "Place",
     "SavedExposure",
@@ -72,6 +76,7 @@ __all__ = [
     "enrol_subject",
     "enrol_visitor",
     "ensure_global_holdout",
+    "evaluate_logged",
     "find_assignment",
     "find_subject",
     "get_experiment",

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, case, cast, func, literal, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Float,
+    Integer,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    case,
+    cast,
+    func,
+    literal,
+    or_,
+    select,
+)
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, aggregate_order_by
 
 from service.experiments.models import assignments, experiments, exposures, holdout_baselines
@@ -232,4 +246,25 @@ exposure_rows = _exposure_rows()
 """What was sent: to whom, on which side of which experiments, by which policy and model.
 
 Ask with `issued_at`, so that only its months are read.
+"""
+
+explored_rows = (
+    select(
+        exposures.c.exposure_id,
+        exposures.c.issued_at,
+        exposures.c.member_key,
+        exposures.c.placement,
+        exposures.c.item_keys,
+        exposures.c.decision["request"]["mode"].astext.label("mode"),
+        exposures.c.decision["propensity"]["value"].astext.cast(Float).label("propensity"),
+        exposures.c.decision["exploration"]["position"].astext.cast(Integer).label("position"),
+        exposures.c.decision["exploration"]["candidates"].label("candidates"),
+        exposures.c.decision["exploration"]["steered_by"].label("steered_by"),
+    )
+    .where(exposures.c.decision.has_key("exploration"))
+    .subquery("explored_rows")
+)
+"""Answers with a place that a lot decided: which, among what, and how likely what was shown was.
+
+`candidates` are pairs of item key and chance. Ask with `issued_at`, so that only its months are read.
 """

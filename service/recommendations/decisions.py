@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection
@@ -20,6 +21,7 @@ ID_PREFIX = "rec"
 def build_decision(question: Question, subject: experiments.Subject, ranked: Ranked) -> dict[str, Any]:
     """Return what is stored with the exposure; `get_decision` unfolds it."""
     asked, taken, assignment = question.asked, question.taken, subject.assignment
+    explored = ranked.explored
     drawn = None if assignment is None else assignment.experiment
     return {
         "assignment": {
@@ -50,6 +52,7 @@ def build_decision(question: Question, subject: experiments.Subject, ranked: Ran
         "seed": None,
         "config_hash": ranked.config_hash,
         "ranking": list_reasons(ranked),
+        **({} if explored is None else explored.record(steered_by=question.context)),
     }
 
 
@@ -67,6 +70,7 @@ def get_decision(conn: Connection, *, recommendation_id: str) -> dict[str, Any]:
     exposure = saved.exposure
     kept = dict(exposure.decision)
     ranking, assignment = kept.pop("ranking"), kept.pop("assignment")
+    exploration = kept.pop("exploration", None)
     where = {"experiment": saved.experiment, "version": saved.version, "arm": exposure.arm}
     return {
         "recommendation_id": recommendation_id,
@@ -81,8 +85,16 @@ def get_decision(conn: Connection, *, recommendation_id: str) -> dict[str, Any]:
         "surface": {"placement": exposure.placement, "channel": exposure.channel},
         "window_end": None if exposure.window_end is None else format_time(exposure.window_end),
         **kept,
+        "exploration": None if exploration is None else _show_exploration(conn, exploration),
         "items": _list_items(conn, exposure.item_keys, ranking),
     }
+
+
+def _show_exploration(conn: Connection, kept: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the explored place with the candidates' own names."""
+    skus = store.find_skus(conn, item_keys=[key for key, _ in kept["candidates"]])
+    candidates = [{"sku": skus.get(key), "propensity": chance} for key, chance in kept["candidates"]]
+    return {**kept, "candidates": candidates}
 
 
 def _list_items(conn: Connection, item_keys: Any, ranking: Any) -> list[dict[str, Any]]:

@@ -81,3 +81,9 @@ class ExportNotReady(Conflict):
     """The export's lines cannot be fetched: it is not done, or they are gone."""
 
     code = "export-not-ready"
+
+
+class UnknownEvaluation(NotFound):
+    """There is no off-policy evaluation of this id for this model."""
+
+    code = "unknown-evaluation"

@@ -51,10 +51,39 @@ placement_settings = Table(
     Column("item_limit", Integer, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("created_by", Text, nullable=False),
+    # Among how many the last place is drawn, and in how many answers; null: it is never.
+    Column("exploration_candidates", Integer),
+    Column("exploration_share_bp", Integer),
     CheckConstraint("mode IN ('mixed', 'buy_again', 'discover')", name="known_mode"),
     CheckConstraint("diversity_bp BETWEEN 0 AND 10000", name="diversity_in_range"),
     CheckConstraint("category_cap BETWEEN 1 AND 100", name="cap_in_range"),
     CheckConstraint("item_limit BETWEEN 1 AND 100", name="limit_in_range"),
+    CheckConstraint(
+        "exploration_candidates BETWEEN 2 AND 50 AND exploration_share_bp BETWEEN 1 AND 10000",
+        name="exploration_in_range",
+    ),
+    CheckConstraint(
+        "(exploration_candidates IS NULL) = (exploration_share_bp IS NULL)", name="exploration_whole"
+    ),
+)
+
+off_policy_evaluations = Table(
+    "off_policy_evaluations",
+    metadata,
+    Column("evaluation_id", Text, primary_key=True),
+    Column("version", Text, ForeignKey("recommender_models.version"), nullable=False),
+    # What was asked: placement, days, metric, window, and the model's list or its popularity.
+    Column("question", JSONB, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("requested_by", Text, nullable=False),
+    Column("requested_at", DateTime(timezone=True), nullable=False),
+    Column("computed_at", DateTime(timezone=True)),
+    Column("result", JSONB),
+    Column("failure", Text),
+    CheckConstraint("state IN ('queued', 'done', 'failed')", name="known_state"),
+    CheckConstraint("(state = 'queued') = (computed_at IS NULL)", name="ends_once"),
+    CheckConstraint("(state = 'done') = (result IS NOT NULL)", name="answered_when_done"),
+    CheckConstraint("(state = 'failed') = (failure IS NOT NULL)", name="told_when_failed"),
 )
 
 recommendation_exports = Table(

@@ -30,6 +30,7 @@ from service.recommendations.annotation import (
 from service.recommendations.attribution import AttributionKeys, sign_token
 from service.recommendations.crediting import read_echo
 from service.recommendations.decisions import ID_PREFIX, build_decision, get_decision
+from service.recommendations.exploring import rank_or_explore
 from service.recommendations.placements import arrange, get_placement, list_placements, set_placement
 from service.recommendations.ranking import (
     BASELINE,
@@ -42,7 +43,6 @@ from service.recommendations.ranking import (
     Question,
     Ranked,
     Taken,
-    rank,
     rank_nothing,
     rank_shelf,
     read_taken,
@@ -163,8 +163,15 @@ def _answer(
     closed = serving.closed_to(conn, tier=subject.tier, ruleset_version=opening.ruleset_version, now=now)
     question = Question(asked, _read_taken(conn, serving, subject, asked, opening), today, closed)
     policy = _choose_policy(subject, policy)
-    ranked = rank(conn, shelf=shelf, policy=policy, question=question)
     exposure_id = new_uuid(now)
+    ranked = rank_or_explore(
+        conn,
+        shelf=shelf,
+        policy=policy,
+        question=question,
+        subject=subject,
+        answer_id=f"{ID_PREFIX}_{exposure_id.hex}",
+    )
     answer = _annotate(serving, question, ranked, subject=subject, exposure_id=exposure_id, now=now)
     exposure = _expose(question, subject, ranked, now, exposure_id)
     # A first assignment in the same transaction is worth waiting for the disk.

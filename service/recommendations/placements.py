@@ -13,10 +13,17 @@ from service.kit import audit
 from service.kit.clock import format_time
 from service.recommendations import store_placements as store
 from service.recommendations.errors import UnknownPlacement
+from service.recommendations.exploration import Exploration
 from service.recommendations.ranking import DEFAULT_LIMIT, Asked
 
 _BASIS_POINTS = 10_000
-_DEFAULTS: dict[str, Any] = {"mode": "mixed", "diversity_bp": 0, "category_cap": None, "limit": DEFAULT_LIMIT}
+_DEFAULTS: dict[str, Any] = {
+    "mode": "mixed",
+    "diversity_bp": 0,
+    "category_cap": None,
+    "limit": DEFAULT_LIMIT,
+    "exploration": None,
+}
 
 
 def list_placements(conn: Connection) -> list[dict[str, Any]]:
@@ -48,7 +55,7 @@ def set_placement(
     """Put settings in force for a placement, from the next answer on; the same again changes nothing."""
     row = store.hold_placement(conn, placement=placement)
     before = None if row is None else _values(row)
-    after = {name: values[name] for name in _DEFAULTS}
+    after = {name: values.get(name, default) for name, default in _DEFAULTS.items()}
     if row is not None and before == after:
         return _show(row)
     version = 1 if row is None else row.version + 1
@@ -84,16 +91,26 @@ def arrange(asked: Asked, settings: Mapping[str, Any] | None) -> Asked:
         limit=settings["limit"] if "limit" in asked.left_open else asked.limit,
         diversity=settings["diversity_bp"] / _BASIS_POINTS,
         category_cap=settings["category_cap"],
+        exploration=_read_exploration(settings),
         left_open=frozenset(),
     )
 
 
+def _read_exploration(settings: Mapping[str, Any]) -> Exploration | None:
+    candidates = settings["exploration_candidates"]
+    return None if candidates is None else Exploration(candidates, settings["exploration_share_bp"])
+
+
 def _values(row: Row[Any]) -> dict[str, Any]:
+    explores = row.exploration_candidates is not None
     return {
         "mode": row.mode,
         "diversity_bp": row.diversity_bp,
         "category_cap": row.category_cap,
         "limit": row.item_limit,
+        "exploration": {"candidates": row.exploration_candidates, "share_bp": row.exploration_share_bp}
+        if explores
+        else None,
     }
 
 

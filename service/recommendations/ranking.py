@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from recommender.serving import Answer, Mode, Recommendation
 from service.recommendations import store
 from service.recommendations.annotation import Policy
+from service.recommendations.exploration import Exploration, Explored
 from service.recommendations.rules import Bought, Purchase, Returned, net_purchases, was_at_fault
 from service.recommendations.serving import Shelf
 
@@ -34,8 +35,8 @@ _LEARNED = "als+item_to_item+frequency"
 class Asked:
     """What the caller wants: for whom (None: nobody named), where, how many, of what, and without what.
 
-    `left_open` names what the caller did not say; the placement's settings do. `diversity` (0 to 1) and
-    `category_cap` are theirs alone.
+    `left_open` names what the caller did not say; the placement's settings do. `diversity` (0 to 1),
+    `category_cap` and `exploration` are theirs alone.
     """
 
     member_id: str | None
@@ -51,6 +52,7 @@ class Asked:
     traceparent: str | None = None
     diversity: float = 0.0
     category_cap: int | None = None
+    exploration: Exploration | None = None
     left_open: frozenset[str] = frozenset()
 
 
@@ -95,13 +97,17 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """Items in order, their keys, what put them there, and marks of the candidates and the settings."""
+    """Items in order, their keys, what put them there, and marks of the candidates and the settings.
+
+    `explored` where a lot decided one place.
+    """
 
     answer: Answer
     item_keys: Sequence[int]
     policy: Policy
     candidates_hash: str | None = None
     config_hash: str | None = None
+    explored: Explored | None = None
 
 
 def read_taken(conn: Connection, *, member_key: int, timezone: str, locale: str) -> Taken:

@@ -8,6 +8,7 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 
 from service.experiments.operations import CROWD
 from service.kit.fields import MerchantId, QueryWhole, StrictSchema, Text, Whole, is_visible
+from service.recommendations.exploration import MOST_CANDIDATES
 from service.recommendations.operations import DEFAULT_LIMIT, MAX_LIMIT
 
 _MAX_EXCLUDED = 500
@@ -330,10 +331,33 @@ class CandidatesSchema(Schema):
 
 
 class PropensitySchema(Schema):
-    """How likely each item was to be shown; a deterministic ranker has none, and none is invented."""
+    """How likely what was shown was to be shown; a deterministic ranker has none, and none is invented.
 
-    kind = fields.String(required=True, validate=validate.OneOf(("deterministic",)))
+    Of a list with an explored place it is that of the item there.
+    """
+
+    kind = fields.String(required=True, validate=validate.OneOf(("deterministic", "exploration")))
     value = fields.Float(required=True, allow_none=True)
+
+
+class ExploredCandidateSchema(Schema):
+    """One of those a lot was cast among, and how likely it was to be shown."""
+
+    sku = fields.String(required=True, allow_none=True)
+    propensity = fields.Float(required=True)
+
+
+class ExploredPlaceSchema(Schema):
+    """The place that a lot decided; propensities of the candidates sum to one."""
+
+    position = fields.Integer(required=True, metadata={"description": "A rank, from 1."})
+    share_bp = fields.Integer(required=True)
+    candidates = fields.List(fields.Nested(ExploredCandidateSchema), required=True)
+    steered_by = fields.List(
+        fields.String(),
+        required=True,
+        metadata={"description": "The items on the page and in the basket that the list was made for."},
+    )
 
 
 class ContextSchema(Schema):
@@ -380,6 +404,7 @@ class DecisionSchema(Schema):
     request = fields.Nested(DecidedRequestSchema, required=True)
     seed = fields.Integer(required=True, allow_none=True)
     config_hash = fields.String(required=True, allow_none=True)
+    exploration = fields.Nested(ExploredPlaceSchema, required=True, allow_none=True)
     items = fields.List(fields.Nested(DecidedItemSchema), required=True)
 
 
@@ -482,6 +507,23 @@ class OrderAttributionSchema(Schema):
     claims = fields.List(fields.Nested(ClaimSchema), required=True)
 
 
+class ExplorationBody(StrictSchema):
+    """The last place of a treated member's list is drawn by lot; each chance is logged."""
+
+    candidates = Whole(
+        required=True,
+        least=2,
+        most=MOST_CANDIDATES,
+        metadata={"description": "Among how many: what would stand there anyway, and the next best."},
+    )
+    share_bp = Whole(
+        least=1,
+        most=10_000,
+        load_default=10_000,
+        metadata={"description": "In how many answers the lot is cast, in basis points."},
+    )
+
+
 class PlacementBody(StrictSchema):
     """What a placement shows unless a question says otherwise."""
 
@@ -500,6 +542,19 @@ class PlacementBody(StrictSchema):
         metadata={"description": "At most so many of one category, each item counted in its first."},
     )
     limit = Whole(least=1, most=MAX_LIMIT, load_default=DEFAULT_LIMIT)
+    exploration = fields.Nested(
+        ExplorationBody,
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "Left out or null: no place is drawn by lot."},
+    )
+
+
+class ExplorationSchema(Schema):
+    """How the last place is drawn by lot."""
+
+    candidates = fields.Integer(required=True)
+    share_bp = fields.Integer(required=True)
 
 
 class PlacementSchema(Schema):
@@ -511,6 +566,7 @@ class PlacementSchema(Schema):
     diversity_bp = fields.Integer(required=True)
     category_cap = fields.Integer(required=True, allow_none=True)
     limit = fields.Integer(required=True)
+    exploration = fields.Nested(ExplorationSchema, required=True, allow_none=True)
     created_at = fields.DateTime(required=True)
     created_by = fields.String(required=True)
 

@@ -82,6 +82,10 @@ _OPENING = subject.add_columns(
             placement_settings.c.diversity_bp,
             "category_cap",
             placement_settings.c.category_cap,
+            "exploration_candidates",
+            placement_settings.c.exploration_candidates,
+            "exploration_share_bp",
+            placement_settings.c.exploration_share_bp,
         )
     )
     .where(placement_settings.c.placement == bindparam("placement", type_=TEXT))

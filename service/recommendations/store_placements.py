@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, text
 
 _READ = (
-    "SELECT placement, version, mode, diversity_bp, category_cap, item_limit, created_at, created_by "
+    "SELECT placement, version, mode, diversity_bp, category_cap, item_limit, exploration_candidates, "
+    "exploration_share_bp, created_at, created_by "
     "FROM placement_settings "
 )
 _LIST = text(_READ + "ORDER BY placement, version")
@@ -18,8 +19,9 @@ _FIND = text(_READ + "WHERE placement = :placement ORDER BY version DESC LIMIT 1
 _LOCK = text("LOCK TABLE placement_settings IN SHARE ROW EXCLUSIVE MODE")
 _INSERT = text(
     "INSERT INTO placement_settings (placement, version, mode, diversity_bp, category_cap, item_limit, "
-    "created_at, created_by) VALUES "
-    "(:placement, :version, :mode, :diversity_bp, :category_cap, :limit, :now, :created_by)"
+    "exploration_candidates, exploration_share_bp, created_at, created_by) VALUES "
+    "(:placement, :version, :mode, :diversity_bp, :category_cap, :limit, :exploration_candidates, "
+    ":exploration_share_bp, :now, :created_by)"
 )
 
 
@@ -50,7 +52,16 @@ def insert_placement(
     now: datetime,
 ) -> None:
     """Add a version."""
+    explored = values["exploration"] or {}
     conn.execute(
         _INSERT,
-        {"placement": placement, "version": version, **values, "created_by": created_by, "now": now},
+        {
+            "placement": placement,
+            "version": version,
+            **values,
+            "exploration_candidates": explored.get("candidates"),
+            "exploration_share_bp": explored.get("share_bp"),
+            "created_by": created_by,
+            "now": now,
+        },
     )

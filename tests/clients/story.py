@@ -15,6 +15,7 @@ from tests.clients.story_exports import export_for_a_mailing
 from tests.clients.story_imports import bring_files
 from tests.clients.story_merges import merge_two_members
 from tests.clients.story_movement import watch_movement
+from tests.clients.story_off_policy import judge_a_ranker
 from tests.clients.story_overrides import hold_at_a_tier
 from tests.clients.story_reports import ask_for_reports
 from tests.clients.story_rewards import take_rewards
@@ -44,6 +45,7 @@ def tell_story(recorder: Recorder) -> None:
     train(recorder)
     recommend(recorder)
     export_for_a_mailing(recorder)
+    judge_a_ranker(recorder)
     run_programme(recorder)
     write_rules(recorder)
     write_earning_rules(recorder, member_id="mei-lin")

@@ -58,6 +58,7 @@ UNSAYABLE = (
     "too large an amount",  # in minor units, whose number the programme's currency gives
     "the weights sum to",
     "is guarded",  # once, and by the margin of its kind
+    "not after `since`",
 )
 SAYABLE_CODES = {"invalid", "malformed-request"}
 

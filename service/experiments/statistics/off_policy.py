@@ -6,6 +6,8 @@
   SNIPS.
 - M. Dudík, J. Langford and L. Li (2011), Doubly robust policy evaluation and learning, ICML: DR.
 - L. Kish (1965), Survey Sampling, §11.7: the effective sample size (Σw)² ÷ Σw².
+- K.-Y. Liang and S. L. Zeger (1986), Longitudinal data analysis using generalized linear models, Biometrika
+  73, 13–22, equation 10: a variance that holds where rows of one member go together.
 
 Nothing is estimated where a few rows would decide: that refusal is the point of the exercise.
 """
@@ -35,7 +37,7 @@ class Logged:
 
     `propensity` is None where the logging ranker was deterministic. `predicted` is a model's reward for what
     was shown, `predicted_target` its mean reward over what the other ranker would show: both 0 without a
-    model.
+    model. Rows of one `group` (a member) go together; None where each stands for itself.
     """
 
     reward: float
@@ -43,13 +45,18 @@ class Logged:
     target: float
     predicted: float = 0.0
     predicted_target: float = 0.0
+    group: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class OffPolicy:
-    """What the other ranker would have earned per choice, or why that is not said (`refused`)."""
+    """What the other ranker would have earned per choice, or why that is not said (`refused`).
+
+    `effective_rows` and the share of the largest weight are of groups where rows go together.
+    """
 
     rows: int
+    groups: int
     effective_rows: float
     largest_weight_share: float
     refused: str | None
@@ -76,13 +83,15 @@ def evaluate(rows: Sequence[Logged], *, level: float = 0.05) -> OffPolicy:
 
     Refused: `deterministic` (a propensity is missing), `no_overlap` (the other ranker shows nothing that was
     logged), `too_few_effective_rows` (under 200, or under 1 % of the rows), `one_row_decides` (over 10 % of
-    all weight on one row).
+    all weight on one row). Rows of one group count as one in this: they are one member's evidence.
 
     Raises:
         ValueError: a propensity outside (0, 1] or a target outside [0, 1].
     """
+    group = _number_groups(rows)
+    groups = int(group.max(initial=-1)) + 1
     if any(row.propensity is None for row in rows):
-        return OffPolicy(len(rows), 0.0, 0.0, "deterministic")
+        return OffPolicy(len(rows), groups, 0.0, 0.0, "deterministic")
     propensity = np.array([row.propensity for row in rows], dtype=np.float64)
     target = np.array([row.target for row in rows], dtype=np.float64)
     if not (np.all(propensity > 0) and np.all(propensity <= 1)):
@@ -92,12 +101,13 @@ def evaluate(rows: Sequence[Logged], *, level: float = 0.05) -> OffPolicy:
     weight = target / propensity
     total = float(weight.sum())
     if total == 0:
-        return OffPolicy(len(rows), 0.0, 0.0, "no_overlap")
-    effective = total**2 / float((weight**2).sum())
-    largest = float(weight.max()) / total
-    refusal = _refusal(len(rows), effective, largest)
+        return OffPolicy(len(rows), groups, 0.0, 0.0, "no_overlap")
+    together = np.bincount(group, weight)
+    effective = total**2 / float((together**2).sum())
+    largest = float(together.max()) / total
+    refusal = _refusal(groups, effective, largest)
     if refusal is not None:
-        return OffPolicy(len(rows), effective, largest, refusal)
+        return OffPolicy(len(rows), groups, effective, largest, refusal)
     reward = np.array([row.reward for row in rows])
     predicted = np.array([row.predicted for row in rows])
     predicted_target = np.array([row.predicted_target for row in rows])
@@ -105,24 +115,35 @@ def evaluate(rows: Sequence[Logged], *, level: float = 0.05) -> OffPolicy:
     snips = float((normed * reward).mean())
     return OffPolicy(
         len(rows),
+        groups,
         effective,
         largest,
         None,
         logged_mean=float(reward.mean()),
-        ips=_mean(weight * reward, "ips", level),
+        ips=_mean(weight * reward, group, "ips", level),
         # Linearised: the spread of w(r - V) ÷ w̄ about V.
-        snips=_mean(normed * (reward - snips) + snips, "snips", level),
-        doubly_robust=_mean(predicted_target + weight * (reward - predicted), "doubly_robust", level),
+        snips=_mean(normed * (reward - snips) + snips, group, "snips", level),
+        doubly_robust=_mean(predicted_target + weight * (reward - predicted), group, "doubly_robust", level),
     )
 
 
-def _refusal(rows: int, effective: float, largest: float) -> str | None:
+def _number_groups(rows: Sequence[Logged]) -> NDArray[np.intp]:
+    """Number the groups of the rows from 0; a row without one is a group of its own."""
+    numbers: dict[int | tuple[int], int] = {}
+    named = ((index,) if row.group is None else row.group for index, row in enumerate(rows))
+    return np.array([numbers.setdefault(name, len(numbers)) for name in named], dtype=np.intp)
+
+
+def _refusal(groups: int, effective: float, largest: float) -> str | None:
     if largest > LARGEST_WEIGHT:
         return "one_row_decides"
-    return "too_few_effective_rows" if effective < max(LEAST_EFFECTIVE, LEAST_SHARE * rows) else None
+    return "too_few_effective_rows" if effective < max(LEAST_EFFECTIVE, LEAST_SHARE * groups) else None
 
 
-def _mean(values: Array, method: str, level: float) -> Estimate:
+def _mean(values: Array, group: NDArray[np.intp], method: str, level: float) -> Estimate:
+    """Return a mean with its interval; with a row a group this is the usual one."""
     middle = float(values.mean())
-    reach = z_two_sided(level) * float(values.std(ddof=1)) / len(values) ** 0.5
+    off = np.bincount(group, values - middle)
+    spread = float((off**2).sum()) * len(off) / max(1, len(off) - 1)
+    reach = z_two_sided(level) * spread**0.5 / len(values)
     return Estimate(middle, middle - reach, middle + reach, 1 - level, method)

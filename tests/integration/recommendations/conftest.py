@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from service.recommendations.judging import Measuring
 from service.recommendations.register import Registered
 from service.recommendations.serving import Serving
 from service.recommendations.training import train_model
+from tests.conftest import wipe
 from tests.integration.recommendations.shop import NOON, Shop, days_before
 
 ITEMS = 30
@@ -69,6 +71,13 @@ def running(engine: Engine, tmp_path: Path) -> Running:
 def judged(engine: Engine, tmp_path: Path) -> Running:
     """The same, its blend learned and its figures measured as a shop's own are."""
     return open_shop(engine, tmp_path, measuring=Measuring())
+
+
+@pytest.fixture(scope="module")
+def standing(shared_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The same once for a whole file, whose tests leave behind only what the others do not look at."""
+    yield open_shop(shared_engine, tmp_path_factory.mktemp("models"), measuring=QUICK)
+    wipe(shared_engine)
 
 
 def open_shop(engine: Engine, folder: Path, *, measuring: Measuring) -> Running:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -93,3 +95,26 @@ def test_a_deterministic_log_cannot_judge_anybody() -> None:
 def test_chances_that_are_none_are_refused(row: Logged) -> None:
     with pytest.raises(ValueError, match=r"propensity|probability"):
         evaluate([row] * 300)
+
+
+def test_rows_that_each_stand_for_themselves_have_the_usual_interval() -> None:
+    rows = draw_log(4, 1_000)
+    found, each = evaluate(rows), evaluate([replace(row, group=n) for n, row in enumerate(rows)])
+    assert found == each
+    values = np.array([row.target / (row.propensity or 1) * row.reward for row in rows])
+    reach = 1.959963984540054 * values.std(ddof=1) / 1_000**0.5
+    assert found.ips is not None
+    assert found.ips.high - found.ips.value == pytest.approx(reach)
+
+
+def test_rows_of_one_member_are_one_members_evidence() -> None:
+    """Written down ten times, a log says no more than once."""
+    once = [replace(row, group=n) for n, row in enumerate(draw_log(5, 1_000))]
+    found, ten_times = evaluate(once), evaluate(once * 10)
+    assert (ten_times.rows, ten_times.groups) == (10_000, 1_000)
+    assert ten_times.effective_rows == pytest.approx(found.effective_rows)
+    assert found.snips is not None
+    assert ten_times.snips is not None
+    assert ten_times.snips.low == pytest.approx(found.snips.low)
+    few = [replace(row, group=n % 150) for n, row in enumerate(draw_log(6, 5_000))]
+    assert evaluate(few).refused == "too_few_effective_rows"
