@@ -12,10 +12,12 @@ from typing import Any, TypeVar, cast
 
 import orjson
 import psycopg
-from sqlalchemy import Connection, Engine, Executable, MetaData, Result, create_engine
+from psycopg import RawCursor
+from sqlalchemy import BindParameter, Connection, Engine, Executable, MetaData, Result, create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.sql import visitors
 from sqlalchemy.sql.expression import ClauseElement
 
 log = logging.getLogger(__name__)
@@ -105,9 +107,15 @@ def try_again(work: Callable[[], T]) -> T:
 
 @dataclass(slots=True)
 class _Ready:
-    """A statement as the driver takes it; `columns` is known after its first run, None without rows."""
+    """A statement as the driver takes it, its own constants written into it.
 
+    `raw` has `$1` in the order of `names`, `sql` the names themselves, for listeners and for errors.
+    `columns` is known after its first run, None without rows.
+    """
+
+    raw: bytes
     sql: str
+    names: tuple[str, ...]
     fixed: Mapping[str, Any]
     columns: SimpleResultMetaData | None = None
     has_run: bool = False
@@ -123,8 +131,8 @@ _NO_COLUMNS = SimpleResultMetaData(())
 def run(conn: Connection, statement: Executable, parameters: Mapping[str, Any]) -> Result[Any]:
     """Execute a statement that was built once at import: `conn.execute` for hot routes.
 
-    The same SQL on the same connection in the same transaction with the same exceptions, without what
-    SQLAlchemy does anew on every call: that costs more than the driver and the round trip together.
+    The same statement on the same connection in the same transaction with the same exceptions, without what
+    SQLAlchemy and the driver do anew on every call: that costs more than the round trip itself.
     Rows are read whole. Where SQLAlchemy would have to convert values, it executes the statement itself.
     """
     known = _ready.get(id(statement))
@@ -135,15 +143,15 @@ def run(conn: Connection, statement: Executable, parameters: Mapping[str, Any]) 
     ready = known[1]
     if ready is None:
         return conn.execute(statement, parameters)
-    if not conn.in_transaction():
-        conn.begin()
     driver: Any = conn.connection.driver_connection
-    cursor = driver.cursor()
+    if not driver.autocommit and not conn.in_transaction():
+        conn.begin()
+    cursor = RawCursor(driver)
     values = {**ready.fixed, **parameters} if ready.fixed else parameters
     for listener in conn.dispatch.before_cursor_execute:
         listener(conn, cursor, ready.sql, values, None, False)
     try:
-        cursor.execute(ready.sql, values)
+        cursor.execute(ready.raw, [values[name] for name in ready.names])
         if not ready.has_run:
             if cursor.description is not None:
                 ready.columns = SimpleResultMetaData([column.name for column in cursor.description])
@@ -158,18 +166,33 @@ def run(conn: Connection, statement: Executable, parameters: Mapping[str, Any]) 
 def _make_ready(conn: Connection, statement: Executable) -> _Ready | None:
     """Compile a statement, or return None when its parameters or columns are not the driver's own."""
     dialect = conn.dialect
-    compiled: Any = cast(ClauseElement, statement).compile(dialect=dialect)
-    fixed = {}
-    for name, bind in compiled.binds.items():
+    written: Any = visitors.cloned_traverse(cast(ClauseElement, statement), {}, {"bindparam": _write_in})
+    compiled: Any = written.compile(dialect=dialect)
+    unknown: dict[str, None] = {}
+    fixed: dict[str, Any] = {}
+    for bind, name in compiled.bind_names.items():
         convert = bind.type.dialect_impl(dialect).bind_processor(dialect)
-        if bind.expanding or bind.literal_execute or (bind.required and convert is not None):
-            return None
-        if not bind.required:
+        if bind.required:
+            if bind.expanding or convert is not None:
+                return None
+            unknown[name] = None
+        elif not bind.expanding and not bind.literal_execute:
             fixed[name] = bind.effective_value if convert is None else convert(bind.effective_value)
     for column in getattr(statement, "exported_columns", ()):
         if column.type.dialect_impl(dialect).result_processor(dialect, None) is not None:
             return None
-    return _Ready(str(compiled), fixed)
+    by_number: Any = type(dialect)
+    numbered: Any = written.compile(dialect=by_number(paramstyle="numeric_dollar"))
+    whole = numbered.construct_expanded_state(unknown)
+    fixed |= {name: value for name, value in whole.parameters.items() if name not in {*unknown, *fixed}}
+    sql = compiled.construct_expanded_state(unknown).statement
+    return _Ready(whole.statement.encode(), sql, tuple(whole.positiontup), fixed)
+
+
+def _write_in(bind: BindParameter[Any]) -> None:
+    """Have a constant written into the statement: it then needs not be sent with each call."""
+    if not bind.required and isinstance(bind.value, str | int):
+        bind.literal_execute = True
 
 
 def _translate(conn: Connection, error: psycopg.Error, sql: str, values: Mapping[str, Any]) -> Exception:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from service.kit.clock import local_day
 from service.kit.db import dumps
@@ -111,6 +111,7 @@ __all__ = [
     "pay_with_hold",
     "points_for",
     "post_history",
+    "read_points",
     "redeem_points",
     "release_due",
     "release_hold",
@@ -327,30 +328,34 @@ def get_points(
     `programme` gives the zone of the days and the value of a point; None means the one in force.
     """
     programme = programme or get_programme(conn)
-    available = pending = 0
-    account: Row[Any] | None = None
-    paid = unheld = 0
+    return read_points(store.read_effective(conn, member_key=member_key, now=now), programme=programme)
+
+
+def read_points(rows: Sequence[Sequence[Any]], *, programme: Programme) -> Points:
+    """Return what a member effectively has, from the rows of `readable.effective_points`."""
+    available = pending = held = debt = lifetime_earned = 0
     expiring: dict[str, int] = {}
-    for row in store.read_effective(conn, member_key=member_key, now=now):
-        account = row
-        paid += row.paid
-        unheld += row.unheld
-        if row.waits is None or row.lapsed:
+    for number, row in enumerate(rows):
+        if not number:
+            held, debt, lifetime_earned = row[:3]
+        waits, lapsed, expires_at, points, paid, unheld = row[3:]
+        held -= unheld
+        debt -= paid
+        if waits is None or lapsed:
             continue
-        pending += row.points if row.waits else 0
-        available += 0 if row.waits else row.points
-        if row.expires_at is not None and row.points > 0:
-            on = local_day(row.expires_at, timezone=programme.timezone).isoformat()
-            expiring[on] = expiring.get(on, 0) + row.points
-    held = account.held - unheld if account else 0
-    debt = account.debt - paid if account else 0
+        pending += points if waits else 0
+        available += 0 if waits else points
+        if expires_at is not None and points > 0:
+            moment = datetime.fromisoformat(expires_at) if isinstance(expires_at, str) else expires_at
+            on = local_day(moment, timezone=programme.timezone).isoformat()
+            expiring[on] = expiring.get(on, 0) + points
     available -= debt
     return Points(
         available=available,
         pending=pending,
         held=held,
         debt=debt,
-        lifetime_earned=account.lifetime_earned if account else 0,
+        lifetime_earned=lifetime_earned,
         expiring=tuple(Expiring(points, on) for on, points in sorted(expiring.items())),
         value_minor=max(0, available) * programme.settings.point_value_minor,
     )

@@ -4,7 +4,23 @@ outstanding at a moment, and what became of the points of each month.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Integer, Numeric, and_, case, column, func, select, text, true
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Integer,
+    Numeric,
+    ScalarSelect,
+    and_,
+    case,
+    column,
+    func,
+    select,
+    text,
+    true,
+)
+from sqlalchemy.dialects.postgresql import JSONB
 
 from service.ledger.models import ledger_transactions, lots, postings
 from service.ledger.rules import ONE_BP
@@ -270,3 +286,53 @@ first_lot = (
     text("SELECT min(earned_at) AS earned_at FROM lots").columns(column("earned_at")).subquery("first_lot")
 )
 """When the oldest points were earned, null where there are none."""
+
+# The same arithmetic as store_due posts by, without writing: what is due counts as posted.
+_EFFECTIVE = """
+WITH account AS (
+    SELECT pending, available, held, debt, lifetime_earned FROM balances WHERE member_key = {member_key}
+), pieces AS (
+    SELECT lot_key, CAST(NULL AS uuid) AS hold_id, remaining - held AS points, expires_at,
+           pending AND available_at > :now AS waits,
+           CASE WHEN pending AND available_at <= :now THEN available_at END AS freed_at
+    FROM lots WHERE member_key = {member_key} AND remaining > 0 AND remaining > held
+    UNION ALL
+    SELECT l.lot_key, h.hold_id, p.points, l.expires_at, false, h.expires_at
+    FROM point_holds h JOIN point_hold_lots p USING (hold_id)
+    JOIN lots l ON l.lot_key = p.lot_key AND l.member_key = h.member_key AND l.remaining > 0
+    WHERE h.member_key = {member_key} AND h.state = 'open' AND h.expires_at <= :now
+), open AS (
+    SELECT p.points, p.expires_at, p.waits, p.expires_at <= :now AND NOT p.waits AS lapsed,
+           CASE WHEN p.hold_id IS NOT NULL THEN p.points ELSE 0 END AS unheld,
+           CASE WHEN p.freed_at IS NULL THEN 0 ELSE least(p.points, greatest(0, a.debt - coalesce(
+               sum(p.points) FILTER (WHERE p.freed_at IS NOT NULL) OVER earlier, 0))) END AS paid
+    FROM account a, pieces p
+    WINDOW earlier AS (ORDER BY p.freed_at, p.lot_key, p.hold_id
+                       ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+)
+SELECT a.held, a.debt, a.lifetime_earned, o.waits, coalesce(o.lapsed, false) AS lapsed, o.expires_at,
+       CAST(coalesce(sum(o.points - o.paid), 0) AS bigint) AS points,
+       CAST(coalesce(sum(o.paid), 0) AS bigint) AS paid,
+       CAST(coalesce(sum(o.unheld), 0) AS bigint) AS unheld
+FROM account a LEFT JOIN open o ON true
+GROUP BY a.held, a.debt, a.lifetime_earned, o.waits, coalesce(o.lapsed, false), o.expires_at
+"""
+
+
+def effective_sql(member_key: str) -> str:
+    """Return the query of a member's open points as they effectively stand at `:now`, by state and expiry."""
+    return _EFFECTIVE.format(member_key=member_key)
+
+
+def effective_points(member_key: ColumnElement[int]) -> ScalarSelect[Any]:
+    """Return the rows of `effective_sql` for a member of the statement around it, as JSON; null without any.
+
+    Ask with `now`; `service.ledger.operations.read_points` reads it.
+    """
+    rows = effective_sql(str(member_key))
+    packed = text(
+        # The name of a column, no one's input.
+        "SELECT json_agg(json_build_array(held, debt, lifetime_earned, waits, lapsed, expires_at, "  # noqa: S608
+        f"points, paid, unheld)) AS packed FROM ({rows}) AS effective"
+    )
+    return packed.columns(column("packed", JSONB)).scalar_subquery()

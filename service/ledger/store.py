@@ -16,6 +16,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, text
 
 from service.kit.db import run
+from service.ledger.readable import effective_sql
 from service.ledger.rules import Lot, Move, OrderRecord, rule_from_json
 
 
@@ -216,36 +217,7 @@ WHERE (t.member_key = :member_key OR t.order_key = ANY (CAST(:order_keys AS bigi
   AND t.kind = 'reverse' AND t.refund_key = :refund_key
 """)
 
-# The same arithmetic as store_due posts by, without writing: what is due counts as posted.
-_EFFECTIVE = text("""
-WITH account AS (
-    SELECT pending, available, held, debt, lifetime_earned FROM balances WHERE member_key = :member_key
-), pieces AS (
-    SELECT lot_key, CAST(NULL AS uuid) AS hold_id, remaining - held AS points, expires_at,
-           pending AND available_at > :now AS waits,
-           CASE WHEN pending AND available_at <= :now THEN available_at END AS freed_at
-    FROM lots WHERE member_key = :member_key AND remaining > 0 AND remaining > held
-    UNION ALL
-    SELECT l.lot_key, h.hold_id, p.points, l.expires_at, false, h.expires_at
-    FROM point_holds h JOIN point_hold_lots p USING (hold_id)
-    JOIN lots l ON l.lot_key = p.lot_key AND l.member_key = h.member_key AND l.remaining > 0
-    WHERE h.member_key = :member_key AND h.state = 'open' AND h.expires_at <= :now
-), open AS (
-    SELECT p.points, p.expires_at, p.waits, p.expires_at <= :now AND NOT p.waits AS lapsed,
-           CASE WHEN p.hold_id IS NOT NULL THEN p.points ELSE 0 END AS unheld,
-           CASE WHEN p.freed_at IS NULL THEN 0 ELSE least(p.points, greatest(0, a.debt - coalesce(
-               sum(p.points) FILTER (WHERE p.freed_at IS NOT NULL) OVER earlier, 0))) END AS paid
-    FROM account a, pieces p
-    WINDOW earlier AS (ORDER BY p.freed_at, p.lot_key, p.hold_id
-                       ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
-)
-SELECT a.held, a.debt, a.lifetime_earned, o.waits, coalesce(o.lapsed, false) AS lapsed, o.expires_at,
-       CAST(coalesce(sum(o.points - o.paid), 0) AS bigint) AS points,
-       CAST(coalesce(sum(o.paid), 0) AS bigint) AS paid,
-       CAST(coalesce(sum(o.unheld), 0) AS bigint) AS unheld
-FROM account a LEFT JOIN open o ON true
-GROUP BY a.held, a.debt, a.lifetime_earned, o.waits, coalesce(o.lapsed, false), o.expires_at
-""")
+_EFFECTIVE = text(effective_sql(":member_key"))
 
 
 def open_accounts(conn: Connection, *, member_keys: Sequence[int]) -> None:

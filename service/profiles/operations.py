@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from service.experiments import operations as experiments
-from service.kit.clock import format_time
+from service.kit.clock import format_time, local_day
 from service.kit.ids import new_uuid
 from service.kit.money import to_text
 from service.kit.pagination import encode_cursor, page
@@ -17,6 +17,7 @@ from service.ledger import operations as ledger
 from service.members import operations as members
 from service.members.errors import UnknownMember
 from service.members.rules import Member
+from service.profiles import store
 from service.programme.operations import Programme
 from service.recommendations import operations as recommendations
 from service.recommendations.operations import Policy, Serving, Surface
@@ -101,7 +102,15 @@ def get_card(
     Raises:
         UnknownMember: nobody has this id.
     """
-    subject = experiments.find_subject(conn, member_id=member_id)
+    lookback_days = tiers.longest_lookback()
+    row = store.find_card(
+        conn,
+        member_id=member_id,
+        today=local_day(now, timezone=programme.timezone),
+        lookback_days=lookback_days,
+        now=now,
+    )
+    subject = experiments.read_subject(row, member_id=member_id)
     member_key = subject.member_key
     if member_key is None:
         raise UnknownMember(f"no member has the id {member_id}")
@@ -113,8 +122,9 @@ def get_card(
         programme=programme,
         locale=locale,
         looks_ahead=False,
+        stored=tiers.Stored(row, row.days, lookback_days),
     )
-    points = ledger.get_points(conn, member_key=member_key, now=now, programme=programme)
+    points = ledger.read_points(row.points or (), programme=programme)
     return {
         "member_id": subject.member_id,
         "locale": locale,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from itertools import chain, combinations, product
 from math import prod
+from typing import NamedTuple
 
 from service.tiers.conditions import (
     AllOf,
@@ -16,6 +18,8 @@ from service.tiers.conditions import (
     Condition,
     MetricName,
     Metrics,
+    Predicate,
+    compile_condition,
     holds,
     leaves_of,
     whole_bounds,
@@ -53,8 +57,8 @@ class Rise:
 
 def needs_to_stay(tier: Tier, metrics: Metrics) -> tuple[Need, ...]:
     """Return the needs of the cheapest way to stay, by `keep` or by `enter`; none for the base tier."""
-    ways = tuple(part for part in (tier.keep, tier.enter) if part is not None)
-    return needs_of(AnyOf(ways), metrics) if ways else ()
+    conditions = tuple(part for part in (tier.keep, tier.enter) if part is not None)
+    return _needs_of_either(conditions, metrics) if conditions else ()
 
 
 def rise_above(tier: Tier, rules: RuleSet, metrics: Metrics) -> Rise | None:
@@ -79,9 +83,13 @@ def rise_above(tier: Tier, rules: RuleSet, metrics: Metrics) -> Rise | None:
 
 def needs_of(condition: Condition, metrics: Metrics) -> tuple[Need, ...]:
     """Return the comparisons of the branch that lacks least, beside what the member has."""
+    return _needs_of_either((condition,), metrics)
+
+
+def _needs_of_either(conditions: tuple[Condition, ...], metrics: Metrics) -> tuple[Need, ...]:
     return tuple(
         Need(leaf, metrics.value_of(leaf.metric), holds(leaf, metrics))
-        for leaf in easiest_branch(condition, metrics)
+        for leaf in _easiest_of(conditions, metrics)
     )
 
 
@@ -91,9 +99,85 @@ def easiest_branch(condition: Condition, metrics: Metrics) -> tuple[Compare, ...
     A branch that shopping can complete comes before one that has to wait for days to leave the window,
     and this before one that nobody can meet any more; then the fewest unmet, then the smallest gaps.
     """
-    if _count_branches(condition) <= MOST_BRANCHES:
-        return min(_list_branches(condition), key=lambda branch: _cost(branch, metrics))
-    return _choose_by_parts(condition, metrics)
+    return _easiest_of((condition,), metrics)
+
+
+def _easiest_of(conditions: tuple[Condition, ...], metrics: Metrics) -> tuple[Compare, ...]:
+    """Return the same of several conditions, any of which will do."""
+    known = _recall(conditions)
+    if known.branches is None:
+        whole = conditions[0] if len(conditions) == 1 else AnyOf(conditions)
+        return _choose_by_parts(whole, metrics)
+    # A comparison stands in many branches: each is looked at once.
+    lacks = [
+        None if met(metrics) else _hopelessness(leaf, metrics.value_of(leaf.metric))
+        for leaf, met in known.leaves
+    ]
+    ranked = [_rank([lacks[place] for place in branch.places], branch.agree) for branch in known.branches]
+    least = min(ranked)
+    nearest = [branch.leaves for branch, rank in zip(known.branches, ranked, strict=True) if rank == least]
+    return nearest[0] if len(nearest) == 1 or not least[1] else min(nearest, key=partial(_gaps, metrics))
+
+
+class _Branch(NamedTuple):
+    """Comparisons that together meet a condition, and their places among all there are.
+
+    `agree` says whether meeting them all is possible.
+    """
+
+    leaves: tuple[Compare, ...]
+    places: tuple[int, ...]
+    agree: bool
+
+
+class _Known(NamedTuple):
+    """What there is to know of conditions before anybody is held against them; too many branches are None."""
+
+    conditions: tuple[Condition, ...]
+    branches: tuple[_Branch, ...] | None
+    leaves: tuple[tuple[Compare, Predicate], ...]
+    met: tuple[Predicate, ...]
+    spends: tuple[int, ...]
+
+
+_known: dict[tuple[int, ...], _Known] = {}
+"""By identity of the conditions, which the value keeps alive: published ones are parsed once a process."""
+_MOST_KNOWN = 512
+
+
+def _recall(conditions: tuple[Condition, ...]) -> _Known:
+    key = tuple(map(id, conditions))
+    found = _known.get(key)
+    if found is None:
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        found = _known[key] = _study(conditions)
+    return found
+
+
+def _study(conditions: tuple[Condition, ...]) -> _Known:
+    leaves = tuple(dict.fromkeys(chain.from_iterable(map(leaves_of, conditions))))
+    places = {leaf: place for place, leaf in enumerate(leaves)}
+    branches = None
+    if sum(map(_count_branches, conditions)) <= MOST_BRANCHES:
+        branches = tuple(
+            _Branch(branch, tuple(map(places.__getitem__, branch)), _agree(branch))
+            for one in conditions
+            for branch in _list_branches(one)
+        )
+    return _Known(
+        conditions,
+        branches,
+        tuple((leaf, compile_condition(leaf)) for leaf in leaves),
+        tuple(map(compile_condition, conditions)),
+        tuple({whole_bounds(leaf)[0] for leaf in leaves if leaf.metric == "net_spend"}),
+    )
+
+
+def _rank(lacks: Sequence[int | None], agree: bool) -> tuple[int, int]:
+    """Return how hopeless a branch is, and how many of its comparisons do not hold (None: it holds)."""
+    unmet = [hopeless for hopeless in lacks if hopeless is not None]
+    return max(unmet, default=0) if agree else 2, len(unmet)
 
 
 def _count_branches(condition: Condition) -> int:
@@ -140,24 +224,31 @@ def _once(leaves: Iterable[Compare]) -> tuple[Compare, ...]:
 
 def _cost(leaves: tuple[Compare, ...], metrics: Metrics) -> tuple[int, int, Fraction]:
     """Return how hopeless a branch is, how many comparisons do not hold, and their relative gaps summed."""
-    hopeless, unmet, gaps = 0 if _agree(leaves) else 2, 0, Fraction(0)
+    lacks = [
+        None if holds(leaf, metrics) else _hopelessness(leaf, metrics.value_of(leaf.metric))
+        for leaf in leaves
+    ]
+    return *_rank(lacks, _agree(leaves)), _gaps(metrics, leaves)
+
+
+def _gaps(metrics: Metrics, leaves: tuple[Compare, ...]) -> Fraction:
+    """Return the relative gaps of the comparisons that do not hold, summed."""
+    gaps = Fraction(0)
     for leaf in leaves:
-        if holds(leaf, metrics):
-            continue
-        unmet += 1
         have = metrics.value_of(leaf.metric)
         if have is None:
             gaps += 1
-            continue
-        hopeless = max(hopeless, _hopelessness(leaf, have))
-        need = leaf.upper if leaf.upper is not None and have > leaf.upper else leaf.value
-        gaps += abs(need - have) / max(abs(need), abs(Fraction(have)), Fraction(1))
-    return hopeless, unmet, gaps
+        elif not holds(leaf, metrics):
+            need = leaf.upper if leaf.upper is not None and have > leaf.upper else leaf.value
+            gaps += abs(need - have) / max(abs(need), abs(Fraction(have)), Fraction(1))
+    return gaps
 
 
-def _hopelessness(leaf: Compare, have: int | Fraction) -> int:
+def _hopelessness(leaf: Compare, have: int | Fraction | None) -> int:
     """Return 0 where an order or waiting can help, 1 where only days leaving the window can, 2 for never."""
-    if leaf.metric in ("visit_interval_days", "days_since_last_visit") or have <= whole_bounds(leaf)[1]:
+    if have is None or leaf.metric in ("visit_interval_days", "days_since_last_visit"):
+        return 0
+    if have <= whole_bounds(leaf)[1]:
         return 0
     return 2 if leaf.metric == "member_days" else 1
 
@@ -188,14 +279,12 @@ def _ends(leaf: Compare) -> tuple[_End, _End]:
 
 def one_order_reaches(condition: Condition, metrics: Metrics) -> bool:
     """Say whether one order today, of whatever amount, could make a condition hold."""
-    after = _after_an_order(metrics)
+    after, known = _after_an_order(metrics), _recall((condition,))
+    (met,), spent = known.met, metrics.net_spend_minor
     # More spend turns a condition true only where some comparison begins to hold.
-    spends = {
-        max(whole_bounds(leaf)[0], metrics.net_spend_minor)
-        for leaf in leaves_of(condition)
-        if leaf.metric == "net_spend"
-    } | {metrics.net_spend_minor}
-    return any(holds(condition, after._replace(net_spend_minor=amount)) for amount in spends)
+    return met(after) or any(
+        met(after._replace(net_spend_minor=amount)) for amount in known.spends if amount > spent
+    )
 
 
 def _after_an_order(metrics: Metrics) -> Metrics:

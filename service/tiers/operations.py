@@ -5,14 +5,15 @@ Every write locks the member's state; whoever locks the member's balance too doe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-from datetime import date, datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from service.activity import operations as activity
+from service.activity.rules import DayTotals
 from service.kit.clock import local_day
 from service.programme.operations import Programme
 from service.tiers import store
@@ -30,7 +31,12 @@ from service.tiers.replaying import past_moment, replay_member
 from service.tiers.resuming import days_needed_after, find_joined, read_pins, read_state
 from service.tiers.reviews import ReviewChunk, preview_review, review_due
 from service.tiers.rules import LONGEST_WINDOW_DAYS, HeldTier
-from service.tiers.rulesets import ensure_default_ruleset, get_active_ruleset, recall_timeline
+from service.tiers.rulesets import (
+    ensure_default_ruleset,
+    get_active_ruleset,
+    longest_lookback,
+    recall_timeline,
+)
 from service.tiers.standing import Standing, see_standing, standing_json
 
 __all__ = [
@@ -39,6 +45,7 @@ __all__ = [
     "OrderTier",
     "ReviewChunk",
     "Standing",
+    "Stored",
     "TierOutcome",
     "Violation",
     "check_laws",
@@ -51,6 +58,7 @@ __all__ = [
     "list_tier_codes",
     "list_tier_names",
     "lock_two",
+    "longest_lookback",
     "merge_tiers",
     "pin_tier",
     "preview_review",
@@ -64,6 +72,22 @@ __all__ = [
     "tiers_around_order",
     "unmerge_tiers",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What one statement read of a member: a row of `readable.state_rows` with the stamp of the timeline.
+
+    `days` are (ordinal, goods, spend, orders, unlinked) of the days that `days_after` bounds, by day.
+    """
+
+    state: Row[Any]
+    days: Sequence[Sequence[int]] | None
+    lookback_days: int
+
+    def days_after(self, today: date) -> date:
+        """Return the day after which days were read: those before the next review that are looked at."""
+        return min(today, self.state.next_review_on or today) - timedelta(days=self.lookback_days)
 
 
 def start_membership(
@@ -123,11 +147,13 @@ def get_standing(
     programme: Programme,
     locale: str,
     looks_ahead: bool = True,
+    stored: Stored | None = None,
 ) -> dict[str, Any]:
     """Return where a member stands, caught up in memory; writes nothing.
 
     `as_of` in the past replays the facts in effect by then; a day means its end. Without `looks_ahead`
     `stands_until` stays unknown where it takes living through the days to come: it costs as much as the rest.
+    What another statement has read already comes as `stored`.
 
     Raises:
         AsOfInFuture: `as_of` lies ahead. NoMembership: there was none by then.
@@ -135,7 +161,12 @@ def get_standing(
     moment = past_moment(as_of, now=now, programme=programme)
     if moment is None:
         standing = _see_present(
-            conn, member_key=member_key, now=now, programme=programme, looks_ahead=looks_ahead
+            conn,
+            member_key=member_key,
+            now=now,
+            programme=programme,
+            looks_ahead=looks_ahead,
+            stored=stored,
         )
     else:
         replay = replay_member(conn, member_key=member_key, moment=moment, now=now, programme=programme)
@@ -166,9 +197,15 @@ def see_held_tier(conn: Connection, *, member_key: int, now: datetime, programme
 
 
 def _see_present(
-    conn: Connection, *, member_key: int, now: datetime, programme: Programme, looks_ahead: bool
+    conn: Connection,
+    *,
+    member_key: int,
+    now: datetime,
+    programme: Programme,
+    looks_ahead: bool,
+    stored: Stored | None,
 ) -> Standing:
-    member = _resume(conn, member_key=member_key, now=now, programme=programme)
+    member = _resume(conn, member_key=member_key, now=now, programme=programme, stored=stored)
     if member is None:
         return replay_member(conn, member_key=member_key, moment=now, now=now, programme=programme).see()
     today = local_day(now, timezone=programme.timezone)
@@ -177,10 +214,17 @@ def _see_present(
     return see_standing(member, day=day, as_of=now, looks_ahead=looks_ahead)
 
 
-def _resume(conn: Connection, *, member_key: int, now: datetime, programme: Programme) -> MemberFold | None:
+def _resume(
+    conn: Connection,
+    *,
+    member_key: int,
+    now: datetime,
+    programme: Programme,
+    stored: Stored | None = None,
+) -> MemberFold | None:
     """Return a member's fold as last written; None where rules overtook it: all facts have to be folded."""
-    row = store.find_state(conn, member_key=member_key)
-    if row is None:
+    row = store.find_state(conn, member_key=member_key) if stored is None else stored.state
+    if row is None or row.through is None:
         raise NoMembership
     timeline, state = recall_timeline(conn, stamp=row.stamp), read_state(row)
     if is_overtaken(state, timeline=timeline):
@@ -192,7 +236,9 @@ def _resume(conn: Connection, *, member_key: int, now: datetime, programme: Prog
         timeline=timeline,
         timezone=programme.timezone,
         state=state,
-        totals=activity.list_member_days(conn, member_key=member_key, after=after),
+        totals=activity.list_member_days(conn, member_key=member_key, after=after)
+        if stored is None or after < stored.days_after(today)
+        else [DayTotals(date.fromordinal(day), *rest) for day, *rest in stored.days or ()],
         joined_at=find_joined(conn, member_key=member_key, timeline=timeline),
         pins=read_pins(conn, member_keys=[member_key])[member_key] if pinned else (),
     )

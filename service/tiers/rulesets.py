@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from service.tiers import store
 from service.tiers.defaults import default_ruleset
 from service.tiers.errors import NoActiveRuleset, UnknownRuleset
-from service.tiers.rules import RuleSet, parse_ruleset
+from service.tiers.rules import LONGEST_WINDOW_DAYS, RuleSet, parse_ruleset
 from service.tiers.timeline import RuleTimeline
 
 _KEPT = 64
@@ -51,6 +51,12 @@ def recall_timeline(conn: Connection, *, stamp: str | None = None) -> RuleTimeli
         raise NoActiveRuleset
     timeline = _timelines.get(stamp)
     return _read_timeline(conn) if timeline is None else timeline
+
+
+def longest_lookback() -> int:
+    """Return how many days a rating looks at, at most, under any rule set that this process knows."""
+    known = [timeline.lookback_days for timeline in tuple(_timelines.values())]
+    return max(known, default=LONGEST_WINDOW_DAYS)
 
 
 def _read_timeline(conn: Connection) -> RuleTimeline:

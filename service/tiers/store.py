@@ -11,21 +11,12 @@ from sqlalchemy import BigInteger, Connection, Row, bindparam, select, text
 from service.activity.readable import order_ids, refund_ids
 from service.kit.db import dumps, run
 from service.tiers.models import tier_changes
+from service.tiers.readable import PUBLISHED, STAMP
 
-# Who was published is in force from `effective_from` on; one retired before that never was.
-_PUBLISHED = (
-    "effective_from IS NOT NULL AND state <> 'draft' AND (retired_at IS NULL OR retired_at > effective_from)"
-)
-# Tells one timeline from any other: published versions never change, and `xmin` names the transaction that
-# wrote a row.
-_STAMP = (
-    "(SELECT string_agg(version || '.' || CAST(xmin AS text), ' ' ORDER BY version) "  # noqa: S608
-    f"FROM tier_rulesets WHERE {_PUBLISHED})"
-)
-_FIND_STAMP = text(f"SELECT {_STAMP} AS stamp")
+_FIND_STAMP = text(f"SELECT {STAMP} AS stamp")
 _TIMELINE = text(
     "SELECT version, CAST(xmin AS text) AS stamp, effective_from, definition "  # noqa: S608
-    f"FROM tier_rulesets WHERE {_PUBLISHED} ORDER BY version"
+    f"FROM tier_rulesets WHERE {PUBLISHED} ORDER BY version"
 )
 _DEFINITION = text("SELECT definition FROM tier_rulesets WHERE version = :version")
 _ADD_FIRST_RULESET = text(
@@ -41,7 +32,7 @@ _ADD_FIRST_RULESET = text(
 _FIND_STATE = text(
     "SELECT s.member_key, s.tier, s.rank, s.since, s.ruleset_version, s.unqualified_since, "  # noqa: S608
     "s.carrier_order_key, s.through, s.next_review_on, s.stands_until, s.rated_rank, s.rated_since, "
-    f"s.pinned_until, {_STAMP} AS stamp FROM tier_states s WHERE s.member_key = :member_key"
+    f"s.pinned_until, {STAMP} AS stamp FROM tier_states s WHERE s.member_key = :member_key"
 )
 _LOCK_STATE = text(f"{_FIND_STATE.text} FOR NO KEY UPDATE OF s")
 _ADD_STATE = text(

@@ -127,7 +127,7 @@ def test_four_thousand_others_add_no_statement_and_no_scan(shop: Ladder, ask: As
         assert ask(shop.client, "alone").status_code in {200, 201}
     join_crowd(engine)
     # What a process remembers for some seconds is not asked again in the middle.
-    ask(shop.client, "warm")
+    ask(shop.client, "warm-again")
     with noted(engine) as among_many:
         assert ask(shop.client, "among-many").status_code in {200, 201}
     assert len(among_many) == len(alone)
