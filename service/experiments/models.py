@@ -73,7 +73,9 @@ experiments = Table(
         postgresql_where=text("is_global_holdout AND status = 'running'"),
     ),
     CheckConstraint("status IN ('draft', 'running', 'replaced', 'analysis', 'stopped')", name="known_status"),
-    CheckConstraint("surface IN ('recommendations', 'storefront', 'campaigns')", name="known_surface"),
+    CheckConstraint(
+        "surface IN ('recommendations', 'rewards', 'storefront', 'campaigns')", name="known_surface"
+    ),
     CheckConstraint("anchor IN ('assigned_at', 'first_exposure')", name="known_anchor"),
     CheckConstraint(
         "window_days BETWEEN 1 AND 365 AND refund_grace_days BETWEEN 0 AND 365", name="sound_days"
@@ -152,9 +154,12 @@ exposures = Table(
     # Versions of the experiments nested in the treated side that this answer was in.
     Column("nested", ARRAY(Integer)),
     Column("anonymous_id", Text(collation="C")),
+    # Rewards by rank, where it is rewards that were shown; null: items.
+    Column("reward_keys", ARRAY(Integer)),
     PrimaryKeyConstraint("exposure_id", "issued_at"),
     Index(None, "member_key", "issued_at"),
     Index(None, "anonymous_id", postgresql_where=text("anonymous_id IS NOT NULL")),
+    CheckConstraint("reward_keys IS NULL OR cardinality(item_keys) = 0", name="items_or_rewards"),
     postgresql_partition_by="RANGE (issued_at)",
 )
 

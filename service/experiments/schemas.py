@@ -6,7 +6,14 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from service.experiments.rules import ANCHORS, REFUND_GRACE_DAYS, REPURCHASE_WINDOW_DAYS, STATUSES, SURFACES
+from service.experiments.rules import (
+    ANCHORS,
+    POLICIES,
+    REFUND_GRACE_DAYS,
+    REPURCHASE_WINDOW_DAYS,
+    STATUSES,
+    SURFACES,
+)
 from service.experiments.uplift import COMPARISONS, METRICS
 from service.kit.fields import (
     MerchantId,
@@ -48,9 +55,12 @@ class ArmBody(StrictSchema):
     arm = MerchantId(required=True)
     weight_bp = Whole(required=True, least=1, most=9_999)
     policy = fields.String(
-        validate=validate.OneOf(("popularity",)),
+        validate=validate.OneOf(tuple(policy for own in POLICIES.values() for policy in own)),
         allow_none=True,
-        metadata={"description": "On recommendations: what answers this arm instead of the model in force."},
+        metadata={
+            "description": "What answers this arm instead: on `recommendations`, `popularity` instead of the "
+            "model in force; on `rewards`, `plain` (by points, then code) instead of the ranking."
+        },
     )
 
 
@@ -93,7 +103,7 @@ class ExperimentChangeBody(StrictSchema):
         load_default=None,
         metadata={
             "description": "Drawn only among those whom the global hold-out leaves; by itself so on "
-            "`recommendations`."
+            "`recommendations` and `rewards`."
         },
     )
     arms = _arms()

@@ -331,6 +331,7 @@ def get_points(
     account: Row[Any] | None = None
     paid = unheld = 0
     expiring: dict[str, int] = {}
+    spendable: dict[str, int] = {}
     for row in store.read_effective(conn, member_key=member_key, now=now):
         account = row
         paid += row.paid
@@ -342,6 +343,8 @@ def get_points(
         if row.expires_at is not None and row.points > 0:
             on = local_day(row.expires_at, timezone=programme.timezone).isoformat()
             expiring[on] = expiring.get(on, 0) + row.points
+            if not row.waits:
+                spendable[on] = spendable.get(on, 0) + row.points
     held = account.held - unheld if account else 0
     debt = account.debt - paid if account else 0
     available -= debt
@@ -353,4 +356,5 @@ def get_points(
         lifetime_earned=account.lifetime_earned if account else 0,
         expiring=tuple(Expiring(points, on) for on, points in sorted(expiring.items())),
         value_minor=max(0, available) * programme.settings.point_value_minor,
+        soonest=Expiring(spendable[first], first) if (first := min(spendable, default=None)) else None,
     )

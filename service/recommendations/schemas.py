@@ -165,7 +165,7 @@ class PolicySchema(Schema):
     version = fields.String(required=True, allow_none=True)
     model = fields.Nested(PolicyModelSchema, required=True)
     fallback = fields.String(
-        required=True, allow_none=True, validate=validate.OneOf(("last_basket", "popular", "empty"))
+        required=True, allow_none=True, validate=validate.OneOf(("last_basket", "popular", "plain", "empty"))
     )
 
 
@@ -352,14 +352,30 @@ class DecidedRequestSchema(Schema):
     excluded = fields.Integer(required=True)
 
 
+class ScorePartsSchema(Schema):
+    """What a reward's score was made of, each from 0 to 1 (docs/rewards.md)."""
+
+    affordability = fields.Float(required=True)
+    likeness = fields.Float(required=True)
+    expiry = fields.Float(required=True)
+    value = fields.Float(required=True)
+
+
 class DecidedItemSchema(Schema):
-    """One item as it was sent."""
+    """One item or reward as it was sent."""
 
     sku = fields.String(required=True, allow_none=True)
+    reward = fields.String(required=True, allow_none=True)
     rank = fields.Integer(required=True)
     score = fields.Float(required=True)
     source = fields.String(required=True)
     reason_code = fields.String(required=True)
+    parts = fields.Nested(
+        ScorePartsSchema,
+        required=True,
+        allow_none=True,
+        metadata={"description": "Of a ranked reward; null of items, and in the plain order."},
+    )
 
 
 class DecisionSchema(Schema):
@@ -432,7 +448,7 @@ class CreditedAnswerSchema(Schema):
 
 
 class ClaimSchema(Schema):
-    """One answer that an order names; what does not hold is told, and never counted."""
+    """One answer that an order or a redemption names; what does not hold is told, and never counted."""
 
     source = fields.String(
         required=True, validate=validate.OneOf(("recommendation_ids", "attribution_token"))
@@ -452,6 +468,16 @@ class OrderAttributionSchema(Schema):
     ruleset_version = fields.Integer(
         required=True, allow_none=True, metadata={"description": "The rule set it was rated by."}
     )
+    claims = fields.List(fields.Nested(ClaimSchema), required=True)
+
+
+class RedemptionAttributionSchema(Schema):
+    """From a redemption back to rule set, model and arm."""
+
+    redemption_id = fields.String(required=True)
+    reward = fields.String(required=True)
+    member_id = fields.String(required=True)
+    issued_at = fields.DateTime(required=True)
     claims = fields.List(fields.Nested(ClaimSchema), required=True)
 
 
