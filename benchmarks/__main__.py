@@ -39,6 +39,9 @@ _OTHERS: dict[str, Callable[[World, argparse.Namespace], list[Row]]] = {
     "worker": lambda world, asked: hot_routes.measure_worker(
         world, rounds=asked.rounds, requests=asked.requests
     ),
+    "rewards": lambda world, asked: hot_routes.measure_rewards(
+        world, rounds=asked.rounds, requests=asked.requests
+    ),
     "conventions": lambda world, asked: conventions.measure(
         world, rounds=asked.rounds, requests=asked.requests
     ),

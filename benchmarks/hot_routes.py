@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,7 +25,9 @@ TITLES = {
     "card": "GET /members/{id}/card",
     "recommendations": "GET /members/{id}/recommendations",
 }
-_STATUS = {"order": 201, "card": 200, "recommendations": 200}
+_STATUS = {"order": 201, "card": 200, "recommendations": 200, "rewards": 200}
+_REWARDS_BUDGET = 5.0
+"""As of recommendations: the same record, the same exposure."""
 _WARM_UP = 400
 _ASKED_MEMBERS = 500
 _CALLERS = count(1)
@@ -154,6 +156,32 @@ def measure(world: World, kinds: Sequence[str], *, rounds: int, requests: int) -
     ]
 
 
+def measure_rewards(world: World, *, rounds: int, requests: int) -> list[Row]:
+    """Measure a member's rewards in order against the bare route, turn by turn."""
+    database = world.rewarded
+    spent, bare = Spent(), list[float]()
+    with ExitStack() as stack:
+        _, spend_bare = stack.enter_context(serve_bare())
+        subject = stack.enter_context(serve_service(world, database))
+        subject.spend("rewards", _ASKED_MEMBERS, None)
+        for round_no in range(1, rounds + 1):
+            tell(f"rewards, round {round_no} of {rounds}")
+            bare.append(spend_bare(2 * requests))
+            subject.spend("rewards", requests, spent)
+    statements = count_statements(world, database, ["rewards"])["rewards"]
+    return [
+        Row(
+            f"GET /members/{{id}}/rewards, {shop.REWARDS} offered",
+            f"{milliseconds(spent.web)} CPU",
+            f"B0 {milliseconds(bare)}",
+            ratio_of(spent.web, bare),
+            _REWARDS_BUDGET,
+            note=f"{statements} statements, PostgreSQL {milliseconds(spent.database)} CPU; "
+            f"quietest rounds {min(spent.web) / min(bare):.2f}",
+        )
+    ]
+
+
 def measure_growth(world: World, *, rounds: int, requests: int) -> list[Row]:
     """Measure each route with few members and with many, turn by turn."""
     few, many = world.shop, world.grown
@@ -186,7 +214,9 @@ def measure_growth(world: World, *, rounds: int, requests: int) -> list[Row]:
     return rows
 
 
-def count_statements(world: World, database: Database) -> dict[str, int]:
+def count_statements(
+    world: World, database: Database, kinds: Iterable[str] = tuple(BUDGETS)
+) -> dict[str, int]:
     """Return how many statements each route sends once everything is warm."""
     from service.app import create_app
 
@@ -194,7 +224,7 @@ def count_statements(world: World, database: Database) -> dict[str, int]:
     caller = Caller(key, members=world.sizes.members, items=world.sizes.items)
     client = create_app(world.settings(), database.engine).test_client()
     counts = {}
-    for kind in BUDGETS:
+    for kind in kinds:
         for _ in range(3):
             raw = caller.make(kind, 1)[0]
             head, _, body = raw.partition(b"\r\n\r\n")

@@ -6,12 +6,14 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 LINES_PER_ORDER = 3
+REWARDS = 20
 ORDERS_PER_MEMBER = 5
 _HISTORY_DAYS = 380
 
@@ -52,6 +54,18 @@ def member_id(number: int) -> str:
 def sku(number: int) -> str:
     """Return an item's id."""
     return f"sku-{number:06d}"
+
+
+def reward(number: int) -> dict[str, Any]:
+    """Return the body of a reward; every other one is for goods of one category."""
+    goods = {"applies_to": {"categories": [f"category-{number}"]}} if number % 2 else {}
+    return {
+        "name": {"en": f"Reward {number}", "zh-Hant": f"獎勵 {number}"},
+        "kind": "voucher_amount",
+        "points": 10 * (number + 1),
+        "value": Decimal(10 * (number + 1)),
+        **goods,
+    }
 
 
 def write_members(path: Path, *, count: int, now: datetime) -> None:

@@ -32,6 +32,7 @@ from service.kit.settings import Settings
 from service.programme.operations import Programme
 from service.recommendations.operations import promote_model
 from service.recommendations.training import read_interactions
+from service.rewards.operations import put_reward
 from service.startup import make_ready
 
 MODEL = "bench.1"
@@ -150,6 +151,24 @@ class World:
         self._train(database)
         with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
             conn.execute(text("VACUUM (ANALYZE)"))
+        return database
+
+    @cached_property
+    def rewarded(self) -> Database:
+        """The same shop with rewards, half of them for goods of one category."""
+        _ = self.shop
+        database = self.create("rewarded", template="shop")
+        with database.engine.begin() as conn:
+            for number in range(shop.REWARDS):
+                put_reward(
+                    conn,
+                    code=f"reward-{number:02d}",
+                    body=shop.reward(number),
+                    programme=database.programme,
+                    actor="bench",
+                    request_id=None,
+                    now=self.now,
+                )
         return database
 
     @cached_property

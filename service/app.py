@@ -41,6 +41,7 @@ from service.programme.api import blueprint as programme
 from service.recommendations.api import blueprint as recommendations
 from service.recommendations.attribution import AttributionKeys
 from service.recommendations.off_policy.api import blueprint as off_policy
+from service.recommendations.rewards.api import blueprint as ranked_rewards
 from service.recommendations.serving import Serving
 from service.rewards.api import blueprint as rewards
 from service.rewards.watch.api import blueprint as review_queue
@@ -70,6 +71,7 @@ ROOMS: tuple[Blueprint, ...] = (
     profiles,
     programme,
     quotes,
+    ranked_rewards,
     recommendations,
     review_queue,
     rewards,

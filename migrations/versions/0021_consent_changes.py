@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0021"
-down_revision = "0016"
+down_revision = "0018"
 branch_labels = None
 depends_on = None
 
@@ -56,7 +56,7 @@ CREATE TRIGGER consent_changed AFTER UPDATE OF consent_marketing, consent_profil
 
 ALTER TABLE experiments
     DROP CONSTRAINT ck_experiments_known_surface,
-    ADD CONSTRAINT ck_experiments_known_surface CHECK (surface IN ('recommendations', 'storefront', 'message', 'campaigns'));
+    ADD CONSTRAINT ck_experiments_known_surface CHECK (surface IN ('recommendations', 'rewards', 'storefront', 'message', 'campaigns'));
 ALTER TABLE experiment_results ADD COLUMN outside JSONB DEFAULT '[]'::jsonb NOT NULL;
 ALTER TABLE events ADD COLUMN attribution_fault TEXT;
 CREATE INDEX ix_exposures_refused ON exposures (experiment_key, issued_at)
@@ -70,7 +70,7 @@ ALTER TABLE experiment_results DROP COLUMN outside;
 UPDATE experiments SET surface = 'campaigns' WHERE surface = 'message';
 ALTER TABLE experiments
     DROP CONSTRAINT ck_experiments_known_surface,
-    ADD CONSTRAINT ck_experiments_known_surface CHECK (surface IN ('recommendations', 'storefront', 'campaigns'));
+    ADD CONSTRAINT ck_experiments_known_surface CHECK (surface IN ('recommendations', 'rewards', 'storefront', 'campaigns'));
 DROP TRIGGER consent_changed ON members;
 DROP TRIGGER consent_given ON members;
 DROP FUNCTION note_consent();

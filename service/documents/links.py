@@ -30,6 +30,7 @@ _OF_A_MEMBER = {
     "listTransactions": "The member's ledger.",
     "adjustPoints": "Give or take points by hand.",
     "getRecommendations": "What to show the member.",
+    "listMemberRewards": "What the member can have, in order.",
     "listAssignments": "The experiments the member is in.",
 }
 _SENT_ORDER = {"order_id": "$request.body#/order_id"}
@@ -66,7 +67,9 @@ LINKS: dict[str, tuple[Link, ...]] = {
     "enrolMember": _NEW_MEMBER,
     "getMember": _of_member("$request.path.member_id", "getCard", "getTier", "listTierChanges", "getPoints"),
     "listMembers": _of_member("$response.body#/data/0/member_id", "getMember"),
-    "getCard": _of_member("$request.path.member_id", "getTier", "getPoints", "getRecommendations"),
+    "getCard": _of_member(
+        "$request.path.member_id", "getTier", "getPoints", "getRecommendations", "listMemberRewards"
+    ),
     "getTier": _of_member("$request.path.member_id", "listTierChanges"),
     "getPoints": _of_member("$request.path.member_id", "listTransactions", "adjustPoints"),
     "adjustPoints": _of_member("$request.path.member_id", "getPoints", "listTransactions"),
@@ -91,6 +94,7 @@ LINKS: dict[str, tuple[Link, ...]] = {
     "recordRefund": (Link("getOrder", _GET_ORDER, _SENT_ORDER),),
     "getRecommendations": (_DECISION, Link("recordEvents", "Tell that it was seen.", body=_SEEN)),
     "getRelated": (_DECISION,),
+    "listMemberRewards": (_DECISION, Link("recordEvents", "Tell that it was seen.", body=_SEEN)),
     "draftRuleset": (
         Link("getRuleset", _DRAFT, {"version": "$response.body#/version"}),
         Link("diffRuleset", _DIFF, {"version": "$response.body#/version"}),

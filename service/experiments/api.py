@@ -151,8 +151,10 @@ def put_experiment(door: Door, key: str, body: dict[str, Any]) -> object:
 )
 def draft_experiment_version(door: Door, key: str, body: dict[str, Any]) -> object:
     """Draft the next version with other arms: once started it draws those who have no arm yet."""
+    surface = definitions.get_experiment(door.conn, experiment=key).plan.surface
+    arms = views.read_split(body["arms"], surface=surface)
     drafted = definitions.draft_version(
-        door.conn, experiment=key, arms=views.read_split(body["arms"]), actor=_actor(door), now=door.now
+        door.conn, experiment=key, arms=arms, actor=_actor(door), now=door.now
     )
     return views.experiment_json(door.conn, drafted, locale=door.locale, now=door.now), 201
 

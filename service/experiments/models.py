@@ -74,7 +74,8 @@ experiments = Table(
     ),
     CheckConstraint("status IN ('draft', 'running', 'replaced', 'analysis', 'stopped')", name="known_status"),
     CheckConstraint(
-        "surface IN ('recommendations', 'storefront', 'message', 'campaigns')", name="known_surface"
+        "surface IN ('recommendations', 'rewards', 'storefront', 'message', 'campaigns')",
+        name="known_surface",
     ),
     CheckConstraint("anchor IN ('assigned_at', 'first_exposure')", name="known_anchor"),
     CheckConstraint(
@@ -154,6 +155,8 @@ exposures = Table(
     # Versions of the experiments nested in the treated side that this answer was in.
     Column("nested", ARRAY(Integer)),
     Column("anonymous_id", Text(collation="C")),
+    # Rewards by rank, where it is rewards that were shown; null: items.
+    Column("reward_keys", ARRAY(Integer)),
     PrimaryKeyConstraint("exposure_id", "issued_at"),
     Index(None, "member_key", "issued_at"),
     Index(None, "anonymous_id", postgresql_where=text("anonymous_id IS NOT NULL")),
@@ -164,6 +167,7 @@ exposures = Table(
         "issued_at",
         postgresql_where=text("arm IS NULL AND experiment_key IS NOT NULL"),
     ),
+    CheckConstraint("reward_keys IS NULL OR cardinality(item_keys) = 0", name="items_or_rewards"),
     postgresql_partition_by="RANGE (issued_at)",
 )
 

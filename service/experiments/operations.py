@@ -127,7 +127,8 @@ class Subject:
 class Exposure:
     """What was sent to whom, and everything needed to account for it later.
 
-    `item_keys` are in rank order; `decision` is the caller's own record, JSON-able.
+    `item_keys` are in rank order, or `reward_keys` where rewards were sent; `decision` is the caller's own
+    record, JSON-able.
     """
 
     exposure_id: UUID
@@ -145,6 +146,7 @@ class Exposure:
     decision: Mapping[str, Any]
     nested: Sequence[int] = ()
     anonymous_id: str | None = None
+    reward_keys: Sequence[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +321,7 @@ def record_exposure(conn: Connection, *, exposure: Exposure, relaxed: bool) -> N
             "decision": dumps(dict(exposure.decision)),
             "nested": list(exposure.nested) or None,
             "anonymous_id": exposure.anonymous_id,
+            "reward_keys": None if exposure.reward_keys is None else list(exposure.reward_keys),
             "relaxed": relaxed,
         },
     )
@@ -374,6 +377,7 @@ def get_exposure(conn: Connection, *, exposure_id: UUID, issued_about: datetime)
         decision=row.decision,
         nested=tuple(row.nested or ()),
         anonymous_id=row.anonymous_id,
+        reward_keys=row.reward_keys,
     )
     return SavedExposure(exposure, row.member_id, row.experiment, row.version)
 

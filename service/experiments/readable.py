@@ -22,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, aggregate_order_by
 
 from service.experiments.models import assignments, experiments, exposures, holdout_baselines
+from service.experiments.rules import POLICIES
 from service.members.readable import consent_rows, joining_rows, known_rows
 from service.tiers.readable import standing_rows
 
@@ -129,7 +130,7 @@ def _places() -> Any:
         .where(
             ~open_one.c.is_global_holdout,
             open_one.c.status.in_(("running", "analysis")),
-            or_(open_one.c.surface == "recommendations", theirs.c.arm.is_not(None)),
+            or_(open_one.c.surface.in_(tuple(POLICIES)), theirs.c.arm.is_not(None)),
         )
         .correlate(known_rows)
         .scalar_subquery()

@@ -19,11 +19,14 @@ REFUND_GRACE_DAYS = 30
 DRAFT, RUNNING, REPLACED, ANALYSIS, STOPPED = "draft", "running", "replaced", "analysis", "stopped"
 STATUSES = (DRAFT, RUNNING, REPLACED, ANALYSIS, STOPPED)
 """`replaced` by a later version; in `analysis` nobody new is drawn while the last windows mature."""
-RECOMMENDATIONS, STOREFRONT, MESSAGE, CAMPAIGNS = "recommendations", "storefront", "message", "campaigns"
-SURFACES = (RECOMMENDATIONS, STOREFRONT, MESSAGE, CAMPAIGNS)
+RECOMMENDATIONS, REWARDS = "recommendations", "rewards"
+STOREFRONT, MESSAGE, CAMPAIGNS = "storefront", "message", "campaigns"
+SURFACES = (RECOMMENDATIONS, REWARDS, STOREFRONT, MESSAGE, CAMPAIGNS)
 """Where the arms differ; who answers there also draws them."""
 SHOWN_BY_THE_SHOP = (STOREFRONT, MESSAGE)
 """Where the shop itself shows the arm: it asks for it, and asking is the exposure."""
+POLICIES: Mapping[str, tuple[str, ...]] = {RECOMMENDATIONS: ("popularity",), REWARDS: ("plain",)}
+"""What an arm may be answered by instead of what answers everybody else, per surface that we answer."""
 ASSIGNED_AT, FIRST_EXPOSURE = "assigned_at", "first_exposure"
 ANCHORS = (ASSIGNED_AT, FIRST_EXPOSURE)
 SIDE_BY_SIDE = (60, 90, 180)
@@ -37,7 +40,7 @@ class Arm:
     arm: str
     weight_bp: int
     policy: str | None = None
-    """What recommends to this arm instead of the model in force."""
+    """What answers this arm instead of the model in force, or of the ranking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +174,14 @@ def check_arms(arms: Sequence[Arm]) -> str | None:
     total = sum(arm.weight_bp for arm in arms)
     if total != BUCKETS:
         return f"the weights sum to {total}, not to {BUCKETS} basis points"
+    return None
+
+
+def check_policies(arms: Sequence[Arm], surface: str) -> str | None:
+    """Return what is wrong with the policies that arms name, or None: each is one of the surface's own."""
+    for arm in arms:
+        if arm.policy is not None and arm.policy not in POLICIES.get(surface, ()):
+            return f"the policy {arm.policy} does not go with the surface {surface}"
     return None
 
 

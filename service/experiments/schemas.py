@@ -9,6 +9,7 @@ from marshmallow import Schema, fields, validate
 from service.experiments.rules import (
     ANCHORS,
     BUCKETS,
+    POLICIES,
     REFUND_GRACE_DAYS,
     REPURCHASE_WINDOW_DAYS,
     STATUSES,
@@ -55,9 +56,12 @@ class ArmBody(StrictSchema):
     arm = MerchantId(required=True)
     weight_bp = Whole(required=True, least=1, most=9_999)
     policy = fields.String(
-        validate=validate.OneOf(("popularity",)),
+        validate=validate.OneOf(tuple(policy for own in POLICIES.values() for policy in own)),
         allow_none=True,
-        metadata={"description": "On recommendations: what answers this arm instead of the model in force."},
+        metadata={
+            "description": "What answers this arm instead: on `recommendations`, `popularity` instead of the "
+            "model in force; on `rewards`, `plain` (by points, then code) instead of the ranking."
+        },
     )
 
 
@@ -118,7 +122,7 @@ class ExperimentChangeBody(StrictSchema):
         load_default=None,
         metadata={
             "description": "Drawn only among those whom the global hold-out leaves; by itself so on "
-            "`recommendations`."
+            "`recommendations` and `rewards`."
         },
     )
     arms = _arms()

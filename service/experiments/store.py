@@ -43,12 +43,13 @@ _ASSIGNMENTS = text(
 # One narrow row; with `relaxed` the commit does not wait for the disk, so nothing else may be in it.
 _INSERT_EXPOSURE = text(
     "INSERT INTO exposures (exposure_id, issued_at, member_key, experiment_key, arm, policy, model_version, "
-    "fallback, placement, channel, window_end, item_keys, decision, nested, anonymous_id) "
+    "fallback, placement, channel, window_end, item_keys, decision, nested, anonymous_id, reward_keys) "
     "SELECT CAST(:exposure_id AS uuid), CAST(:issued_at AS timestamptz), CAST(:member_key AS bigint), "
     "CAST(:experiment_key AS integer), CAST(:arm AS text), CAST(:policy AS text), "
     "CAST(:model_version AS text), CAST(:fallback AS text), CAST(:placement AS text), "
     "CAST(:channel AS text), CAST(:window_end AS timestamptz), CAST(:item_keys AS bigint[]), "
-    "CAST(:decision AS jsonb), CAST(:nested AS integer[]), CAST(:anonymous_id AS text) "
+    "CAST(:decision AS jsonb), CAST(:nested AS integer[]), CAST(:anonymous_id AS text), "
+    "CAST(:reward_keys AS integer[]) "
     "WHERE NOT :relaxed OR set_config('synchronous_commit', 'off', true) = 'off'"
 )
 _EXPOSURE = (

@@ -11,21 +11,21 @@ from sqlalchemy import Connection
 from service.experiments.definitions import Definition, Plan, list_versions
 from service.experiments.errors import ArmsUnsound
 from service.experiments.outlook import look_ahead
-from service.experiments.rules import RECOMMENDATIONS, Arm, Assignment, check_arms
+from service.experiments.rules import POLICIES, Arm, Assignment, check_arms, check_policies
 from service.experiments.uplift import UNSUBSCRIBED
 from service.kit.clock import format_time
 from service.kit.errors import FieldError, Invalid
 from service.kit.money import to_minor, to_text
 
 
-def read_split(arms: Sequence[Mapping[str, Any]]) -> list[Arm]:
+def read_split(arms: Sequence[Mapping[str, Any]], *, surface: str) -> list[Arm]:
     """Return arms as given.
 
     Raises:
-        ArmsUnsound: they do not share all members between them.
+        ArmsUnsound: they do not share all members between them, or name what does not answer there.
     """
     split = [Arm(one["arm"], one["weight_bp"], one.get("policy")) for one in arms]
-    fault = check_arms(split)
+    fault = check_arms(split) or check_policies(split, surface)
     if fault is not None:
         raise ArmsUnsound(fault, errors=[FieldError(fault, pointer="/arms")])
     return split
@@ -41,8 +41,8 @@ def read_plan(body: Mapping[str, Any], *, currency: str) -> Plan:
     return Plan(
         title=body["title"],
         surface=body["surface"],
-        nested=body["surface"] == RECOMMENDATIONS if nested is None else nested,
-        arms=read_split(body["arms"]),
+        nested=body["surface"] in POLICIES if nested is None else nested,
+        arms=read_split(body["arms"], surface=body["surface"]),
         eligibility={
             name: format_time(value) if isinstance(value, datetime) else value
             for name, value in body["eligibility"].items()

@@ -335,6 +335,7 @@ def read_points(rows: Sequence[Sequence[Any]], *, programme: Programme) -> Point
     """Return what a member effectively has, from the rows of `readable.effective_points`."""
     available = pending = held = debt = lifetime_earned = 0
     expiring: dict[str, int] = {}
+    spendable: dict[str, int] = {}
     for number, row in enumerate(rows):
         if not number:
             held, debt, lifetime_earned = row[:3]
@@ -349,6 +350,8 @@ def read_points(rows: Sequence[Sequence[Any]], *, programme: Programme) -> Point
             moment = datetime.fromisoformat(expires_at) if isinstance(expires_at, str) else expires_at
             on = local_day(moment, timezone=programme.timezone).isoformat()
             expiring[on] = expiring.get(on, 0) + points
+            if not waits:
+                spendable[on] = spendable.get(on, 0) + points
     available -= debt
     return Points(
         available=available,
@@ -358,4 +361,5 @@ def read_points(rows: Sequence[Sequence[Any]], *, programme: Programme) -> Point
         lifetime_earned=lifetime_earned,
         expiring=tuple(Expiring(points, on) for on, points in sorted(expiring.items())),
         value_minor=max(0, available) * programme.settings.point_value_minor,
+        soonest=Expiring(spendable[first], first) if (first := min(spendable, default=None)) else None,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,8 @@ class Points:
 
     `available` is net of `debt` and below zero only where the policy allows it. `value_minor` is what the
     available points are worth, in programme minor units. `expiring` is sorted by day, with pending points
-    and without held ones.
+    and without held ones. `soonest` are those of them that can be spent and expire first: of reads of the
+    present alone.
     """
 
     available: int
@@ -29,3 +30,4 @@ class Points:
     lifetime_earned: int
     expiring: tuple[Expiring, ...]
     value_minor: int
+    soonest: Expiring | None = field(default=None, compare=False)

@@ -14,6 +14,7 @@ from service.recommendations import store
 from service.recommendations.annotation import SPLIT, reason_without_arm
 from service.recommendations.errors import DecisionNotFound
 from service.recommendations.ranking import Question, Ranked, list_reasons
+from service.rewards import operations as rewards
 
 ID_PREFIX = "rec"
 
@@ -86,7 +87,7 @@ def get_decision(conn: Connection, *, recommendation_id: str) -> dict[str, Any]:
         "window_end": None if exposure.window_end is None else format_time(exposure.window_end),
         **kept,
         "exploration": None if exploration is None else _show_exploration(conn, exploration),
-        "items": _list_items(conn, exposure.item_keys, ranking),
+        "items": _list_items(conn, exposure, ranking, shown_before=kept["request"]["excluded"]),
     }
 
 
@@ -97,9 +98,33 @@ def _show_exploration(conn: Connection, kept: Mapping[str, Any]) -> dict[str, An
     return {**kept, "candidates": candidates}
 
 
-def _list_items(conn: Connection, item_keys: Any, ranking: Any) -> list[dict[str, Any]]:
-    skus = store.find_skus(conn, item_keys=item_keys)
+def _list_items(
+    conn: Connection, exposure: experiments.Exposure, ranking: Any, *, shown_before: int
+) -> list[dict[str, Any]]:
+    """Return what was sent by rank: items by sku, or rewards by code with the parts of their score.
+
+    Ranks of rewards go on over pages.
+    """
+    keys = exposure.item_keys
+    skus: dict[int, str] = {}
+    codes: dict[int, str] = {}
+    first = 1
+    if exposure.reward_keys is None:
+        skus = store.find_skus(conn, item_keys=keys)
+    else:
+        keys, first = exposure.reward_keys, 1 + shown_before
+        codes = rewards.find_codes(conn, reward_keys=keys)
     return [
-        {"sku": skus.get(key), "rank": rank, "score": score, "source": source, "reason_code": code}
-        for rank, (key, (score, source, code)) in enumerate(zip(item_keys, ranking, strict=True), start=1)
+        {
+            "sku": skus.get(key),
+            "reward": codes.get(key),
+            "rank": rank,
+            "score": score,
+            "source": source,
+            "reason_code": code,
+            "parts": parts[0] if parts else None,
+        }
+        for rank, (key, (score, source, code, *parts)) in enumerate(
+            zip(keys, ranking, strict=True), start=first
+        )
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -60,7 +60,8 @@ class Asked:
 class Taken:
     """A member's latest purchases net of what came back, names by sku, and whether that is all there is.
 
-    `spoiled` came back with a fault; `last_basket` is what the latest order held.
+    `spoiled` came back with a fault; `last_basket` is what the latest order held. `categories` of what was
+    bought are read for those who need them.
     """
 
     purchases: Sequence[Purchase] = ()
@@ -69,6 +70,7 @@ class Taken:
     last_order_day: int | None = None
     spoiled: frozenset[str] = frozenset()
     last_basket: tuple[str, ...] = ()
+    categories: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +112,19 @@ class Ranked:
     explored: Explored | None = None
 
 
-def read_taken(conn: Connection, *, member_key: int, timezone: str, locale: str) -> Taken:
+def read_taken(
+    conn: Connection, *, member_key: int, timezone: str, locale: str, with_categories: bool = False
+) -> Taken:
     """Return what a member has taken, up to this second."""
-    rows = store.list_history(conn, member_key=member_key, timezone=timezone, locale=locale)
+    rows = store.list_history(
+        conn, member_key=member_key, timezone=timezone, locale=locale, with_categories=with_categories
+    )
+    categories = {row[1]: row[7] for row in rows if row[0]} if with_categories else {}
     names: dict[str, str] = {}
     bought: list[Bought] = []
     returned: list[Returned] = []
     spoiled = set()
-    for was_bought, sku, name, day, quantity, order_key, reason in rows:
+    for was_bought, sku, name, day, quantity, order_key, reason, *_ in rows:
         if was_bought:
             bought.append(Bought(sku, day, quantity, order_key))
             if name:
@@ -134,6 +141,7 @@ def read_taken(conn: Connection, *, member_key: int, timezone: str, locale: str)
         spoiled=frozenset(spoiled),
         # Lines come latest order first.
         last_basket=tuple(line.item for line in bought if line.order_key == bought[0].order_key),
+        categories=categories,
     )
 
 

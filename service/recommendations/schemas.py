@@ -167,7 +167,7 @@ class PolicySchema(Schema):
     version = fields.String(required=True, allow_none=True)
     model = fields.Nested(PolicyModelSchema, required=True)
     fallback = fields.String(
-        required=True, allow_none=True, validate=validate.OneOf(("last_basket", "popular", "empty"))
+        required=True, allow_none=True, validate=validate.OneOf(("last_basket", "popular", "plain", "empty"))
     )
 
 
@@ -378,14 +378,30 @@ class DecidedRequestSchema(Schema):
     excluded = fields.Integer(required=True)
 
 
+class ScorePartsSchema(Schema):
+    """What a reward's score was made of, each from 0 to 1 (docs/rewards.md)."""
+
+    affordability = fields.Float(required=True)
+    likeness = fields.Float(required=True)
+    expiry = fields.Float(required=True)
+    value = fields.Float(required=True)
+
+
 class DecidedItemSchema(Schema):
-    """One item as it was sent."""
+    """One item or reward as it was sent."""
 
     sku = fields.String(required=True, allow_none=True)
+    reward = fields.String(required=True, allow_none=True)
     rank = fields.Integer(required=True)
     score = fields.Float(required=True)
     source = fields.String(required=True)
     reason_code = fields.String(required=True)
+    parts = fields.Nested(
+        ScorePartsSchema,
+        required=True,
+        allow_none=True,
+        metadata={"description": "Of a ranked reward; null of items, and in the plain order."},
+    )
 
 
 class DecisionSchema(Schema):
@@ -484,7 +500,7 @@ class CreditedAnswerSchema(Schema):
 
 
 class ClaimSchema(Schema):
-    """One answer that an order names; what does not hold is told, and never counted."""
+    """One answer that an order or a redemption names; what does not hold is told, and never counted."""
 
     source = fields.String(
         required=True, validate=validate.OneOf(("recommendation_ids", "attribution_token"))
@@ -522,6 +538,16 @@ class ExplorationBody(StrictSchema):
         load_default=10_000,
         metadata={"description": "In how many answers the lot is cast, in basis points."},
     )
+
+
+class RedemptionAttributionSchema(Schema):
+    """From a redemption back to rule set, model and arm."""
+
+    redemption_id = fields.String(required=True)
+    reward = fields.String(required=True)
+    member_id = fields.String(required=True)
+    issued_at = fields.DateTime(required=True)
+    claims = fields.List(fields.Nested(ClaimSchema), required=True)
 
 
 class PlacementBody(StrictSchema):

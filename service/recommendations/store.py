@@ -20,9 +20,11 @@ from sqlalchemy import (
     null,
     select,
     text,
+    type_coerce,
     union_all,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, TEXT
+from sqlalchemy.types import NULLTYPE
 
 from service.activity.readable import line_rows, order_rows, return_reasons, return_rows, standing_orders
 from service.catalogue.readable import item_rows
@@ -102,7 +104,7 @@ _recent = (
     .limit(HISTORY_LINES)
     .subquery("recent")
 )
-_bought = (
+_lines_bought = (
     select(
         literal(True).label("bought"),
         item_rows.c.sku,
@@ -125,7 +127,7 @@ _bought = (
     .order_by(_recent.c.placed_at.desc(), _recent.c.order_key.desc(), line_rows.c.line_no)
     .limit(HISTORY_LINES)
 )
-_returned = (
+_lines_returned = (
     select(
         literal(False).label("bought"),
         item_rows.c.sku,
@@ -149,7 +151,18 @@ _returned = (
     .order_by(return_rows.c.refunded_at.desc())
     .limit(HISTORY_LINES)
 )
-_HISTORY = union_all(_bought.subquery("bought_lines").select(), _returned.subquery("returned_lines").select())
+
+
+def _history(bought: Select[Any], returned: Select[Any]) -> Any:
+    return union_all(bought.subquery("bought_lines").select(), returned.subquery("returned_lines").select())
+
+
+_HISTORY = _history(_lines_bought, _lines_returned)
+# As the driver gives them: a list of texts.
+_HISTORY_WITH_CATEGORIES = _history(
+    _lines_bought.add_columns(type_coerce(item_rows.c.categories, NULLTYPE).label("categories")),
+    _lines_returned.add_columns(type_coerce(cast(null(), ARRAY(TEXT)), NULLTYPE).label("categories")),
+)
 
 _CATALOGUE: Select[Any] = select(
     item_rows.c.item_key, item_rows.c.sku, item_rows.c.available, item_rows.c.categories
@@ -227,15 +240,15 @@ def find_opening(
 
 
 def list_history(
-    conn: Connection, *, member_key: int, timezone: str, locale: str
+    conn: Connection, *, member_key: int, timezone: str, locale: str, with_categories: bool = False
 ) -> Sequence[tuple[Any, ...]]:
     """Return a member's latest order lines and what was given back.
 
     Rows are (bought, sku, name, day, quantity, order_key, reason of return), at most `HISTORY_LINES` of
-    either kind.
+    either kind, and the item's categories where they are asked for.
     """
     parameters = {"member_key": member_key, "timezone": timezone, "locale": locale}
-    return run(conn, _HISTORY, parameters).all()
+    return run(conn, _HISTORY_WITH_CATEGORIES if with_categories else _HISTORY, parameters).all()
 
 
 def read_catalogue(conn: Connection, *, since: datetime | None) -> Iterator[Row[Any]]:

@@ -47,12 +47,11 @@ from service.rewards.errors import (
     VoucherReserved,
     VoucherUsed,
 )
-from service.rewards.operations import Redemption
+from service.rewards.operations import Claim, Redemption
 from service.rewards.rules import Cart
 from service.rewards.schemas import (
     CodeImportSchema,
     CodePoolSchema,
-    MemberRewardsSchema,
     RedemptionBody,
     RedemptionCancelBody,
     RedemptionSchema,
@@ -138,29 +137,6 @@ def list_rewards(door: Door, query: dict[str, Any]) -> object:
 
 
 @blueprint.door(
-    "GET",
-    "/members/<id:member_id>/rewards",
-    roles=(*STAFF, "storefront"),
-    query=RewardsQuery(),
-    answers={200: MemberRewardsSchema()},
-    refusals=(UnknownMember,),
-    localised=True,
-)
-def list_member_rewards(door: Door, member_id: str, query: dict[str, Any]) -> object:
-    """List the rewards that are offered now or soon, and why the member cannot have those they cannot."""
-    key = decode_cursor(query.get("cursor"), types=(str,))
-    return operations.list_for_member(
-        door.conn,
-        member_key=get_member(door.conn, member_id=member_id).member_key,
-        after=key[0] if key else "",
-        limit=query["limit"],
-        programme=get_programme(door.conn),
-        locale=door.locale,
-        now=door.now,
-    )
-
-
-@blueprint.door(
     "POST",
     "/members/<id:member_id>/redemptions",
     roles=_CASHIERS,
@@ -188,6 +164,7 @@ def redeem_reward(door: Door, member_id: str, body: dict[str, Any]) -> object:
         reward=body["reward"],
         programme=get_programme(door.conn),
         now=door.now,
+        claim=Claim(tuple(body["recommendation_ids"] or ()), body["attribution_token"]),
     )
     return _show(door, taken, locale=door.locale), 201
 

@@ -131,6 +131,9 @@ redemptions = Table(
     # What is left of a gift certificate, programme currency.
     Column("balance_minor", BigInteger),
     Column("ended_at", _MOMENT),
+    # What the caller says led to it; nobody is credited by it before it was looked at.
+    Column("recommendation_ids", ARRAY(Text)),
+    Column("attribution_token", Text),
     UniqueConstraint("voucher_code"),
     Index(None, "member_key", "reward_key"),
     Index(None, "origin_key", postgresql_where=text("origin_key IS NOT NULL")),

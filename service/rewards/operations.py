@@ -17,17 +17,18 @@ from service.kit import audit, outbox
 from service.kit.clock import format_time
 from service.kit.db import dumps
 from service.kit.errors import FieldError, Invalid
-from service.kit.money import to_minor, to_text
+from service.kit.money import to_minor
 from service.kit.pagination import encode_cursor, page
-from service.ledger import operations as ledger
 from service.programme.operations import Programme
 from service.rewards import store, store_pools
 from service.rewards.carts import read_cart
 from service.rewards.errors import CodePoolNotKnown, RewardKindFixed, StockBelowTaken, UnknownReward
 from service.rewards.laws import Violation, check_laws
 from service.rewards.merging import hand_back, hand_over
+from service.rewards.offering import Offered, find_codes, list_offered, show_offered, show_worth
 from service.rewards.pools import LoadedCodes, import_codes, show_pool
 from service.rewards.redeeming import (
+    Claim,
     Redemption,
     cancel_redemption,
     expire_due,
@@ -37,8 +38,8 @@ from service.rewards.redeeming import (
     show_redemption,
     use_redemption,
 )
-from service.rewards.rows import named, offer_of
-from service.rewards.rules import Taker, reasons_against, spread_shelves
+from service.rewards.rows import named, terms_of
+from service.rewards.rules import spread_shelves
 from service.rewards.vouchers import (
     VoucherPayment,
     get_returned,
@@ -51,18 +52,20 @@ from service.rewards.vouchers import (
     vouchers_paid,
     vouchers_to_pay,
 )
-from service.rewards.wording import explain_reason
 from service.tiers import operations as tiers
 from service.tiers.errors import UnknownTier
 
 __all__ = [
+    "Claim",
     "LoadedCodes",
+    "Offered",
     "Redemption",
     "Violation",
     "VoucherPayment",
     "cancel_redemption",
     "check_laws",
     "expire_due",
+    "find_codes",
     "get_redemption",
     "get_returned",
     "get_reward",
@@ -71,7 +74,7 @@ __all__ = [
     "hand_over",
     "import_codes",
     "list_affordable",
-    "list_for_member",
+    "list_offered",
     "list_redemptions",
     "list_rewards",
     "pay_with_vouchers",
@@ -81,6 +84,7 @@ __all__ = [
     "release_voucher",
     "reserve_voucher",
     "return_vouchers",
+    "show_offered",
     "show_pool",
     "show_redemption",
     "use_redemption",
@@ -256,58 +260,6 @@ def list_rewards(conn: Connection, *, after: str, limit: int, programme: Program
     return page(shown, limit=limit, cursors=[encode_cursor(row.code) for row in rows])
 
 
-def list_for_member(
-    conn: Connection,
-    *,
-    member_key: int,
-    after: str,
-    limit: int,
-    programme: Programme,
-    locale: str,
-    now: datetime,
-) -> dict[str, Any]:
-    """Return a page of the rewards that are not over, and why the member cannot have those they cannot."""
-    held = tiers.get_held_tier(conn, member_key=member_key)
-    points = ledger.get_points(conn, member_key=member_key, now=now, programme=programme)
-    names = {
-        code: per_locale.get(locale) or code
-        for code, per_locale in tiers.list_tier_names(conn, now=now).items()
-    }
-    rows = store.list_for(conn, member_key=member_key, after=after, limit=limit + 1, now=now)
-    shown = []
-    for row in rows:
-        offer, taker = offer_of(row), Taker(held.code, points.available, int(row.taken_by_member))
-        reasons = reasons_against(offer, taker, now=now)
-        shown.append(
-            {
-                "code": row.code,
-                "name": named(row.names, locale) or row.code,
-                "description": named(row.descriptions, locale),
-                "kind": row.kind,
-                "points": row.points,
-                **_worth(row, programme),
-                "ends_at": None if row.ends_at is None else format_time(row.ends_at),
-                "affordable": not reasons,
-                "missing_points": max(0, row.points - points.available),
-                "reasons": [
-                    {
-                        "reason": reason,
-                        "text": explain_reason(
-                            reason,
-                            offer,
-                            taker,
-                            tier_names=names,
-                            timezone=programme.timezone,
-                            locale=locale,
-                        ),
-                    }
-                    for reason in reasons
-                ],
-            }
-        )
-    return page(shown, limit=limit, cursors=[encode_cursor(row.code) for row in rows])
-
-
 def list_affordable(
     conn: Connection, *, member_key: int, tier: str, points: int, limit: int, locale: str, now: datetime
 ) -> list[Affordable]:
@@ -316,30 +268,14 @@ def list_affordable(
     return [Affordable(row.code, named(row.names, locale) or row.code, row.kind, row.points) for row in rows]
 
 
-def _worth(row: Row[Any], programme: Programme) -> dict[str, Any]:
-    def money(minor: int | None) -> str | None:
-        return None if minor is None else to_text(minor, currency=programme.currency)
-
-    everything = row.categories is None and row.skus is None
-    return {
-        "value": money(row.value_minor),
-        "percent_bp": row.percent_bp,
-        "minimum_spend": money(row.minimum_spend_minor),
-        "applies_to": None if everything else {"categories": row.categories, "skus": row.skus},
-        "valid_days": row.valid_days,
-        "combinable": row.combinable,
-    }
-
-
 def _show(row: Row[Any], programme: Programme) -> dict[str, Any]:
     found = {"out_of_reach": row.out_of_reach, "unwanted": row.unwanted}
     return {
         "code": row.code,
         "name": row.names,
         "description": row.descriptions,
-        "kind": row.kind,
         "points": row.points,
-        **_worth(row, programme),
+        **show_worth(terms_of(row), valid_days=row.valid_days, programme=programme),
         "stock": row.stock,
         "taken": row.taken,
         "left": None if row.stock is None else row.stock - row.taken,

@@ -65,6 +65,17 @@ _REFUSALS: dict[Reason, type[Problem]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """Answers that are said to have led to a redemption, by their ids or a token; judged when asked for."""
+
+    recommendation_ids: tuple[str, ...] = ()
+    attribution_token: str | None = None
+
+
+NO_CLAIM = Claim()
+
+
+@dataclass(frozen=True, slots=True)
 class Redemption:
     """One taking of a reward, as it effectively stands; amounts are programme minor units."""
 
@@ -85,6 +96,7 @@ class Redemption:
     reserved_until: datetime | None
     balance_minor: int | None
     ended_at: datetime | None
+    claim: Claim = NO_CLAIM
 
     @property
     def redemption_id(self) -> str:
@@ -98,7 +110,13 @@ class Redemption:
 
 
 def redeem(
-    conn: Connection, *, member_key: int, reward: str, programme: Programme, now: datetime
+    conn: Connection,
+    *,
+    member_key: int,
+    reward: str,
+    programme: Programme,
+    now: datetime,
+    claim: Claim = NO_CLAIM,
 ) -> Redemption:
     """Take a reward for a member: points are paid, one leaves the shelf, and a voucher is given.
 
@@ -144,6 +162,8 @@ def redeem(
         "expires_at": _expires_at(row.valid_days, programme, now),
         "balance_minor": terms.value_minor if terms.kind == "gift_certificate" else None,
         "shelf_no": _take(conn, row),
+        "recommendation_ids": list(claim.recommendation_ids) or None,
+        "attribution_token": claim.attribution_token,
     }
     store_redemptions.add(conn, values=values)
     taken = find_redemption(conn, key=key, now=now)
@@ -406,6 +426,7 @@ def read_redemption(row: Row[Any], *, now: datetime) -> Redemption:
         reserved_until=row.reserved_until if state == "reserved" else None,
         balance_minor=row.balance_minor,
         ended_at=ended_at,
+        claim=Claim(tuple(row.recommendation_ids or ()), row.attribution_token),
     )
 
 

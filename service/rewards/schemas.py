@@ -188,17 +188,14 @@ class MemberRewardSchema(RewardWorthSchema):
     reasons = fields.List(fields.Nested(RewardReasonSchema), required=True)
 
 
-class MemberRewardsSchema(Schema):
-    """A page of rewards by code, as a member sees them."""
-
-    data = fields.List(fields.Nested(MemberRewardSchema), required=True)
-    next_cursor = fields.String(required=True, allow_none=True)
-
-
 class RedemptionBody(StrictSchema):
-    """What to take."""
+    """What to take, and the answers that led to it if any did."""
 
     reward = MerchantId(required=True)
+    recommendation_ids = fields.List(
+        MerchantId(), validate=validate.Length(max=50), allow_none=True, load_default=None
+    )
+    attribution_token = Text(max_length=1000, allow_none=True, load_default=None)
 
 
 class RedemptionCancelBody(StrictSchema):

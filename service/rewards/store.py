@@ -78,11 +78,20 @@ _TAKEN_BY_MEMBER = """,
 _FIND = text(_REWARDS.replace("{more}", "") + "WHERE r.code = :code")
 _FIND_FOR = text(_REWARDS.replace("{more}", _TAKEN_BY_MEMBER) + "WHERE r.code = :code")
 _LIST = text(_REWARDS.replace("{more}", "") + "WHERE r.code > :after ORDER BY r.code LIMIT :limit")
-# What is over is not shown; what is coming is.
-_LIST_FOR = text(
-    _REWARDS.replace("{more}", _TAKEN_BY_MEMBER)
-    + "WHERE r.code > :after AND (r.ends_at IS NULL OR r.ends_at > :now) ORDER BY r.code LIMIT :limit"
-)
+# What is over is not shown; what is coming is. All at once, since all are put in order.
+_OFFERED = text("""
+SELECT r.reward_key, r.code, r.names, r.descriptions, r.kind, r.points, r.value_minor, r.percent_bp,
+       r.minimum_spend_minor, r.categories, r.skus, r.valid_days, r.combinable, r.per_member_limit, r.tiers,
+       r.starts_at, r.ends_at, s.stock, s.taken, coalesce(d.taken, 0) AS taken_by_member
+FROM rewards r
+JOIN (SELECT reward_key, CAST(CASE WHEN count(stock) = count(*) THEN sum(stock) END AS bigint) AS stock,
+             CAST(sum(taken) AS bigint) AS taken
+      FROM reward_shelves GROUP BY reward_key) s USING (reward_key)
+LEFT JOIN (SELECT reward_key, count(*) AS taken FROM redemptions
+           WHERE member_key = :member_key AND state <> 'cancelled' GROUP BY reward_key) d USING (reward_key)
+WHERE r.ends_at IS NULL OR r.ends_at > :now ORDER BY r.code
+""")
+_CODES = text("SELECT reward_key, code FROM rewards WHERE reward_key = ANY (CAST(:reward_keys AS integer[]))")
 _AFFORDABLE = text("""
 SELECT r.code, r.names, r.kind, r.points
 FROM rewards r
@@ -145,12 +154,14 @@ def list_rewards(conn: Connection, *, after: str, limit: int) -> Sequence[Row[An
     return conn.execute(_LIST, {"after": after, "limit": limit}).all()
 
 
-def list_for(
-    conn: Connection, *, member_key: int, after: str, limit: int, now: datetime
-) -> Sequence[Row[Any]]:
-    """Return rewards that are not over, by code, with how often a member has taken each."""
-    values = {"member_key": member_key, "after": after, "limit": limit, "now": now}
-    return run(conn, _LIST_FOR, values).all()
+def list_offered(conn: Connection, *, member_key: int, now: datetime) -> Sequence[Row[Any]]:
+    """Return every reward that is not over, by code, with how often a member has taken each."""
+    return run(conn, _OFFERED, {"member_key": member_key, "now": now}).all()
+
+
+def find_codes(conn: Connection, *, reward_keys: Sequence[int]) -> dict[int, str]:
+    """Return the code behind each key."""
+    return {row.reward_key: row.code for row in run(conn, _CODES, {"reward_keys": list(reward_keys)})}
 
 
 def list_affordable(

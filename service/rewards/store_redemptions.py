@@ -14,15 +14,16 @@ from service.kit.db import run
 
 _ADD = text("""
 INSERT INTO redemptions (redemption_id, reward_key, shelf_no, member_key, origin_key, points, transaction_key,
-    terms, voucher_code, issued_at, expires_at, balance_minor)
+    terms, voucher_code, issued_at, expires_at, balance_minor, recommendation_ids, attribution_token)
 VALUES (:redemption_id, :reward_key, :shelf_no, :member_key, :origin_key, :points, :transaction_key,
-    CAST(:terms AS jsonb), :voucher_code, :issued_at, :expires_at, :balance_minor)
+    CAST(:terms AS jsonb), :voucher_code, :issued_at, :expires_at, :balance_minor,
+    CAST(:recommendation_ids AS text[]), :attribution_token)
 """)
 
 _REDEMPTIONS = """
 SELECT d.redemption_id, d.reward_key, d.shelf_no, d.member_key, d.points, d.transaction_key, d.terms,
        d.voucher_code, d.state, d.issued_at, d.expires_at, d.reserved_for, d.reserved_until, d.balance_minor,
-       d.ended_at, r.code AS reward, r.names
+       d.ended_at, d.recommendation_ids, d.attribution_token, r.code AS reward, r.names
 FROM redemptions d JOIN rewards r USING (reward_key)
 """
 

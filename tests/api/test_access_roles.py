@@ -66,7 +66,7 @@ def test_what_a_storefront_may_do_is_a_short_list(client: Client) -> None:
         "recommendations.expose_visitor",
         "recommendations.get_recommendations",
         "recommendations.get_related",
-        "rewards.list_member_rewards",
+        "ranked_rewards.list_member_rewards",
         "tiers.get_tier",
     }
 

@@ -229,9 +229,11 @@ def test_what_staff_do_to_a_member_that_becomes_another_or_parts_is_done_to_whom
             headers={"Idempotency-Key": "a-race-of-points"},
         ),
     )
-    assert (given.status_code, given.json["balance"]["available"]) == (201, 5)
+    assert given.status_code == 201
+    assert (given.json or {})["balance"]["available"] == 5
     points = [
-        shop.client.get(f"/v1/members/{one}/points", role="admin").json["available"] for one in ("m1", "m2")
+        (shop.client.get(f"/v1/members/{one}/points", role="admin").json or {})["available"]
+        for one in ("m1", "m2")
     ]
     assert points == [5, 0]
     obeyed(shop)

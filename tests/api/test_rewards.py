@@ -202,12 +202,14 @@ def test_what_a_member_can_have_is_told_in_their_language(client: Client) -> Non
     offer(client, "tea", points=5, kind="product", value=None, name={"en": "A tin of tea", "zh-Hant": "茶罐"})
     english: Any = client.get("/v1/members/m1/rewards", headers={"Accept-Language": "en"}).json
     chinese: Any = client.get("/v1/members/m1/rewards", headers={"Accept-Language": "zh-Hant"}).json
+    # Whichever arm the member is in, the tea stands first.
     assert [one["reasons"] for one in english["data"]] == [
-        [{"reason": "points", "text": "10 points more needed."}],
         [],
+        [{"reason": "points", "text": "10 points more needed."}],
     ]
-    assert chinese["data"][0]["reasons"][0]["text"] == "還差 10 點。"
-    assert [one["name"] for one in chinese["data"]] == ["50 元折價券", "茶罐"]
+    assert chinese["data"][1]["reasons"][0]["text"] == "還差 10 點。"
+    assert [one["reason"]["text"] for one in chinese["items"]] == ["您現在就可以兌換", "還差 10 點"]
+    assert [one["name"] for one in chinese["data"]] == ["茶罐", "50 元折價券"]
     card: Any = client.get("/v1/members/m1/card", headers={"Accept-Language": "zh-Hant"}).json
     assert card["rewards"] == [{"code": "tea", "name": "茶罐", "kind": "product", "points": 5}]
 

@@ -33,8 +33,9 @@ def take_rewards(recorder: Recorder) -> None:
     headers = {"Idempotency-Key": "rewards-start"}
     body = {"points": 200, "reason": "a birthday"}
     recorder.call("POST", f"{MEI_LIN}/points/adjustments", json=body, headers=headers)
-    recorder.call("GET", f"{MEI_LIN}/rewards")
-    used, spare = _take(recorder, "fifty", "used"), _take(recorder, "fifty", "spare")
+    shown = recorder.call("GET", f"{MEI_LIN}/rewards", query_string={"placement": "wallet"})
+    used, spare = _take(recorder, "fifty", "used", shown), _take(recorder, "fifty", "spare")
+    recorder.call("GET", f"/v1/redemptions/{used['redemption_id']}/attribution")
     _check_out(recorder, used["voucher_code"])
     recorder.call("GET", f"/v1/redemptions/{used['redemption_id']}")
     recorder.call("GET", f"{MEI_LIN}/redemptions", query_string={"limit": 2})
@@ -72,11 +73,14 @@ def _offer(recorder: Recorder) -> None:
     recorder.call("GET", REWARDS)
 
 
-def _take(recorder: Recorder, reward: str, key: str) -> dict[str, Any]:
+def _take(recorder: Recorder, reward: str, key: str, shown: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Take a reward; `shown` is the answer that led to it."""
     headers = {"Idempotency-Key": f"take-{key}"}
-    taken: dict[str, Any] = recorder.call(
-        "POST", f"{MEI_LIN}/redemptions", json={"reward": reward}, headers=headers
-    )
+    body: dict[str, Any] = {"reward": reward}
+    if shown is not None:
+        body["recommendation_ids"] = [shown["recommendation_id"]]
+        body["attribution_token"] = shown["measurement"]["attribution_token"]
+    taken: dict[str, Any] = recorder.call("POST", f"{MEI_LIN}/redemptions", json=body, headers=headers)
     return taken
 
 

@@ -19,7 +19,7 @@ from tests.house.sources import ROOT
 from tests.house.test_routes import SPEC
 
 OPERATIONS = {operation["operationId"]: (path, operation) for path, _, operation in list_operations(SPEC)}
-ANNOTATED = ("getRecommendations", "getRelated", "getCard")
+ANNOTATED = ("getRecommendations", "getRelated", "getCard", "listMemberRewards")
 
 
 def check(value: object, schema: dict[str, Any]) -> None:

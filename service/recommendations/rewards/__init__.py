@@ -1,0 +1,1 @@
+"""A member's rewards, put in order and accounted for like recommendations."""
