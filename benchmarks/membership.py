@@ -82,14 +82,22 @@ class Membership:
     parquet: Path
 
 
-def make(conn: psycopg.Connection[Any], folder: Path, *, members: int, now: datetime) -> Membership:
+def make(
+    conn: psycopg.Connection[Any],
+    folder: Path,
+    *,
+    members: int,
+    now: datetime,
+    orders_each: int = ORDERS_PER_MEMBER,
+) -> Membership:
     """Fill an empty database with members and their day roll-up, each due for the first review.
 
-    Their orders stand in a Parquet file beside it, their awards of the last year in the ledger.
+    Their orders, `orders_each` on average, stand in a Parquet file beside it, their awards of a year in
+    the ledger.
     """
     import duckdb
 
-    given = {"today": _today(now), "members": members, "mean": ORDERS_PER_MEMBER - 0.5, "folder": folder}
+    given = {"today": _today(now), "members": members, "mean": orders_each - 0.5, "folder": folder}
     with duckdb.connect() as maker:
         maker.execute("CREATE MACRO dice(i, n) AS (hash(CAST(i AS bigint) * 31 + n) % 1000003) / 1000003.0")
         maker.execute(_MEMBERS.format(**given))

@@ -46,6 +46,17 @@ def measure(world: World, *, rounds: int) -> list[Row]:
     return compare(database, made, now=world.now, rounds=rounds)
 
 
+def measure_write_back(world: World, *, rounds: int) -> list[Row]:
+    """Measure what a review writes alone: members with few orders each, which it does not look at."""
+    database = world.create("write_back")
+    tell(f"making {world.sizes.population:,} members")
+    with world.connect(database) as conn:
+        made = membership.make(
+            conn, world.folder, members=world.sizes.population, now=world.now, orders_each=2
+        )
+    return [write_back.measure(database, made, rounds=rounds)]
+
+
 def compare(database: Database, made: membership.Membership, *, now: datetime, rounds: int) -> list[Row]:
     """Alternate the baseline with each job, day after day, so that every review has a day's work to do."""
     turns: dict[str, list[Turn]] = {name: [] for name in ("duckdb", "review-all", "simulation")}
