@@ -33,6 +33,7 @@ _OTHERS: dict[str, Callable[[World, argparse.Namespace], list[Row]]] = {
     "import": lambda world, asked: bulk.measure(world, rounds=min(asked.rounds, 3)),
     "import-uci": lambda world, asked: bulk.measure_uci(world, rounds=1),
     "population": lambda world, asked: population.measure(world, rounds=min(asked.rounds, 3)),
+    "past": lambda world, asked: population.measure_past(world, rounds=min(asked.rounds, 3)),
     "write-back": lambda world, asked: population.measure_write_back(world, rounds=asked.rounds),
     "uplift": lambda world, asked: uplift.measure(world, rounds=min(asked.rounds, 3)),
     "train": lambda world, asked: learning.measure(world, rounds=min(asked.rounds, 3)),

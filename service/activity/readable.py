@@ -195,6 +195,7 @@ event_rows = select(
     events.c.recommendation_id,
     events.c.impression_id,
     events.c.attribution_token,
+    events.c.origin_key,
 ).subquery("event_rows")
 """What happened on the storefront, and the answer it names if it names one."""
 
