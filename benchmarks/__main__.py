@@ -32,6 +32,7 @@ _OTHERS: dict[str, Callable[[World, argparse.Namespace], list[Row]]] = {
     "hot-account": lambda world, asked: checkouts.measure_hot(world, rounds=asked.rounds),
     "import": lambda world, asked: bulk.measure(world, rounds=min(asked.rounds, 3)),
     "import-uci": lambda world, asked: bulk.measure_uci(world, rounds=1),
+    "import-rules": lambda world, asked: bulk.measure_rules(world, rounds=min(asked.rounds, 3)),
     "population": lambda world, asked: population.measure(world, rounds=min(asked.rounds, 3)),
     "past": lambda world, asked: population.measure_past(world, rounds=min(asked.rounds, 3)),
     "write-back": lambda world, asked: population.measure_write_back(world, rounds=asked.rounds),
