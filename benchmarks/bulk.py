@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from benchmarks.baselines import binary_copy
 from benchmarks.results import Row, ratio_of
 from benchmarks.shop import LINES_PER_ORDER, ORDERS_PER_MEMBER
 from benchmarks.world import Database, World, tell
+from service.kit.db import dumps
 from service.kit.settings import Settings
 
 UCI = Path(__file__).resolve().parents[2] / "shared" / "data" / "uci_online_retail.parquet"
@@ -26,6 +28,51 @@ def measure(world: World, *, rounds: int) -> list[Row]:
             template="base",
         )
     ]  # fmt: skip
+
+
+def measure_rules(world: World, *, rounds: int) -> list[Row]:
+    """Measure the same import where earning rules look at every line, beside one rate for all."""
+    _ = world.base
+    lines = world.sizes.members * ORDERS_PER_MEMBER * LINES_PER_ORDER
+    plain, by_category = list[float](), list[float]()
+    for round_no in range(1, rounds + 1):
+        tell(f"import under earning rules, round {round_no} of {rounds}")
+        for seconds, rules in ((plain, None), (by_category, _BY_CATEGORY)):
+            database = world.create("imported", template="base")
+            if rules is not None:
+                _rule(world, database, rules)
+            seconds.append(world.bring_in(database, "orders", world.orders_file))
+            world.drop("imported")
+    return [
+        Row(
+            "bulk import of orders under earning rules by category",
+            f"{lines / median(by_category):,.0f} lines/s",
+            f"one rate {lines / median(plain):,.0f} lines/s",
+            ratio=ratio_of(by_category, plain),
+            note=f"{lines:,} lines in {median(by_category):.1f} s and {median(plain):.1f} s; two categories "
+            "with rates of their own, one left out, a limit for each order and each day",
+        )
+    ]
+
+
+_BY_CATEGORY = {
+    "currency": "TWD",
+    "base": {"points": 1, "per": "30"},
+    "exclude": {"categories": ["category-1"]},
+    "rates": [
+        {"categories": ["category-2"], "multiplier_bp": 20_000},
+        {"categories": ["category-3"], "points": 5, "per": "50"},
+    ],
+    "caps": {"per_order": 500, "per_member_day": 900},
+}
+
+
+def _rule(world: World, database: Database, definition: dict[str, Any]) -> None:
+    """Let rules have been in force for ever: what is published only counts from then on."""
+    with world.connect(database) as conn:
+        conn.execute("SET session_replication_role = replica")
+        conn.execute("UPDATE earning_rules SET definition = %s WHERE version = 1", [dumps(definition)])
+        conn.commit()
 
 
 def measure_uci(world: World, *, rounds: int) -> list[Row]:

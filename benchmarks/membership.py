@@ -71,6 +71,21 @@ _COPIES = {
     "tier_states": "member_key, tier, rank, since, ruleset_version, through, next_review_on",
     "ledger_transactions": "member_key, kind, occurred_at, recorded_at, order_key, rule",
 }
+# What past days are rated from: the orders themselves, and the log of tiers held.
+_FACTS = {
+    "orders": """
+        SELECT order_key, day, day, member_key, day, 'TWD', spend_minor, spend_minor, spend_minor
+        FROM '{folder}/orders.parquet' ORDER BY order_key
+    """,
+    "tier_changes": """
+        SELECT member_key, 'member', joined_on, joined_on, 'enrol', 1, '{{}}' FROM members ORDER BY member_key
+    """,
+}
+_FACT_COPIES = {
+    "orders": "order_key, placed_at, received_at, member_key, day, currency, order_goods_minor, goods_minor, "
+    "spend_minor",
+    "tier_changes": "member_key, to_tier, effective_at, recorded_at, cause, ruleset_version, metrics",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,24 +97,35 @@ class Membership:
     parquet: Path
 
 
-def make(conn: psycopg.Connection[Any], folder: Path, *, members: int, now: datetime) -> Membership:
+def make(
+    conn: psycopg.Connection[Any],
+    folder: Path,
+    *,
+    members: int,
+    now: datetime,
+    orders_each: int = ORDERS_PER_MEMBER,
+    with_facts: bool = False,
+) -> Membership:
     """Fill an empty database with members and their day roll-up, each due for the first review.
 
-    Their orders stand in a Parquet file beside it, their awards of the last year in the ledger.
+    Their orders, `orders_each` on average, stand in a Parquet file beside it, their awards of a year in
+    the ledger. `with_facts` past days can be rated as well; the months of the orders have partitions by then.
     """
     import duckdb
 
-    given = {"today": _today(now), "members": members, "mean": ORDERS_PER_MEMBER - 0.5, "folder": folder}
+    given = {"today": _today(now), "members": members, "mean": orders_each - 0.5, "folder": folder}
     with duckdb.connect() as maker:
         maker.execute("CREATE MACRO dice(i, n) AS (hash(CAST(i AS bigint) * 31 + n) % 1000003) / 1000003.0")
         maker.execute(_MEMBERS.format(**given))
         maker.execute(_ORDERS.format(**given))
         counted = maker.execute(f"SELECT count(*) FROM '{folder}/orders.parquet'").fetchone()
-        for table, query in _FILES.items():
+        files = _FILES | (_FACTS if with_facts else {})
+        copies = _COPIES | _FACT_COPIES
+        for table, query in files.items():
             path = folder / f"{table}.csv"
             maker.execute(f"COPY ({query.format(**given)}) TO '{path}' (FORMAT csv, HEADER false)")
             with _without_indexes(conn, table):
-                _copy(conn, f"COPY {table} ({_COPIES[table]}) FROM STDIN (FORMAT csv)", path)
+                _copy(conn, f"COPY {table} ({copies[table]}) FROM STDIN (FORMAT csv)", path)
             path.unlink()
     conn.commit()
     conn.autocommit = True

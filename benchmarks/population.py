@@ -16,9 +16,11 @@ from benchmarks.baselines import duckdb_metrics
 from benchmarks.results import Row, ratio_of
 from benchmarks.world import Database, World, tell
 from service.kit.clock import local_day
+from service.kit.partitions import ensure_months
 from service.tiers.defaults import default_ruleset
 from service.tiers.rules import parse_ruleset
 
+_HISTORY_DAYS = 1_200
 _ROOT = Path(__file__).resolve().parents[1]
 DAYS_OFF = (1, 3, 7)
 """How many days the due-only reviews come after the one before: few and many members are due."""
@@ -44,6 +46,47 @@ def measure(world: World, *, rounds: int) -> list[Row]:
     rules = parse_ruleset(default_ruleset(currency=database.programme.currency), version=1)
     membership.stand(database.engine, rules=rules, day=day, timezone=database.programme.timezone)
     return compare(database, made, now=world.now, rounds=rounds)
+
+
+def measure_past(world: World, *, rounds: int) -> list[Row]:
+    """Measure a simulation of a day a quarter ago, from the facts themselves, beside one of today."""
+    database = world.create("past")
+    tell(f"making {world.sizes.population:,} members with their orders")
+    with database.engine.begin() as conn:
+        first = (world.now - timedelta(days=_HISTORY_DAYS)).date()
+        ensure_months(conn, table="orders", first=first, last=world.now.date())
+    with world.connect(database) as conn:
+        made = membership.make(
+            conn, world.folder, members=world.sizes.population, now=world.now, with_facts=True
+        )
+    day = local_day(world.now, timezone=database.programme.timezone)
+    rules = parse_ruleset(default_ruleset(currency=database.programme.currency), version=1)
+    membership.stand(database.engine, rules=rules, day=day, timezone=database.programme.timezone)
+    past, today = [], []
+    for _ in range(rounds):
+        past.append(_run(database, "simulation-past", world.now))
+        today.append(_run(database, "simulation", world.now))
+    return [
+        Row(
+            f"simulation as of a quarter ago, {made.members:,} members, {made.orders:,} orders",
+            f"{median(turn.seconds for turn in past):.1f} s",
+            f"as of today {median(turn.seconds for turn in today):.1f} s",
+            ratio=ratio_of([turn.seconds for turn in past], [turn.seconds for turn in today]),
+            note=f"{max(turn.told['megabytes'] for turn in past):.0f} MB; from orders and refunds, who was "
+            "merged by then or since included",
+        )
+    ]
+
+
+def measure_write_back(world: World, *, rounds: int) -> list[Row]:
+    """Measure what a review writes alone: members with few orders each, which it does not look at."""
+    database = world.create("write_back")
+    tell(f"making {world.sizes.population:,} members")
+    with world.connect(database) as conn:
+        made = membership.make(
+            conn, world.folder, members=world.sizes.population, now=world.now, orders_each=2
+        )
+    return [write_back.measure(database, made, rounds=rounds)]
 
 
 def compare(database: Database, made: membership.Membership, *, now: datetime, rounds: int) -> list[Row]:

@@ -9,7 +9,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +35,16 @@ def harder_gold() -> dict[str, Any]:
     return definition
 
 
-def run_simulation(engine: Engine, programme: Programme, now: datetime) -> dict[str, Any]:
+def run_simulation(
+    engine: Engine, programme: Programme, now: datetime, *, days_ago: int = 0
+) -> dict[str, Any]:
     """Try a harder Gold on everybody."""
     with engine.connect() as conn:
         question = ask_simulation(
             conn,
             definition=harder_gold(),
             version=2,
-            day=local_day(now, timezone=programme.timezone),
+            day=local_day(now, timezone=programme.timezone) - timedelta(days=days_ago),
             against=None,
             programme=programme,
             now=now,
@@ -58,8 +60,14 @@ def run_review(engine: Engine, programme: Programme, now: datetime, *, everyone:
     return {"reviewed": summary.reviewed, "changed": summary.changed}
 
 
+def run_past_simulation(engine: Engine, programme: Programme, now: datetime) -> dict[str, Any]:
+    """Try the same on everybody as of a quarter ago."""
+    return run_simulation(engine, programme, now, days_ago=90)
+
+
 _JOBS: dict[str, Callable[[Engine, Programme, datetime], dict[str, Any]]] = {
     "simulation": run_simulation,
+    "simulation-past": run_past_simulation,
     "review-all": lambda engine, programme, now: run_review(engine, programme, now, everyone=True),
     "review-due": lambda engine, programme, now: run_review(engine, programme, now, everyone=False),
 }

@@ -37,6 +37,7 @@ from service.rewards import operations as rewards
 from service.rewards.watch.operations import Thresholds, appraise_rewards, find_patterns
 from service.tiers import operations as tiers
 from service.tiers import reports, reviews
+from service.tiers.liability import kept as liability
 from service.tiers.movement import forecast
 from service.tiers.population import operations as population
 from service.tiers.publishing import operations as publishing
@@ -49,6 +50,7 @@ TIER_ANSWERS: dict[str, reports.Answer] = {
     "worth": worth.answer_worth,
     "histogram": worth.answer_histogram,
     forecast.KIND: forecast.answer_forecast,
+    liability.KIND: liability.answer_liability,
 }
 """Kind of tier report → what computes it."""
 _IDEMPOTENCY_KEPT = timedelta(days=2)
@@ -120,6 +122,9 @@ def build(settings: Settings, engine: Engine, database_url: str) -> procrastinat
             keep_ahead(conn, today=now.date())
         if settings.changes_kept_days:
             forget_changes(engine, before=now - timedelta(days=settings.changes_kept_days))
+        if settings.reports_kept_days:
+            with transaction(engine) as conn:
+                reports.forget_reports(conn, before=now - timedelta(days=settings.reports_kept_days))
         with transaction(engine) as conn:
             today = local_day(now, timezone=get_programme(conn).timezone)
             experiments.refresh_holdout_baselines(conn, now=now, today=today)
@@ -252,9 +257,11 @@ def _declare_tier_tasks(app: procrastinate.App, engine: Engine, programme: Calla
     @app.periodic(cron="47 * * * *")
     @app.task(name="tiers.forecast", queueing_lock="tiers.forecast")
     def look_ahead(timestamp: int) -> None:
-        """Ask for the day's forecast; hourly, so that it is made soon after every zone's midnight."""
+        """Ask for the day's forecast and liability; hourly, so that both come soon after every midnight."""
         with transaction(engine) as conn:
-            forecast.ask_nightly(conn, now=read_clock(), programme=get_programme(conn))
+            now, programme = read_clock(), get_programme(conn)
+            forecast.ask_nightly(conn, now=now, programme=programme)
+            liability.ask_nightly(conn, now=now, programme=programme)
 
     @app.task(name=population.TASK)
     def simulate(simulation_id: str) -> None:

@@ -197,6 +197,7 @@ event_rows = select(
     events.c.impression_id,
     events.c.attribution_token,
     events.c.attribution_fault,
+    events.c.origin_key,
 ).subquery("event_rows")
 """What happened on the storefront, the answer it names if it names one, and why that does not hold."""
 

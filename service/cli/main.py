@@ -6,7 +6,19 @@ import sys
 
 import click
 
-from service.cli import data, database, experiments, keys, laws, models, points, rewards, serving, tiers
+from service.cli import (
+    data,
+    database,
+    earning_rules,
+    experiments,
+    keys,
+    laws,
+    models,
+    points,
+    rewards,
+    serving,
+    tiers,
+)
 from service.kit.errors import Problem
 from service.kit.logs import configure
 from service.kit.settings import Settings, SettingsError
@@ -34,6 +46,7 @@ for command in (
     data.demo,
     tiers.tiers,
     points.points,
+    earning_rules.earning_rules,
     rewards.rewards,
     models.models,
     experiments.experiments,

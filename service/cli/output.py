@@ -1,14 +1,18 @@
-"""Answer a command: a table for people, JSON for programs."""
+"""Read what a command is given, and answer it: a table for people, JSON for programs."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import click
 import orjson
 from rich.console import Console
 from rich.table import Table
+
+from service.kit.exact_json import parse_json
 
 
 def tell(values: Mapping[str, object]) -> None:
@@ -33,3 +37,18 @@ def tell_rows(rows: Sequence[Mapping[str, object]]) -> None:
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
     Console().print(table)
+
+
+def read_object(file: Path) -> dict[str, Any]:
+    """Return the JSON object of a file.
+
+    Raises:
+        ClickException: it holds none.
+    """
+    try:
+        held = parse_json(file.read_bytes())
+    except ValueError as error:
+        raise click.ClickException(f"{file} {error}") from error
+    if not isinstance(held, dict):
+        raise click.ClickException(f"{file} holds no JSON object")
+    return held

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import click
 import orjson
 
-from service.cli.output import tell, tell_rows
+from service.cli.output import read_object, tell, tell_rows
 from service.kit.clock import read_clock
-from service.kit.exact_json import parse_json
 from service.kit.settings import Settings
 from service.kit.versioned import STATES
 from service.startup import ready_engine
@@ -75,7 +72,7 @@ def export(settings: Settings, version: int) -> None:
 @click.pass_obj
 def validate(settings: Settings, file: Path, language: str) -> None:
     """Say what is wrong with a definition in a file; exit 1 when it could not be published."""
-    definition = _read_file(file)
+    definition = read_object(file)
     rules, faults = read_definition(definition, version=1, currency=settings.currency)
     rows = [
         {"severity": "error", "name": fault.name, "pointer": fault.pointer, "text": fault.text[language]}
@@ -95,13 +92,3 @@ def validate(settings: Settings, file: Path, language: str) -> None:
     errors = sum(row["severity"] == "error" for row in rows)
     tell({"errors": errors, "warnings": len(rows) - errors})
     sys.exit(1 if errors else 0)
-
-
-def _read_file(file: Path) -> Mapping[str, Any]:
-    try:
-        definition = parse_json(file.read_bytes())
-    except ValueError as error:
-        raise click.ClickException(f"{file} {error}") from error
-    if not isinstance(definition, dict):
-        raise click.ClickException(f"{file} holds no JSON object")
-    return definition

@@ -80,6 +80,7 @@ __all__ = [
     "get_rules",
     "hand_back_awards",
     "hand_over_awards",
+    "list_awarded_for",
     "list_findings",
     "list_rules",
     "make_terms",
@@ -175,6 +176,11 @@ def find_awards(conn: Connection, *, event_keys: Sequence[int]) -> Mapping[int, 
 def hand_over_awards(conn: Connection, *, from_key: int, into_key: int) -> None:
     """Let what a merged member's events earned count in the survivor's limits; the caller locked both."""
     store.hand_over_awards(conn, from_key=from_key, into_key=into_key)
+
+
+def list_awarded_for(conn: Connection, *, member_key: int, origins: Sequence[int]) -> list[int]:
+    """Return which events of a member, sent for some who were merged into it, earned."""
+    return store.list_awarded_for(conn, member_key=member_key, origins=origins)
 
 
 def hand_back_awards(conn: Connection, *, from_key: int, into_key: int) -> None:

@@ -60,6 +60,15 @@ _EARNED_ON = (
 _AWARDS = text("SELECT event_key, points FROM event_awards WHERE event_key = ANY(:event_keys)")
 
 _AWARDS_OVER = text("UPDATE event_awards SET member_key = :into_key WHERE member_key = :from_key")
+_AWARDED_FOR = (
+    select(event_awards.c.event_key)
+    .join(event_rows, event_rows.c.event_key == event_awards.c.event_key)
+    .where(
+        event_awards.c.member_key == bindparam("member_key"),
+        event_rows.c.origin_key.in_(bindparam("origins", expanding=True)),
+    )
+    .order_by(event_awards.c.event_key)
+)
 _AWARDS_BACK = (
     update(event_awards)
     .where(
@@ -115,6 +124,11 @@ def find_awards(conn: Connection, *, event_keys: Sequence[int]) -> dict[int, int
 def hand_over_awards(conn: Connection, *, from_key: int, into_key: int) -> None:
     """Count what a member's events earned for another."""
     conn.execute(_AWARDS_OVER, {"from_key": from_key, "into_key": into_key})
+
+
+def list_awarded_for(conn: Connection, *, member_key: int, origins: Sequence[int]) -> list[int]:
+    """Return which events of a member, sent for some who were merged into it, earned."""
+    return list(conn.scalars(_AWARDED_FOR, {"member_key": member_key, "origins": list(origins)}))
 
 
 def hand_back_awards(conn: Connection, *, from_key: int, into_key: int) -> None:

@@ -80,6 +80,7 @@ class Settings:
     rate_limit_per_address: int
     trusted_proxies: int
     changes_kept_days: int
+    reports_kept_days: int
     models_kept: int
     search_members: int
     review_redemptions: int
@@ -133,6 +134,7 @@ class Settings:
             rate_limit_per_address=_number(env, "TIDEMARK_RATE_LIMIT_PER_ADDRESS", 300, 0, 100_000),
             trusted_proxies=_number(env, "TIDEMARK_TRUSTED_PROXIES", 0, 0, 10),
             changes_kept_days=_number(env, "TIDEMARK_CHANGES_KEPT_DAYS", 400, 0, 36_500),
+            reports_kept_days=_number(env, "TIDEMARK_REPORTS_KEPT_DAYS", 400, 0, 36_500),
             models_kept=_number(env, "TIDEMARK_MODELS_KEPT", 5, 1, 1_000),
             search_members=_number(env, "TIDEMARK_SEARCH_MEMBERS", 400, 0, 100_000),
             review_redemptions=_number(env, "TIDEMARK_REVIEW_REDEMPTIONS", 10, 0, 1_000_000),

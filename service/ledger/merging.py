@@ -82,6 +82,7 @@ def unmerge_accounts(
     into_member_key: int,
     family: Sequence[int],
     order_keys: Sequence[int],
+    event_keys: Sequence[int] = (),
     merged_at: datetime,
     now: datetime,
     reason: str,
@@ -89,9 +90,10 @@ def unmerge_accounts(
 ) -> tuple[Balance, Balance]:
     """Give an account that was merged back what is left of its own; return its balance and the survivor's.
 
-    Its own are the lots that it, or one of its `family`, brought, and those earned on `order_keys`, its
-    orders, since. What was spent of a lot stays spent. A debt that the merge itself paid stands again with
-    whoever brought it; what was paid since stays paid. The sum of both accounts stays the same.
+    Its own are the lots that it, or one of its `family`, brought, and those earned since on `order_keys` and
+    `event_keys`, its orders and events. What was spent of a lot stays spent. A debt that the merge itself
+    paid stands again with whoever brought it; what was paid since stays paid. The sum of both accounts stays
+    the same.
 
     Raises:
         MergedPointsHeld: a hold of the survivor is open.
@@ -103,9 +105,15 @@ def unmerge_accounts(
     if survivor.held:
         raise MergedPointsHeld(f"{survivor.held} points are set aside by holds that are open")
     traces = store_merging.find_traces(
-        conn, member_key=into_member_key, merged_at=merged_at, order_keys=order_keys
+        conn,
+        member_key=into_member_key,
+        merged_at=merged_at,
+        order_keys=order_keys,
+        event_keys=event_keys,
     )
-    lots = store_merging.list_lots_of(conn, member_key=into_member_key, family=family, order_keys=order_keys)
+    lots = store_merging.list_lots_of(
+        conn, member_key=into_member_key, family=family, order_keys=order_keys, event_keys=event_keys
+    )
     again = [Move("debt", "available", points, key) for key, points in sorted(traces.paid.items())]
     debt = min(survivor.debt + sum(traces.paid.values()), traces.debt)
     out = _moves_home(lots, traces, debt)

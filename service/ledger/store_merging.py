@@ -50,14 +50,16 @@ SELECT CAST(coalesce(sum(CASE WHEN p.from_account IN ('issued', 'reversed') THEN
                          - CASE WHEN p.to_account IN ('issued', 'reversed') THEN p.points ELSE 0 END), 0)
             AS bigint)
 FROM ledger_transactions t JOIN postings p USING (transaction_key)
-WHERE t.order_key = ANY (CAST(:order_keys AS bigint[])) AND t.member_key = :member_key
-  AND t.transaction_key > :after
+WHERE (t.order_key = ANY (CAST(:order_keys AS bigint[])) OR t.event_key = ANY (CAST(:event_keys AS bigint[])))
+  AND t.member_key = :member_key AND t.transaction_key > :after
 """)
-# Whose a lot is says its order, or the account that its first points were posted to.
+# Whose a lot is says its order or its event, or the account that its first points were posted to.
 _LOTS_OF = text("""
 SELECT l.lot_key, l.order_key, l.remaining, l.pending, l.earned_at, l.expires_at FROM lots l
 WHERE l.member_key = :member_key AND (
     l.order_key = ANY (CAST(:order_keys AS bigint[]))
+    OR l.lot_key IN (SELECT p.lot_key FROM ledger_transactions t JOIN postings p USING (transaction_key)
+                     WHERE t.event_key = ANY (CAST(:event_keys AS bigint[])))
     OR (SELECT p.member_key FROM postings p WHERE p.lot_key = l.lot_key
         ORDER BY p.transaction_key, p.posting_no LIMIT 1) = ANY (CAST(:family AS bigint[])))
 ORDER BY l.lot_key
@@ -93,9 +95,14 @@ class Traces:
 
 
 def find_traces(
-    conn: Connection, *, member_key: int, merged_at: datetime, order_keys: Sequence[int]
+    conn: Connection,
+    *,
+    member_key: int,
+    merged_at: datetime,
+    order_keys: Sequence[int],
+    event_keys: Sequence[int],
 ) -> Traces:
-    """Return what a merge left behind, with the lifetime sum of some orders' entries since."""
+    """Return what a merge left behind, with the lifetime sum of some orders' and events' entries since."""
     values = {"member_key": member_key, "merged_at": merged_at}
     debt = lifetime = 0
     paid: dict[int, int] = {}
@@ -108,16 +115,32 @@ def find_traces(
             lifetime += row.points if row.from_account == "issued" else -row.points
     after = conn.execute(_LAST_ENTRY, values).scalar_one()
     since = conn.execute(
-        _LIFETIME_SINCE, {"member_key": member_key, "order_keys": list(order_keys), "after": after or 0}
+        _LIFETIME_SINCE,
+        {
+            "member_key": member_key,
+            "order_keys": list(order_keys),
+            "event_keys": list(event_keys),
+            "after": after or 0,
+        },
     ).scalar_one()
     return Traces(debt, lifetime + since, paid)
 
 
 def list_lots_of(
-    conn: Connection, *, member_key: int, family: Sequence[int], order_keys: Sequence[int]
+    conn: Connection,
+    *,
+    member_key: int,
+    family: Sequence[int],
+    order_keys: Sequence[int],
+    event_keys: Sequence[int],
 ) -> list[Lot]:
-    """Return a survivor's lots, empty ones too, that some merged accounts brought or their orders earned."""
-    values = {"member_key": member_key, "family": list(family), "order_keys": list(order_keys)}
+    """Return a survivor's lots, empty ones too, that merged accounts brought or their facts earned since."""
+    values = {
+        "member_key": member_key,
+        "family": list(family),
+        "order_keys": list(order_keys),
+        "event_keys": list(event_keys),
+    }
     return [
         Lot(row.lot_key, row.order_key, row.remaining, row.pending, row.earned_at, row.expires_at)
         for row in conn.execute(_LOTS_OF, values)

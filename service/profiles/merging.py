@@ -108,6 +108,7 @@ def undo_merge(
         into_member_key=merge.into_key,
         family=origins,
         order_keys=activity.list_orders_sent_for(conn, member_key=merge.into_key, origins=origins),
+        event_keys=earning.list_awarded_for(conn, member_key=merge.into_key, origins=origins),
         merged_at=merge.merged_at,
         now=asker.now,
         reason=asker.reason,

@@ -101,6 +101,11 @@ def find_latest_report(conn: Connection, *, kind: str) -> Report | None:
     return None if row is None else _report_of(row)
 
 
+def forget_reports(conn: Connection, *, before: datetime) -> int:
+    """Delete reports that were asked for before a moment and are through, and return how many."""
+    return reports_store.forget_before(conn, before=before)
+
+
 def compute_report(
     engine: Engine, *, report_id: str, answers: Mapping[str, Answer], programme: Programme, now: datetime
 ) -> bool:

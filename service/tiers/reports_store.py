@@ -47,6 +47,8 @@ _FAIL = text(
     "WHERE report_id = :report_id AND state = 'running'"
 )
 
+_FORGET = text("DELETE FROM tier_reports WHERE requested_at < :before AND state IN ('done', 'failed')")
+
 
 def add_report(
     conn: Connection,
@@ -85,6 +87,11 @@ def find_report(conn: Connection, *, report_id: str) -> Row[Any] | None:
 def find_latest(conn: Connection, *, kind: str) -> Row[Any] | None:
     """Return the computed report of a kind that is about the latest day."""
     return conn.execute(_FIND_LATEST, {"kind": kind}).one_or_none()
+
+
+def forget_before(conn: Connection, *, before: datetime) -> int:
+    """Delete what was asked for before a moment, unless it is still to be computed."""
+    return conn.execute(_FORGET, {"before": before}).rowcount
 
 
 def claim(conn: Connection, *, report_id: str) -> bool:

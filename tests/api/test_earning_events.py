@@ -187,3 +187,23 @@ def test_the_database_itself_refuses_a_second_award_for_an_event(rewarding: Clie
     )
     with rewarding.engine.connect() as conn, pytest.raises(IntegrityError, match="event_once"):
         conn.execute(again)
+
+
+def test_points_of_events_sent_under_a_merged_id_go_back_with_it_when_the_merge_is_undone(
+    rewarding: Client,
+) -> None:
+    def change(path: str, body: dict[str, str]) -> None:
+        headers = {"Idempotency-Key": path.replace("/", "-")}
+        given = body | {"reason": "one person"}
+        answer = rewarding.post(f"/v1/members/m1/{path}", json=given, role="admin", headers=headers)
+        assert answer.status_code in {200, 201}, answer.data
+
+    enrol(rewarding, "m2")
+    assert send(rewarding, an_event("before"), an_event("theirs", member_id="m2")) == [50, 50]
+    change("merge", {"into": "m2"})
+    # Two of a day's two are taken; another kind is not.
+    assert send(rewarding, an_event("since", sku="cup"), an_event("quiz", "custom:quiz")) == [0, 7]
+    assert points(rewarding) == 107
+    change("merge/undo", {})
+    assert (points(rewarding), points(rewarding, "m2")) == (57, 50)
+    assert_lawful(rewarding)

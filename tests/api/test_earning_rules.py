@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError
 
+from service.cli.main import tidemark
 from service.kit.clock import local_day
 from tests.api.conftest import Client, an_order, enrol
 
@@ -407,3 +411,31 @@ def test_rules_cost_an_order_no_statement_more_except_for_a_limit_of_the_day(cli
     publish(client, BY_CATEGORY)
     place(client, "o4", line("cup", "1000"))
     assert count_statements(client, "o5") == plain + 1
+
+
+def test_the_command_lists_shows_exports_and_looks_through_rules_in_a_file(
+    client: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    url = client.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    for name, value in {"DATABASE_URL": url, "TIDEMARK_VAR": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+
+    def run(*words: str, status: int = 0) -> list[Any]:
+        done = CliRunner().invoke(tidemark, ["earning-rules", *words], catch_exceptions=False)
+        assert done.exit_code == status, done.output
+        return (
+            [json.loads(line) for line in done.output.splitlines()] if words[0] != "export" else [done.output]
+        )
+
+    version = publish(client)["version"]
+    assert [row["version"] for row in run("list", "--state", "active")] == [version]
+    (shown,) = run("show", str(version))
+    assert (shown["state"], shown["reason"], shown["findings"]) == ("active", "spring", [])
+    (definition,) = run("export", str(version))
+    assert json.loads(definition) == BY_CATEGORY
+    file = tmp_path / "rules.json"
+    file.write_text(definition)
+    assert run("validate", str(file))[-1]["errors"] == 0
+    file.write_text(json.dumps(BY_CATEGORY | {"currency": "EUR", "base": {"points": 0, "per": "100"}}))
+    *rows, sums = run("validate", str(file), "--language", "zh-Hant", status=1)
+    assert sums["errors"] == len([row for row in rows if row["severity"] == "error"]) > 0

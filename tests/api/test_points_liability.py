@@ -14,6 +14,10 @@ import pytest
 from click.testing import CliRunner
 
 from service.cli.main import tidemark
+from service.kit.db import transaction
+from service.programme.operations import get_programme
+from service.tiers.reports import compute_report, forget_reports
+from service.worker import TIER_ANSWERS
 from tests.api.conftest import Client, an_order, enrol
 from tests.api.test_points import adjust
 from tests.api.test_points_paid import refund
@@ -98,6 +102,45 @@ def test_the_past_is_told_as_it_was(shop: Client) -> None:
     assert by_age(report) == {0: 100, 6: 100, 18: 100}
     assert report["outstanding"]["pending"] == 100
     assert told(shop, f"?as_of={months_ago(28).date().isoformat()}")["outstanding"]["points"] == 0
+
+
+def test_the_kept_report_of_a_day_is_what_is_told_of_it_in_both_languages_and_as_a_table(
+    shop: Client,
+) -> None:
+    def ask(body: Any, key: str) -> Any:
+        headers = {"Idempotency-Key": key}
+        return shop.post("/v1/points/liability-reports", json=body, role="marketing", headers=headers)
+
+    day = (NOW.astimezone(TAIPEI).date() - timedelta(days=1)).isoformat()
+    asked = ask({"allocated_bp": 9_000}, "k1")
+    assert (asked.status_code, asked.json["state"], asked.json["as_of"]) == (202, "queued", day)
+    assert ask({"as_of": day, "allocated_bp": 9_000}, "k2").json["report_id"] == asked.json["report_id"]
+    path = f"/v1/points/liability-reports/{asked.json['report_id']}"
+    assert shop.get(f"{path}?format=csv", role="marketing").status_code == 409
+    with transaction(shop.engine) as conn:
+        programme = get_programme(conn)
+    compute_report(
+        shop.engine,
+        report_id=asked.json["report_id"],
+        answers=TIER_ANSWERS,
+        programme=programme,
+        now=datetime.now(UTC),
+    )
+    query = f"?as_of={day}&allocated_bp=9000"
+    for language in ("en", "zh-Hant"):
+        headers = {"Accept-Language": language}
+        kept = shop.get(path, role="marketing", headers=headers).json or {}
+        direct = shop.get(f"/v1/points/liability{query}", role="marketing", headers=headers).json
+        assert (kept["state"], kept["liability"]) == ("done", direct)
+    table = shop.get(f"{path}?format=csv", role="marketing")
+    assert table.data == shop.get(f"/v1/points/liability{query}&format=csv", role="marketing").data
+    today = NOW.astimezone(TAIPEI).date().isoformat()
+    assert ask({"as_of": today}, "k3").json["code"] == "as-of-in-future"
+    # Another kind of report is none of these.
+    assert shop.get(path.replace("points/liability", "tier"), role="marketing").status_code == 404
+    with transaction(shop.engine) as conn:
+        assert forget_reports(conn, before=NOW - timedelta(days=1)) == 0
+        assert forget_reports(conn, before=datetime.now(UTC)) == 1
 
 
 def test_revenue_is_deferred_until_points_are_used(client: Client) -> None:

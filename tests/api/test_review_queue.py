@@ -45,6 +45,24 @@ def test_many_redemptions_by_one_member_are_entered_once_and_grow(client: Client
     assert entry["figures"] == {"redemptions": 4, "points": 20}
 
 
+def test_an_entry_about_a_member_that_was_merged_names_whom_it_goes_by(client: Client) -> None:
+    with_points(client, 100)
+    enrol(client, "m2")
+    offer(client, points=5)
+    for _ in range(3):
+        taken(client)
+    look(client)
+    for path, body, named in (("merge", {"into": "m2"}, "m2"), ("merge/undo", {}, "m1")):
+        merged = client.post(
+            f"/v1/members/m1/{path}",
+            json=body | {"reason": "one person"},
+            role="admin",
+            headers={"Idempotency-Key": path.replace("/", "-")},
+        )
+        assert merged.status_code in {200, 201}, merged.data
+        assert [entry["member_id"] for entry in queue(client)] == [named]
+
+
 def test_many_adjustments_by_one_actor_are_entered(client: Client) -> None:
     enrol(client)
     for number in range(3):

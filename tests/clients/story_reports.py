@@ -13,6 +13,7 @@ from tests.clients.recording import Recorder
 from tests.clients.story_rules import post
 
 REPORTS = "/v1/tier-reports"
+LIABILITY = "/v1/points/liability-reports"
 
 
 def ask_for_reports(recorder: Recorder) -> None:
@@ -28,6 +29,10 @@ def ask_for_reports(recorder: Recorder) -> None:
     today = datetime.now(UTC).date().isoformat()
     post(recorder, REPORTS, {"kind": "worth", "as_of": today}, "too-early")
     recorder.call("GET", f"{REPORTS}/trep_never-asked", role="marketing")
+    kept = post(recorder, LIABILITY, {"allocated_bp": 9000}, "what-do-we-owe")
+    _work(recorder, kept)
+    recorder.call("GET", f"{LIABILITY}/{kept['report_id']}", role="marketing")
+    post(recorder, LIABILITY, {"as_of": today}, "not-over-yet")
 
 
 def _work(recorder: Recorder, report: dict[str, Any]) -> None:

@@ -135,9 +135,13 @@ def resolve_entry(
 
 
 def name_members(conn: Connection, *, entries: list[Entry]) -> dict[int, str]:
-    """Return the ids of the members that entries are about."""
+    """Return the ids of the members that entries are about: of whom those go by who were merged since."""
     keys = sorted({entry.member_key for entry in entries if entry.member_key is not None})
-    return members.find_ids(conn, member_keys=keys) if keys else {}
+    if not keys:
+        return {}
+    survivors = members.find_survivors(conn, member_keys=keys)
+    ids = members.find_ids(conn, member_keys=sorted(set(survivors.values())))
+    return {key: ids[survivor] for key, survivor in survivors.items()}
 
 
 def _entry(row: Row[Any]) -> Entry:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from marshmallow import Schema, fields
+from marshmallow import Schema, fields, validate
 
-from service.kit.fields import QueryWhole, TableQuery, Text
+from service.kit.fields import Day, QueryWhole, StrictSchema, TableQuery, Text, Whole
 
+_ALLOCATED = {
+    "description": "The part of the set value per point that was put aside of what customers paid "
+    "when they earned it, in basis points: what an allocation by relative prices comes to. "
+    "Default: all."
+}
 _MONEY = {"description": "In the programme's currency, a decimal string."}
 
 
@@ -23,11 +28,7 @@ class LiabilityQuery(TableQuery):
         least=0,
         most=10_000,
         load_default=10_000,
-        metadata={
-            "description": "The part of the set value per point that was put aside of what customers paid "
-            "when they earned it, in basis points: what an allocation by relative prices comes to. "
-            "Default: all."
-        },
+        metadata=_ALLOCATED,
     )
 
 
@@ -116,3 +117,26 @@ class LiabilitySchema(Schema):
     breakage = fields.Nested(BreakageSchema, required=True)
     revenue = fields.Nested(RevenueSchema, required=True)
     vintages = fields.List(fields.Nested(VintageSchema), required=True)
+
+
+class LiabilityReportBody(StrictSchema):
+    """Which day's liability to compute and keep."""
+
+    as_of = Day(
+        allow_none=True,
+        metadata={"description": "A day that is over in the programme's zone; default: yesterday."},
+    )
+    allocated_bp = Whole(least=0, most=10_000, load_default=10_000, metadata=_ALLOCATED)
+
+
+class LiabilityReportSchema(Schema):
+    """A liability report that a job computes, and what it found."""
+
+    report_id = fields.String(required=True)
+    as_of = fields.Date(required=True)
+    allocated_bp = fields.Integer(required=True)
+    state = fields.String(required=True, validate=validate.OneOf(("queued", "running", "done", "failed")))
+    requested_at = fields.String(required=True, metadata={"format": "date-time"})
+    computed_at = fields.String(required=True, allow_none=True, metadata={"format": "date-time"})
+    failure = fields.String(required=True, allow_none=True)
+    liability = fields.Nested(LiabilitySchema, required=True, allow_none=True)

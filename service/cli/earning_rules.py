@@ -1,0 +1,104 @@
+"""`tidemark earning-rules`: look at earning rules, look through a file before it becomes a draft."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import orjson
+
+from service.cli.output import read_object, tell, tell_rows
+from service.earning import operations
+from service.earning.definition import read_rules
+from service.earning.findings import look_through
+from service.kit.clock import format_time, read_clock
+from service.kit.settings import Settings
+from service.kit.versioned import STATES
+from service.startup import ready_engine
+
+_MOST = 500
+_VERSION = click.argument("version", type=click.IntRange(1, 2**31 - 1))
+_LANGUAGE = click.option(
+    "--language",
+    type=click.Choice(["en", "zh-Hant"]),
+    default="en",
+    show_default=True,
+    help="Of what is found.",
+)
+
+
+@click.group("earning-rules")
+def earning_rules() -> None:
+    """Earning rules: drafts, those in force, those that were."""
+
+
+@earning_rules.command("list")
+@click.option("--state", type=click.Choice(STATES), help="Only these.")
+@click.pass_obj
+def list_(settings: Settings, state: str | None) -> None:
+    """List earning rules, the newest version first."""
+    with ready_engine(settings) as (engine, _), engine.connect() as conn:
+        found = operations.list_rules(conn, state=state, before=None, limit=_MOST, now=read_clock())
+    tell_rows([_summary(rules) for rules in found])
+
+
+@earning_rules.command()
+@_VERSION
+@_LANGUAGE
+@click.pass_obj
+def show(settings: Settings, version: int, language: str) -> None:
+    """Show a version: who, when, why, and what is found in it."""
+    with ready_engine(settings) as (engine, _), engine.connect() as conn:
+        rules = operations.get_rules(conn, version=version, now=read_clock())
+    findings = operations.list_findings(rules, currency=settings.currency)
+    tell(_summary(rules) | {"findings": [finding.text[language] for finding in findings]})
+
+
+@earning_rules.command()
+@_VERSION
+@click.pass_obj
+def export(settings: Settings, version: int) -> None:
+    """Print the definition of a version as JSON; as a new draft it says the same."""
+    with ready_engine(settings) as (engine, _), engine.connect() as conn:
+        rules = operations.get_rules(conn, version=version, now=read_clock())
+    click.echo(orjson.dumps(rules.definition, option=orjson.OPT_INDENT_2).decode())
+
+
+@earning_rules.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_LANGUAGE
+@click.pass_obj
+def validate(settings: Settings, file: Path, language: str) -> None:
+    """Say what is wrong with a definition in a file; exit 1 when it could not be published."""
+    rules, faults = read_rules(read_object(file), version=1, currency=settings.currency)
+    rows = [
+        {"severity": "error", "name": fault.name, "pointer": fault.pointer, "text": fault.text[language]}
+        for fault in faults
+    ]
+    if rules is not None:
+        rows = [
+            {
+                "severity": finding.severity,
+                "name": finding.name,
+                "pointer": finding.pointers[0],
+                "text": finding.text[language],
+            }
+            for finding in look_through(rules)
+        ]
+    tell_rows(rows)
+    errors = sum(row["severity"] == "error" for row in rows)
+    tell({"errors": errors, "warnings": len(rows) - errors})
+    sys.exit(1 if errors else 0)
+
+
+def _summary(rules: operations.RulesVersion) -> dict[str, object]:
+    return {
+        "version": rules.version,
+        "state": rules.state,
+        "title": rules.title,
+        "effective_from": None if rules.effective_from is None else format_time(rules.effective_from),
+        "effective_to": None if rules.effective_to is None else format_time(rules.effective_to),
+        "published_by": rules.published_by,
+        "reason": rules.reason,
+    }
