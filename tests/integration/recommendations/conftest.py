@@ -14,8 +14,10 @@ from service.experiments import operations as experiments
 from service.programme.operations import Programme
 from service.programme.rules import default_values, read_settings
 from service.recommendations.attribution import AttributionKeys
+from service.recommendations.judging import Measuring
 from service.recommendations.register import Registered
 from service.recommendations.serving import Serving
+from service.recommendations.training import train_model
 from tests.conftest import wipe
 from tests.integration.recommendations.shop import NOON, Shop, days_before
 
@@ -55,28 +57,36 @@ def open_serving(folder: Path) -> Serving:
     return Serving(models_folder=folder, keys=AttributionKeys.derive(b"secret"), timezone=PROGRAMME.timezone)
 
 
-def start_shop(engine: Engine, folder: Path) -> Running:
-    """Fill an empty database with a shop, train, and start the hold-out."""
-    from service.recommendations.training import train_model
-
-    with engine.begin() as conn:
-        experiments.ensure_global_holdout(conn, now=days_before(100), today=NOON.date())
-        fill(Shop(conn))
-    model = train_model(engine, models_folder=folder, programme=PROGRAMME, now=NOON)
-    return Running(engine, open_serving(folder), folder, model)
+QUICK = Measuring(search=False, members=10, origins=1)
+"""For tests that do not ask how well a model ranks."""
 
 
 @pytest.fixture
 def running(engine: Engine, tmp_path: Path) -> Running:
     """A filled shop, a trained model in force, and the global hold-out."""
-    return start_shop(engine, tmp_path)
+    return open_shop(engine, tmp_path, measuring=QUICK)
 
 
 @pytest.fixture(scope="module")
 def standing(shared_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """The same once for a whole file, whose tests leave behind only what the others do not look at."""
-    yield start_shop(shared_engine, tmp_path_factory.mktemp("models"))
+    yield open_shop(shared_engine, tmp_path_factory.mktemp("models"), measuring=QUICK)
     wipe(shared_engine)
+
+
+@pytest.fixture
+def judged(engine: Engine, tmp_path: Path) -> Running:
+    """The same, its blend learned and its figures measured as a shop's own are."""
+    return open_shop(engine, tmp_path, measuring=Measuring())
+
+
+def open_shop(engine: Engine, folder: Path, *, measuring: Measuring) -> Running:
+    """Fill a shop and train its first model."""
+    with engine.begin() as conn:
+        experiments.ensure_global_holdout(conn, now=days_before(100), today=NOON.date())
+        fill(Shop(conn))
+    model = train_model(engine, models_folder=folder, programme=PROGRAMME, now=NOON, measuring=measuring)
+    return Running(engine, open_serving(folder), folder, model)
 
 
 @pytest.fixture
