@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import Connection, text
 
+from service.cli.main import tidemark
 from service.experiments.rules import bucket_of
 from service.recommendations import operations
 from service.recommendations.errors import UnknownEvaluation, UnknownModel
@@ -233,7 +237,7 @@ def test_nothing_that_came_later_changes_what_a_model_would_have_shown(
     with standing.engine.begin() as conn:
         shop = Shop(conn)
         shop._numbers = 9_000
-        for one in logged:
+        for one in logged[::4]:
             # The other candidate, often: known in time it would come first from then on.
             shop.order(one.member_key, {"sku-05": 9, one.sku: 9}, at=SHOWN_AT + timedelta(days=20))
             late = shop.order(one.member_key, {"sku-05": 9, one.sku: 9}, at=SHOWN_AT - timedelta(days=2))
@@ -281,3 +285,25 @@ def test_a_job_answers_once_and_says_why_it_cannot(standing: Running) -> None:
     failed = run(lost["evaluation_id"], standing.models_folder / "nowhere", NOON)
     assert (failed["state"], failed["result"]) == ("failed", None)
     assert "cannot be asked" in failed["failure"]
+
+
+def test_the_command_tells_a_refusal_with_its_figures_and_no_estimate(
+    standing: Running, tmp_path: Path
+) -> None:
+    (tmp_path / "models").symlink_to(standing.models_folder)
+    environment = {
+        "DATABASE_URL": standing.engine.url.render_as_string(hide_password=False),
+        "TIDEMARK_VAR": str(tmp_path),
+        "TIDEMARK_SECRET_KEY": "a test's own",
+    }
+    asked = ["models", "off-policy", standing.model.version, "--placement", "never explored"]
+    result = CliRunner().invoke(tidemark, [*asked, "--since", "2026-10-01"], env=environment)
+    assert result.exit_code == 0, result.output
+    told = json.loads(next(line for line in result.output.splitlines() if line.startswith("{")))
+    assert (told["status"], told["refused"], told["metric"]) == ("refused", "nothing_logged", "repurchase")
+    assert (told["window_days"], told["rows"], told["doubly_robust"]) == (60, 0, None)
+    assert told["sentence"]["en"] in result.output
+    unknown = CliRunner().invoke(
+        tidemark, ["models", "off-policy", "none", *asked[3:], "--since", "2026-10-01"], env=environment
+    )
+    assert unknown.exit_code != 0
