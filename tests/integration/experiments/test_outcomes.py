@@ -327,6 +327,20 @@ def test_weights_that_do_not_sum_never_reach_the_shelf(trial: Trial) -> None:
         trial.conn.execute(text("""UPDATE experiments SET arms = '[{"arm": "holdout", "weight_bp": 1}]'"""))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        """arms = '[{"arm": "holdout", "weight_bp": 5000}, {"arm": "treatment", "weight_bp": 5000}]'""",
+        "window_days = 30",
+        "salt = 's2'",
+        """guardrails = '[{"metric": "reward_cost"}]'""",
+    ],
+)
+def test_what_was_started_is_measured_as_it_was_started(trial: Trial, change: str) -> None:
+    with pytest.raises(IntegrityError, match="its plan stays"):
+        trial.conn.execute(text(f"UPDATE experiments SET {change}"))
+
+
 def test_a_merge_between_anchor_and_outcome_counts_what_both_bought_once(trial: Trial) -> None:
     shop, merged_at = trial.shop, ANCHOR + timedelta(days=10)
     later = trial.put("later", "treatment", at=ANCHOR + timedelta(days=1))
