@@ -57,6 +57,18 @@ CREATE TRIGGER consent_changed AFTER UPDATE OF consent_marketing, consent_profil
 ALTER TABLE experiments
     DROP CONSTRAINT ck_experiments_known_surface,
     ADD CONSTRAINT ck_experiments_known_surface CHECK (surface IN ('recommendations', 'rewards', 'storefront', 'message', 'campaigns'));
+-- What was started is measured as it was started: another split is another version.
+CREATE FUNCTION refuse_another_plan() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'version % of % was started: its plan stays', OLD.version, OLD.experiment
+        USING ERRCODE = 'restrict_violation';
+END $$;
+CREATE TRIGGER what_was_started_stays BEFORE UPDATE ON experiments FOR EACH ROW
+    WHEN (OLD.status <> 'draft' AND (NEW.experiment, NEW.version, NEW.salt, NEW.arms, NEW.is_global_holdout, NEW.surface,
+        NEW.nested, NEW.eligibility, NEW.anchor, NEW.window_days, NEW.refund_grace_days, NEW.guardrails)
+        IS DISTINCT FROM (OLD.experiment, OLD.version, OLD.salt, OLD.arms, OLD.is_global_holdout, OLD.surface,
+        OLD.nested, OLD.eligibility, OLD.anchor, OLD.window_days, OLD.refund_grace_days, OLD.guardrails))
+    EXECUTE FUNCTION refuse_another_plan();
 ALTER TABLE experiment_results ADD COLUMN outside JSONB DEFAULT '[]'::jsonb NOT NULL;
 ALTER TABLE events ADD COLUMN attribution_fault TEXT;
 CREATE INDEX ix_exposures_refused ON exposures (experiment_key, issued_at)
@@ -67,6 +79,8 @@ DOWN = """
 DROP INDEX ix_exposures_refused;
 ALTER TABLE events DROP COLUMN attribution_fault;
 ALTER TABLE experiment_results DROP COLUMN outside;
+DROP TRIGGER what_was_started_stays ON experiments;
+DROP FUNCTION refuse_another_plan();
 UPDATE experiments SET surface = 'campaigns' WHERE surface = 'message';
 ALTER TABLE experiments
     DROP CONSTRAINT ck_experiments_known_surface,

@@ -6,8 +6,14 @@ import json
 import re
 import shlex
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+import pytest
+from click.testing import CliRunner
+
+from service.cli.experiments import print_outlook
+from service.cli.main import tidemark
 from service.experiments.rules import SURFACES
 from service.experiments.uplift import GUARDRAILS, LEFT_OUT, METRICS
 from tests.api.conftest import Client, enrol
@@ -55,3 +61,31 @@ def test_the_page_names_every_reason_metric_and_surface() -> None:
     page = PAGE.read_text()
     for name in (*LEFT_OUT, *METRICS, *GUARDRAILS, *SURFACES):
         assert f"`{name}`" in page, name
+
+
+def test_the_commands_tell_what_the_api_tells(
+    client: Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    enrol(client, "mei-lin")
+    for command in list_commands()[:3]:
+        follow(client, command)
+    environment = {
+        "DATABASE_URL": client.engine.url.render_as_string(hide_password=False),
+        "TIDEMARK_VAR": str(tmp_path),
+        "TIDEMARK_SECRET_KEY": "a test's own",
+    }
+    told = {
+        name: CliRunner().invoke(tidemark, ["experiments", name, "cart-text"], env=environment)
+        for name in ("report", "outlook")
+    }
+    assert [one.exit_code for one in told.values()] == [0, 0]
+    report, outlook = (json.loads(one.stdout.splitlines()[0]) for one in told.values())
+    read = client.get("/v1/experiments/cart-text/uplift").json or {}
+    assert report["verdict"] == read["comparisons"][0]["verdict"]
+    assert read["comparisons"][0]["sentence"]["en"] in told["report"].stderr
+    assert (outlook["arm"], outlook["members"]) == ("free-shipping", 1)
+    # What the start says of the hold-out: a shop of one member sees nothing, and is told what would help.
+    print_outlook(client.engine)
+    line = capsys.readouterr().out
+    assert "it can show no effect of any size" in line
+    assert "a hold-out of 20 % is suggested" in line

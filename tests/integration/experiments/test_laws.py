@@ -182,6 +182,12 @@ def test_members_testers_merged_and_logged_in_people_break_no_law(world: World) 
         ),
         ("UPDATE exposures SET arm = 'gone' WHERE member_key = :key", "E2", "has no arm gone"),
         ("UPDATE exposures SET arm = NULL WHERE member_key = :key", "E2", "not both"),
+        (
+            "UPDATE exposures SET arm = NULL, issued_at = issued_at + interval '1 second', "
+            """decision = '{"assignment": {"reason": "held_out"}}' WHERE member_key = :key""",
+            "E2",
+            "refused for held_out, though the assignment says",
+        ),
         ("UPDATE exposures SET experiment_key = -1 WHERE member_key = :key", "E2", "there is no version -1"),
         ("UPDATE exposures SET nested = '{-1}' WHERE member_key = :key", "E2", "nested in a version -1"),
         (

@@ -14,7 +14,8 @@ from service.activity import operations as activity
 from service.experiments import operations
 from service.experiments.definitions import Definition, get_experiment, stop_experiment
 from service.experiments.operations import Actor
-from service.experiments.uplift import count_outcomes, keep_results
+from service.experiments.uplift import count_outcomes, count_outside, keep_results
+from service.kit.db import dumps
 from tests.integration.recommendations.shop import NOON, Shop, days_before
 
 ANCHOR = days_before(200)
@@ -80,6 +81,14 @@ class Trial:
             decision={},
         )
         operations.record_exposure(self.conn, exposure=exposure, relaxed=False)
+
+    def agree(self, key: int, granted: bool, at: datetime, *, version: str = "1") -> None:
+        """Let somebody agree to marketing, or not."""
+        said = {"granted": granted, "text_version": version, "at": at.isoformat()}
+        self.conn.execute(
+            text("UPDATE members SET consent_marketing = CAST(:said AS jsonb) WHERE member_key = :key"),
+            {"said": dumps(said), "key": key},
+        )
 
     def sums(
         self, *, anchor: str = "assigned_at", window_days: int = 60, now: datetime = NOON
@@ -169,6 +178,35 @@ def test_whoever_is_left_out_is_counted_with_the_reason(trial: Trial) -> None:
     assert (row["members"], row["immature"], row["override"], row["orders"]) == (1, 1, 1, 0)
 
 
+def test_unsubscribing_is_a_yes_that_became_a_no_in_the_window(trial: Trial) -> None:
+    said = {
+        "at the very anchor": [(True, ANCHOR - SECOND), (False, ANCHOR)],
+        "in the last second, and again after a second thought": [
+            (True, ANCHOR - SECOND),
+            (False, ANCHOR + SECOND),
+            (True, ANCHOR + 2 * SECOND),
+            (False, WINDOW_END - SECOND),
+        ],
+        "just before the anchor: not brought about by it": [
+            (True, ANCHOR - 2 * SECOND),
+            (False, ANCHOR - SECOND),
+        ],
+        "at the very end: the window is half-open": [(True, ANCHOR), (False, WINDOW_END)],
+        "asked for the first time, and said no": [(False, ANCHOR + SECOND)],
+        "said yes again to another text": [(True, ANCHOR), (True, ANCHOR + SECOND)],
+    }
+    keys = {name: trial.put(name) for name in said}
+    for name, answers in said.items():
+        for number, (granted, at) in enumerate(answers):
+            trial.agree(keys[name], granted, at, version=str(number))
+    row = trial.only()
+    assert (row["members"], row["unsubscribed"], row["unsubscribed_squares"]) == (6, 2, 2)
+    kept = trial.conn.execute(text("SELECT count(*) FROM consent_changes")).scalar_one()
+    assert kept == sum(map(len, said.values()))
+    with pytest.raises(IntegrityError, match="append-only"):
+        trial.conn.execute(text("UPDATE consent_changes SET granted = true"))
+
+
 def test_the_covariate_is_net_as_of_the_anchor(trial: Trial) -> None:
     key = trial.put("m1")
     before = ANCHOR - timedelta(days=5)
@@ -229,6 +267,8 @@ def test_merged_members_keep_the_earliest_assignment_and_are_counted(trial: Tria
     trial.expose(earlier, ANCHOR)
     joined = operations.merge_assignments(trial.conn, from_key=earlier, into_key=later, now=NOON)
     assert joined == 1
+    outside = count_outside(trial.conn, definition=trial.definition, watermark=NOON)
+    assert outside == [{"arm": "holdout", "reason": "merged", "members": 1}]
     kept = operations.find_assignment(trial.conn, member_key=later, experiment=trial.definition.experiment)
     assert kept is not None
     assert (kept.arm, kept.assigned_at) == ("holdout", ANCHOR)
@@ -285,6 +325,20 @@ def test_an_arm_is_never_drawn_again_whoever_writes_it(trial: Trial) -> None:
 def test_weights_that_do_not_sum_never_reach_the_shelf(trial: Trial) -> None:
     with pytest.raises(IntegrityError, match="do not sum"):
         trial.conn.execute(text("""UPDATE experiments SET arms = '[{"arm": "holdout", "weight_bp": 1}]'"""))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        """arms = '[{"arm": "holdout", "weight_bp": 5000}, {"arm": "treatment", "weight_bp": 5000}]'""",
+        "window_days = 30",
+        "salt = 's2'",
+        """guardrails = '[{"metric": "reward_cost"}]'""",
+    ],
+)
+def test_what_was_started_is_measured_as_it_was_started(trial: Trial, change: str) -> None:
+    with pytest.raises(IntegrityError, match="its plan stays"):
+        trial.conn.execute(text(f"UPDATE experiments SET {change}"))
 
 
 def test_a_merge_between_anchor_and_outcome_counts_what_both_bought_once(trial: Trial) -> None:
