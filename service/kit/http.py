@@ -360,7 +360,8 @@ def _run_once(
     engine: Engine,
     wants_csv: bool,
 ) -> Response:
-    with engine.begin() as conn:
+    # A read begins nothing: each of its statements stands by itself.
+    with engine.connect() if engine is desk.reader else engine.begin() as conn:
         if keyed is not None:
             stored = idempotency.claim(conn, request=keyed)
             if stored is not None:
