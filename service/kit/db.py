@@ -53,11 +53,13 @@ def open_engine(
     pool_timeout_ms: int = 10_000,
     statement_timeout_ms: int = 0,
     lock_timeout_ms: int = 0,
+    autocommit: bool = False,
 ) -> Engine:
     """Return an engine whose connections speak UTC and prepare repeated statements.
 
-    A timeout of 0 means no limit (batch jobs); web workers set them so that a stuck statement frees
-    its thread, and `pool_timeout_ms` so that nobody waits long for a connection.
+    With `autocommit` each statement stands by itself, unless an option says otherwise. A timeout of 0 means
+    no limit (batch jobs); web workers set them so that a stuck statement frees its thread, and
+    `pool_timeout_ms` so that nobody waits long for a connection.
     """
     url = make_url(database_url)
     if url.drivername in {"postgresql", "postgres"}:
@@ -70,6 +72,7 @@ def open_engine(
         max_overflow=0,
         pool_timeout=pool_timeout_ms / 1000,
         pool_pre_ping=False,
+        **({"isolation_level": "AUTOCOMMIT"} if autocommit else {}),
         skip_autocommit_rollback=True,
         pool_recycle=1800,
         json_serializer=dumps,
