@@ -19,6 +19,7 @@ from benchmarks import (
     postings,
     report,
     uplift,
+    wide,
 )
 from benchmarks.results import Row
 from benchmarks.shop import Sizes
@@ -45,6 +46,7 @@ _OTHERS: dict[str, Callable[[World, argparse.Namespace], list[Row]]] = {
     "rewards": lambda world, asked: hot_routes.measure_rewards(
         world, rounds=asked.rounds, requests=asked.requests
     ),
+    "wide": lambda world, asked: wide.measure(world, rounds=asked.rounds, requests=asked.requests),
     "conventions": lambda world, asked: conventions.measure(
         world, rounds=asked.rounds, requests=asked.requests
     ),

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,10 @@ from sqlalchemy.engine import make_url
 
 from benchmarks import cpu, grow, shop
 from benchmarks.baselines.bare_psycopg import connect
+from benchmarks.drawn_model import draw_model
 from benchmarks.shop import Sizes
 from recommender.artifact import read_manifest
-from recommender.training import train
+from recommender.training import TrainedModel, train
 from service.intake.bulk import operations as imports
 from service.kit.auth import create_key
 from service.kit.db import dumps, open_engine
@@ -180,6 +181,26 @@ class World:
         grow.multiply_members(database.engine, times=self.sizes.growth)
         return database
 
+    @property
+    def wide_items(self) -> int:
+        """How many items the wide shop has."""
+        return 10 * self.sizes.items
+
+    @cached_property
+    def wide(self) -> Database:
+        """The same shop with ten times the items, and a drawn model of all of them in force."""
+        _ = self.shop
+        tell(f"importing {self.wide_items:,} items")
+        database, file = self.create("wide", template="shop"), self.folder / "wide.ndjson"
+        shop.write_items(file, count=self.wide_items)
+        self.bring_in(database, "items", file)
+        skus = [shop.sku(number) for number in range(self.wide_items)]
+        model = draw_model(skus, through_day=(self.now.date() - date(1970, 1, 1)).days)
+        self._put_in_force(database, model, version=f"{MODEL}-wide")
+        with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+            conn.execute(text("VACUUM (ANALYZE)"))
+        return database
+
     @cached_property
     def learned(self) -> Database:
         """Purchases to learn from."""
@@ -196,10 +217,13 @@ class World:
 
     def _train(self, database: Database) -> None:
         """Train as the job does, but put the model in force without a trial."""
-        folder = self.settings().var / "models"
         with database.engine.connect() as conn:
             interactions = read_interactions(conn, timezone=database.programme.timezone)
-        content_hash = train(interactions, seed=20).write(folder / MODEL, version=MODEL)
+        self._put_in_force(database, train(interactions, seed=20), version=MODEL)
+
+    def _put_in_force(self, database: Database, model: TrainedModel, *, version: str) -> None:
+        folder = self.settings().var / "models"
+        content_hash = model.write(folder / version, version=version)
         with database.engine.begin() as conn:
             conn.execute(
                 text(
@@ -208,13 +232,13 @@ class World:
                     "VALUES (:version, 'candidate', :version, :hash, CAST(:manifest AS jsonb), :now)"
                 ),
                 {
-                    "version": MODEL,
+                    "version": version,
                     "hash": content_hash,
-                    "manifest": dumps(read_manifest(folder / MODEL).as_dict()),
+                    "manifest": dumps(read_manifest(folder / version).as_dict()),
                     "now": self.now,
                 },
             )
-            promote_model(conn, version=MODEL, models_folder=folder, actor="bench", now=self.now)
+            promote_model(conn, version=version, models_folder=folder, actor="bench", now=self.now)
 
 
 @contextmanager

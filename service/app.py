@@ -100,9 +100,10 @@ class OrjsonProvider(JSONProvider):
         return orjson.loads(s)
 
 
-def create_app(settings: Settings, engine: Engine) -> Flask:
+def create_app(settings: Settings, engine: Engine, *, reads: Engine | None = None) -> Flask:
     """Return the web application; `engine` must point at a database that was migrated and started.
 
+    `reads` has the same connections, and begins no transactions.
     Nothing is connected and no thread is started here, so that workers may fork from it.
     """
     app = Flask("service", static_folder=None)
@@ -121,6 +122,7 @@ def create_app(settings: Settings, engine: Engine) -> Flask:
         sealer=Sealer(settings.secret_key),
         limiter=RateLimiter(open_storage(settings.rate_limit_url, engine)),
         strangers=_watch_strangers(settings),
+        reads=reads,
     )
     desk.tools["serving"] = Serving(
         models_folder=settings.var / "models",

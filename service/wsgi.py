@@ -12,13 +12,13 @@ if settings.database_url is None:
     )
 configure(settings.log_level)
 # Made before the fork and connected after it: a pool is empty until its first use.
-app = create_app(
-    settings,
-    open_engine(
-        settings.database_url,
-        pool_size=10,
-        pool_timeout_ms=settings.pool_timeout_ms,
-        statement_timeout_ms=settings.statement_timeout_ms,
-        lock_timeout_ms=settings.lock_timeout_ms,
-    ),
+# Most requests read: connections begin nothing unless a write asks for it, not the other way round.
+reads = open_engine(
+    settings.database_url,
+    pool_size=10,
+    pool_timeout_ms=settings.pool_timeout_ms,
+    statement_timeout_ms=settings.statement_timeout_ms,
+    lock_timeout_ms=settings.lock_timeout_ms,
+    autocommit=True,
 )
+app = create_app(settings, reads.execution_options(isolation_level="READ COMMITTED"), reads=reads)

@@ -146,8 +146,13 @@ def list_assignments(
 
 
 def insert_exposure(conn: Connection, *, parameters: Mapping[str, Any]) -> None:
-    """Write one exposure."""
-    run(conn, _INSERT_EXPOSURE, parameters)
+    """Write one exposure; whole numbers go in PostgreSQL's own spelling, which the driver takes as it is."""
+    lists = {name: _spell(parameters[name]) for name in ("item_keys", "nested")}
+    run(conn, _INSERT_EXPOSURE, {**parameters, **lists})
+
+
+def _spell(numbers: Sequence[int] | None) -> str | None:
+    return None if numbers is None else f"{{{','.join(map(str, numbers))}}}"
 
 
 def find_exposure(

@@ -53,11 +53,13 @@ def open_engine(
     pool_timeout_ms: int = 10_000,
     statement_timeout_ms: int = 0,
     lock_timeout_ms: int = 0,
+    autocommit: bool = False,
 ) -> Engine:
     """Return an engine whose connections speak UTC and prepare repeated statements.
 
-    A timeout of 0 means no limit (batch jobs); web workers set them so that a stuck statement frees
-    its thread, and `pool_timeout_ms` so that nobody waits long for a connection.
+    With `autocommit` each statement stands by itself, unless an option says otherwise. A timeout of 0 means
+    no limit (batch jobs); web workers set them so that a stuck statement frees its thread, and
+    `pool_timeout_ms` so that nobody waits long for a connection.
     """
     url = make_url(database_url)
     if url.drivername in {"postgresql", "postgres"}:
@@ -70,6 +72,8 @@ def open_engine(
         max_overflow=0,
         pool_timeout=pool_timeout_ms / 1000,
         pool_pre_ping=False,
+        **({"isolation_level": "AUTOCOMMIT"} if autocommit else {}),
+        skip_autocommit_rollback=True,
         pool_recycle=1800,
         json_serializer=dumps,
         json_deserializer=orjson.loads,
@@ -105,7 +109,7 @@ def try_again(work: Callable[[], T]) -> T:
     raise AssertionError("the last try returns or raises")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Ready:
     """A statement as the driver takes it, its own constants written into it.
 
@@ -143,10 +147,14 @@ def run(conn: Connection, statement: Executable, parameters: Mapping[str, Any]) 
     ready = known[1]
     if ready is None:
         return conn.execute(statement, parameters)
-    driver: Any = conn.connection.driver_connection
+    link = conn.connection
+    driver: Any = link.driver_connection
     if not driver.autocommit and not conn.in_transaction():
         conn.begin()
-    cursor = RawCursor(driver)
+    # Each connection keeps a cursor for each statement: what it found out of values and columns stays good.
+    cursor = link.info.get(ready)
+    if cursor is None:
+        cursor = link.info[ready] = RawCursor(driver)
     values = {**ready.fixed, **parameters} if ready.fixed else parameters
     for listener in conn.dispatch.before_cursor_execute:
         listener(conn, cursor, ready.sql, values, None, False)

@@ -60,12 +60,14 @@ class Desk:
     limiter: RateLimiter | None = None
     strangers: Strangers | None = None
     tools: dict[str, Any] = field(default_factory=dict)
+    reads: Engine | None = None
     reader: Engine = field(init=False)
     """The same connections without BEGIN and COMMIT: a read sees each statement's own snapshot either way."""
 
     def __post_init__(self) -> None:
-        """Share the engine's connections with the reader."""
-        object.__setattr__(self, "reader", self.engine.execution_options(isolation_level="AUTOCOMMIT"))
+        """Share the engine's connections with the reader, where none is given that has them as they are."""
+        reader = self.reads or self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        object.__setattr__(self, "reader", reader)
 
 
 @dataclass(slots=True)
@@ -382,7 +384,8 @@ def _run_once(
     wants_csv: bool,
     content: tuple[str, ...],
 ) -> Response:
-    with engine.begin() as conn:
+    # A read begins nothing: each of its statements stands by itself.
+    with engine.connect() if engine is desk.reader else engine.begin() as conn:
         if keyed is not None:
             stored = idempotency.claim(conn, request=keyed)
             if stored is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
+from types import NoneType
 from typing import Any
 
 from flask import request
@@ -102,6 +103,8 @@ def read_query(schema: Schema) -> Any:
     Raises:
         Malformed: an unknown or repeated one. Invalid: with the name of each.
     """
+    if not request.args:
+        return _read_nothing(schema)
     known = {name if field.data_key is None else field.data_key for name, field in schema.fields.items()}
     unknown = set(request.args) - known
     if unknown:
@@ -110,8 +113,27 @@ def read_query(schema: Schema) -> Any:
     if repeated:
         found = [errors.FieldError("given more than once", parameter=name) for name in repeated]
         raise errors.Malformed("some parameters are given more than once", errors=found)
+    return _load_query(schema, request.args.to_dict())
+
+
+_MADE_OF_NOTHING: dict[int, tuple[Schema, dict[str, Any]]] = {}
+"""What a schema makes of an empty query, by identity, where nothing in it can be changed."""
+_UNCHANGING = (str, int, tuple, Decimal, NoneType)
+
+
+def _read_nothing(schema: Schema) -> Any:
+    known = _MADE_OF_NOTHING.get(id(schema))
+    if known is not None:
+        return dict(known[1])
+    made = _load_query(schema, {})
+    if isinstance(made, dict) and all(isinstance(value, _UNCHANGING) for value in made.values()):
+        _MADE_OF_NOTHING[id(schema)] = (schema, dict(made))
+    return made
+
+
+def _load_query(schema: Schema, given: dict[str, str]) -> Any:
     try:
-        return schema.load(request.args.to_dict())
+        return schema.load(given)
     except ValidationError as error:
         messages = error.messages if isinstance(error.messages, dict) else {"_schema": error.messages}
         found = [

@@ -126,8 +126,10 @@ def _begin() -> Response | None:
 
 
 def _end(response: Response) -> Response:
-    response.headers["X-Request-Id"] = _request_id()
-    response.headers["X-Content-Type-Options"] = "nosniff"
+    request_id = _request_id()
+    # Nobody has set them before: `add` looks for none, as `[…] =` does.
+    response.headers.add("X-Request-Id", request_id)
+    response.headers.add("X-Content-Type-Options", "nosniff")
     response.headers.setdefault("Cache-Control", "no-store")
     cors.allow_origin(response)
     allowance = g.get("allowance")
@@ -135,18 +137,19 @@ def _end(response: Response) -> Response:
         _tell_allowance(response, allowance)
     seconds = time.perf_counter() - g.get("started", time.perf_counter())
     route = request.url_rule.rule if request.url_rule is not None else "-"
-    REQUESTS.labels(request.method, route, response.status_code).inc()
-    SECONDS.labels(request.method, route).observe(seconds)
+    method = request.method
+    REQUESTS.labels(method, route, response.status_code).inc()
+    SECONDS.labels(method, route).observe(seconds)
     if log.isEnabledFor(logging.INFO):
         caller = g.get("caller")
         log.info(
             "request",
             extra={
-                "method": request.method,
+                "method": method,
                 "route": route,
                 "status": response.status_code,
                 "milliseconds": round(seconds * 1000, 2),
-                "request_id": _request_id(),
+                "request_id": request_id,
                 "key_id": caller.key_id if caller else None,
                 "traceparent": traceparent(),
             },
@@ -157,8 +160,9 @@ def _end(response: Response) -> Response:
 def _tell_allowance(response: Response, allowance: Allowance) -> None:
     """Say what may still be asked (draft-ietf-httpapi-ratelimit-headers)."""
     reset = math.ceil(allowance.reset_seconds)
-    response.headers["RateLimit-Policy"] = f'"{allowance.policy}";q={allowance.limit};w={WINDOW_SECONDS}'
-    response.headers["RateLimit"] = f'"{allowance.policy}";r={allowance.remaining};t={reset}'
+    headers = response.headers
+    headers.add("RateLimit-Policy", f'"{allowance.policy}";q={allowance.limit};w={WINDOW_SECONDS}')
+    headers.add("RateLimit", f'"{allowance.policy}";r={allowance.remaining};t={reset}')
     if not allowance.granted:
         response.headers["Retry-After"] = str(max(1, reset))
 

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Pool
 
 from service.kit import audit, outbox
 from service.kit.clock import format_time
@@ -66,6 +67,7 @@ _CACHE_SECONDS = 5.0
 _ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 _cache: dict[str, tuple[float, Programme]] = {}
 _cache_lock = threading.Lock()
+_names: WeakKeyDictionary[Pool, str] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ def get_programme(conn: Connection, *, fresh: bool = False) -> Programme:
     Raises:
         ProgrammeNotFixed: the database has not been started yet.
     """
-    key = str(conn.engine.url)
+    key = _name_of(conn)
     cached = _cache.get(key)
     if cached is not None and not fresh and time.monotonic() < cached[0]:
         return cached[1]
@@ -131,6 +133,15 @@ def get_programme(conn: Connection, *, fresh: bool = False) -> Programme:
     with _cache_lock:
         _cache[key] = (time.monotonic() + _CACHE_SECONDS, programme)
     return programme
+
+
+def _name_of(conn: Connection) -> str:
+    """Return the address of a connection's database; writing it out costs more than looking it up."""
+    pool = conn.engine.pool
+    name = _names.get(pool)
+    if name is None:
+        name = _names[pool] = str(conn.engine.url)
+    return name
 
 
 def list_settings(conn: Connection) -> list[tuple[datetime, ProgrammeSettings]]:

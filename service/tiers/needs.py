@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
 from itertools import chain, combinations, product
 from math import prod
 from typing import NamedTuple
@@ -31,6 +30,7 @@ MOST_BRANCHES = 512
 
 
 _End = tuple[Fraction, int]
+_Leaf = tuple[Compare, Predicate]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +68,13 @@ def rise_above(tier: Tier, rules: RuleSet, metrics: Metrics) -> Rise | None:
     goal = rules.tiers[tier.rank + 1]
     if goal.enter is None:
         return None
-    needs, after = needs_of(goal.enter, metrics), _after_an_order(metrics)
+    leaves, after = _easiest_of((goal.enter,), metrics), _after_an_order(metrics)
     return Rise(
         goal,
-        missing=tuple(need for need in needs if not need.met),
+        missing=tuple(_beside(leaf, metrics, met=False) for leaf, met in leaves if not met(metrics)),
         one_order_is_enough=one_order_reaches(goal.enter, metrics),
         undone=tuple(
-            Need(need.leaf, after.value_of(need.leaf.metric), met=False)
-            for need in needs
-            if need.met and not holds(need.leaf, after)
+            _beside(leaf, after, met=False) for leaf, met in leaves if met(metrics) and not met(after)
         ),
     )
 
@@ -87,10 +85,11 @@ def needs_of(condition: Condition, metrics: Metrics) -> tuple[Need, ...]:
 
 
 def _needs_of_either(conditions: tuple[Condition, ...], metrics: Metrics) -> tuple[Need, ...]:
-    return tuple(
-        Need(leaf, metrics.value_of(leaf.metric), holds(leaf, metrics))
-        for leaf in _easiest_of(conditions, metrics)
-    )
+    return tuple(_beside(leaf, metrics, met=met(metrics)) for leaf, met in _easiest_of(conditions, metrics))
+
+
+def _beside(leaf: Compare, metrics: Metrics, *, met: bool) -> Need:
+    return Need(leaf, metrics.value_of(leaf.metric), met)
 
 
 def easiest_branch(condition: Condition, metrics: Metrics) -> tuple[Compare, ...]:
@@ -99,15 +98,15 @@ def easiest_branch(condition: Condition, metrics: Metrics) -> tuple[Compare, ...
     A branch that shopping can complete comes before one that has to wait for days to leave the window,
     and this before one that nobody can meet any more; then the fewest unmet, then the smallest gaps.
     """
-    return _easiest_of((condition,), metrics)
+    return tuple(leaf for leaf, _ in _easiest_of((condition,), metrics))
 
 
-def _easiest_of(conditions: tuple[Condition, ...], metrics: Metrics) -> tuple[Compare, ...]:
-    """Return the same of several conditions, any of which will do."""
+def _easiest_of(conditions: tuple[Condition, ...], metrics: Metrics) -> Sequence[_Leaf]:
+    """Return the same of several conditions, any of which will do, each with its predicate."""
     known = _recall(conditions)
     if known.branches is None:
         whole = conditions[0] if len(conditions) == 1 else AnyOf(conditions)
-        return _choose_by_parts(whole, metrics)
+        return [(leaf, compile_condition(leaf)) for leaf in _choose_by_parts(whole, metrics)]
     # A comparison stands in many branches: each is looked at once.
     lacks = [
         None if met(metrics) else _hopelessness(leaf, metrics.value_of(leaf.metric))
@@ -115,8 +114,11 @@ def _easiest_of(conditions: tuple[Condition, ...], metrics: Metrics) -> tuple[Co
     ]
     ranked = [_rank([lacks[place] for place in branch.places], branch.agree) for branch in known.branches]
     least = min(ranked)
-    nearest = [branch.leaves for branch, rank in zip(known.branches, ranked, strict=True) if rank == least]
-    return nearest[0] if len(nearest) == 1 or not least[1] else min(nearest, key=partial(_gaps, metrics))
+    nearest = [branch for branch, rank in zip(known.branches, ranked, strict=True) if rank == least]
+    chosen = nearest[0]
+    if len(nearest) > 1 and least[1]:
+        chosen = min(nearest, key=lambda branch: _gaps(metrics, branch.leaves))
+    return [known.leaves[place] for place in chosen.places]
 
 
 class _Branch(NamedTuple):
@@ -135,7 +137,7 @@ class _Known(NamedTuple):
 
     conditions: tuple[Condition, ...]
     branches: tuple[_Branch, ...] | None
-    leaves: tuple[tuple[Compare, Predicate], ...]
+    leaves: tuple[_Leaf, ...]
     met: tuple[Predicate, ...]
     spends: tuple[int, ...]
 
