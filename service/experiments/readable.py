@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, case, cast, func, literal, or_, select
@@ -13,16 +12,10 @@ from service.experiments.rules import POLICIES
 from service.members.readable import consent_rows, joining_rows, known_rows
 from service.tiers.readable import standing_rows
 
-
-def _is_one_of(column: ColumnElement[Any], values: Sequence[str]) -> ColumnElement[bool]:
-    """As `in_`, but whole once it is built: `kit.db.run` leaves what grows with each call to SQLAlchemy."""
-    return or_(*(column == value for value in values))
-
-
 # One runs at a time; one in analysis keeps its members' arms while no other draws new ones.
 _running = (
     select(experiments.c.experiment_key, experiments.c.experiment)
-    .where(experiments.c.is_global_holdout, _is_one_of(experiments.c.status, ("running", "analysis")))
+    .where(experiments.c.is_global_holdout, experiments.c.status.in_(("running", "analysis")))
     .order_by((experiments.c.status == "running").desc(), experiments.c.started_at.desc())
     .limit(1)
     .subquery("running")
@@ -122,8 +115,8 @@ def _places() -> Any:
         )
         .where(
             ~open_one.c.is_global_holdout,
-            _is_one_of(open_one.c.status, ("running", "analysis")),
-            or_(_is_one_of(open_one.c.surface, tuple(POLICIES)), theirs.c.arm.is_not(None)),
+            open_one.c.status.in_(("running", "analysis")),
+            or_(open_one.c.surface.in_(tuple(POLICIES)), theirs.c.arm.is_not(None)),
         )
         .correlate(known_rows)
         .scalar_subquery()
