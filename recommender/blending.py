@@ -47,7 +47,7 @@ _NEW_DAYS = 28.0
 _FLOOR = np.float32(0.02)
 _RECENT_DAYS, _STEADY_DAYS = 60.0, 240.0
 _LEAST_GATE = 1e-3
-_LEAST_REPEAT = 1e-3
+LEAST_REPEAT = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,8 @@ class BlendConfig:
 
     `mixed` and `discover` say which ranking is in force: the learned one, or the plain baseline where that
     was better on the origins it was chosen by: takings filled with popularity, takings that fade with a
-    quarter of it, or popularity alone.
+    quarter of it, or popularity alone. `viewed`, `wanted` and `like_viewed` weigh what was looked at; see
+    `recommender.browsing`.
     """
 
     mixed: MixedArm = "learned"
@@ -78,6 +79,9 @@ class BlendConfig:
     again_due: float = 0.1
     again_repeat: float = 0.6
     again_breadth: float = -0.3
+    viewed: float = 0.0
+    wanted: float = 0.0
+    like_viewed: float = 0.0
 
     def __post_init__(self) -> None:
         if self.mixed not in get_args(MixedArm) or self.discover not in get_args(DiscoverArm):
@@ -107,7 +111,7 @@ class ItemFacts:
         np.minimum.at(first, interactions.item_index, interactions.day)
         probability, _ = repeat_probability(interactions, prior_buyers=prior_buyers)
         # Where nobody bought anything twice the estimate is 0, and its logarithm is needed.
-        return cls(counts, first, np.maximum(probability, _LEAST_REPEAT).astype(np.float32))
+        return cls(counts, first, np.maximum(probability, LEAST_REPEAT).astype(np.float32))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
