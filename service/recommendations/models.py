@@ -51,10 +51,24 @@ placement_settings = Table(
     Column("item_limit", Integer, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("created_by", Text, nullable=False),
-    CheckConstraint("mode IN ('mixed', 'buy_again', 'discover')", name="known_mode"),
+    CheckConstraint(
+        "mode IN ('mixed', 'buy_again', 'discover', 'trending', 'recently_viewed')", name="known_mode"
+    ),
     CheckConstraint("diversity_bp BETWEEN 0 AND 10000", name="diversity_in_range"),
     CheckConstraint("category_cap BETWEEN 1 AND 100", name="cap_in_range"),
     CheckConstraint("item_limit BETWEEN 1 AND 100", name="limit_in_range"),
+)
+
+# Figures that follow the orders between trainings: `figures` as served, `state` to move them along.
+recommender_statistics = Table(
+    "recommender_statistics",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("refreshed_at", DateTime(timezone=True), nullable=False),
+    Column("through_day", Date, nullable=False),
+    Column("changes", BigInteger, nullable=False),
+    Column("figures", LargeBinary, nullable=False),
+    Column("state", LargeBinary, nullable=False),
 )
 
 recommendation_exports = Table(

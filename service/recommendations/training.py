@@ -5,11 +5,10 @@ Imported by the command line and the worker only: it brings in the libraries tha
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime, timedelta
-from itertools import count, groupby
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -27,28 +26,11 @@ from service.kit.clock import local_day
 from service.programme.operations import Programme
 from service.recommendations import register, store, store_training
 from service.recommendations.errors import NothingToLearn
+from service.recommendations.histories import Columns, read_columns
 from service.recommendations.judging import Judge, Measuring, Report, settle_blend
 from service.recommendations.register import Registered
-from service.recommendations.rules import Bought, Returned, net_purchases
 
 _EPOCH = date(1970, 1, 1)
-
-
-@dataclass(slots=True)
-class _Columns:
-    """Purchases as columns, gathered block by block: keys, days since 1970-01-01, pieces."""
-
-    member_key: list[NDArray[np.int64]] = dataclasses.field(default_factory=list)
-    item_key: list[NDArray[np.int64]] = dataclasses.field(default_factory=list)
-    day: list[NDArray[np.int32]] = dataclasses.field(default_factory=list)
-    quantity: list[NDArray[np.int32]] = dataclasses.field(default_factory=list)
-
-    def add(self, member_key: Any, item_key: Any, day: Any, quantity: Any) -> None:
-        """Append one block."""
-        self.member_key.append(np.asarray(member_key, np.int64))
-        self.item_key.append(np.asarray(item_key, np.int64))
-        self.day.append(np.asarray(day, np.int32))
-        self.quantity.append(np.asarray(quantity, np.int32))
 
 
 def train_model(
@@ -161,39 +143,10 @@ def read_interactions(conn: Connection, *, timezone: str, progress: Report | Non
     Raises:
         NothingToLearn: there is none.
     """
-    tell = progress or _silent
-    total = store_training.prepare_history(conn)
-    columns = _Columns()
-    read = 0
-    for rows in store_training.copy_untouched(conn, timezone=timezone):
-        columns.add(*rows)
-        read += len(rows.item_key)
-        tell("read", read, total)
-    _net_touched(conn, columns, timezone)
-    tell("read", total, total)
-    return _to_interactions(conn, columns)
+    return _to_interactions(conn, read_columns(conn, timezone=timezone, tell=progress or _silent))
 
 
-def _net_touched(conn: Connection, columns: _Columns, timezone: str) -> None:
-    """Net the pairs of member and item of which something was given back, and add what is left."""
-    blocks = list(store_training.copy_touched(conn, timezone=timezone))
-    names = ("member_key", "item_key", "day", "quantity", "order_key", "bought")
-    table = {name: np.concatenate([block[name] for block in blocks]) for name in names}
-    rows = zip(*(table[name].tolist() for name in names), strict=True)
-    left: list[tuple[int, int, int, int]] = []
-    for (member_key, item_key), pair in groupby(rows, key=lambda row: row[:2]):
-        bought: list[Bought] = []
-        returned: list[Returned] = []
-        for _, _, day, quantity, order_key, is_purchase in pair:
-            if is_purchase:
-                bought.append(Bought("", day, quantity, order_key))
-            else:
-                returned.append(Returned("", day, quantity, order_key or None))
-        left += [(member_key, item_key, day, pieces) for _, day, pieces in net_purchases(bought, returned)]
-    columns.add(*np.array(left, np.int64).reshape(-1, 4).T)
-
-
-def _to_interactions(conn: Connection, columns: _Columns) -> Interactions:
+def _to_interactions(conn: Connection, columns: Columns) -> Interactions:
     """Name members and items as the merchant does, so that the order of arrival cannot change a model."""
     member_keys, user_index = _number(np.concatenate(columns.member_key))
     item_keys, item_index = _number(np.concatenate(columns.item_key))
