@@ -54,15 +54,20 @@ class Browsed:
 
     @classmethod
     def encode(
-        cls, looks: Iterable[tuple[str, float, Kind]], *, items: IdMap, now: float, taken: History | None
+        cls,
+        looks: Iterable[tuple[str, float, Kind]],
+        *,
+        items: IdMap,
+        now: float,
+        taken: History | None = None,
+        today: int = 0,
     ) -> Self:
         """Translate looks; unknown items and what is too old are left out.
 
-        So is what was taken on the same day or later (`taken`): that wish is fulfilled. None leaves
-        everything in. Looks after `now` count as of now.
+        So is what was taken on the same day or later (`taken`, as it stands on `today`): that wish is
+        fulfilled. None leaves everything in. Looks after `now` count as of now.
         """
         bought = {} if taken is None else dict(zip(taken.items.tolist(), taken.last_age_days(), strict=True))
-        today = int(now)
         found: dict[int, list[tuple[float, Kind]]] = {}
         for item_id, at, kind in sorted(looks, key=lambda look: (-look[1], look[0])):
             position = items.find(item_id)

@@ -66,7 +66,7 @@ def list_looks(
     allowed: NDArray[np.bool_] | None = None,
 ) -> Answer:
     """List what was looked at, the latest first, and nothing else; an empty list says so."""
-    browsed = Browsed.encode(looks, items=model.items, now=now, taken=None)
+    browsed = Browsed.encode(looks, items=model.items, now=now)
     scores = np.zeros(len(model.items), np.float32)
     scores[browsed.items] = np.arange(len(browsed), 0, -1)
     codes = {item: CODES[kind] for item, kind in zip(browsed.items.tolist(), browsed.kinds, strict=True)}

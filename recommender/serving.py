@@ -230,7 +230,7 @@ class ServedModel:
         browsed = None
         if looks and leans(self.blend.config):
             asked_at = today + 1.0 if now is None else now
-            browsed = Browsed.encode(looks, items=self.items, now=asked_at, taken=taken)
+            browsed = Browsed.encode(looks, items=self.items, now=asked_at, taken=taken, today=today)
         if not len(taken) and (mode == "buy_again" or not (len(context) or browsed)):
             return self._popular_answer(how, allowed, out, fallback="popular")
         scored = self._score(taken, context, mode, browsed)
@@ -308,6 +308,10 @@ class ServedModel:
             total[:] = OUT
             total[taken.items] = kept
         return _Scored(total, near, linked, weights, browsed, alike)
+
+    def score(self, taken: History) -> NDArray[np.float32]:
+        """Give the mixed score of all items, (items,), on the blend's logarithmic scale; no masks."""
+        return self._score(taken, np.zeros(0, np.int32), "mixed").total
 
     def _plain(self, taken: History, mode: Mode) -> NDArray[np.float32]:
         """Score all items by the baseline in force, (items,), none below zero."""

@@ -6,15 +6,18 @@ import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from datetime import datetime, timedelta
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
+from recommender.browsing import BROWSED_DAYS, Look
 from recommender.serving import Answer, Mode, Recommendation
 from service.recommendations import store
 from service.recommendations.annotation import Policy
+from service.recommendations.listing import OWN_LISTS, list_own, list_segment
 from service.recommendations.rules import Bought, Purchase, Returned, net_purchases, was_at_fault
 from service.recommendations.serving import Shelf
 
@@ -23,11 +26,13 @@ log = logging.getLogger(__name__)
 DEFAULT_LIMIT = 10
 MAX_LIMIT = 100
 
+ListMode = Literal["mixed", "buy_again", "discover", "trending", "recently_viewed"]
 PolicyName = Literal["hybrid", "popularity", "related"]
 PERSONAL: PolicyName = "hybrid"
 BASELINE: PolicyName = "popularity"
 RELATED: PolicyName = "related"
 _LEARNED = "als+item_to_item+frequency"
+_DAY_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,7 @@ class Asked:
     placement: str
     channel: str
     limit: int = DEFAULT_LIMIT
-    mode: Mode = "mixed"
+    mode: ListMode = "mixed"
     exclude: Sequence[str] = ()
     category: str | None = None
     context_sku: str | None = None
@@ -58,7 +63,8 @@ class Asked:
 class Taken:
     """A member's latest purchases net of what came back, names by sku, and whether that is all there is.
 
-    `spoiled` came back with a fault; `last_basket` is what the latest order held.
+    `spoiled` came back with a fault; `last_basket` is what the latest order held; `looks` what was looked at
+    lately.
     """
 
     purchases: Sequence[Purchase] = ()
@@ -67,19 +73,24 @@ class Taken:
     last_order_day: int | None = None
     spoiled: frozenset[str] = frozenset()
     last_basket: tuple[str, ...] = ()
+    looks: Sequence[Look] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
     """Everything personal that a ranking depends on; `today` in days since 1970-01-01.
 
-    `closed` are for other tiers only.
+    `moment` is the same with the fraction of the day. `closed` are for other tiers only. `tier` and its name
+    are those of a member who may be told of as one of them.
     """
 
     asked: Asked
     taken: Taken
     today: int
     closed: tuple[str, ...] = ()
+    moment: float | None = None
+    tier: str | None = None
+    tier_name: str = ""
 
     @property
     def barred(self) -> tuple[str, ...]:
@@ -102,20 +113,30 @@ class Ranked:
     policy: Policy
     candidates_hash: str | None = None
     config_hash: str | None = None
+    statistics_version: int | None = None
 
 
-def read_taken(conn: Connection, *, member_key: int, timezone: str, locale: str) -> Taken:
-    """Return what a member has taken, up to this second."""
-    rows = store.list_history(conn, member_key=member_key, timezone=timezone, locale=locale)
+def read_taken(conn: Connection, *, member_key: int, timezone: str, locale: str, now: datetime) -> Taken:
+    """Return what a member has taken and looked at, up to this second."""
+    rows = store.list_history(
+        conn,
+        member_key=member_key,
+        timezone=timezone,
+        locale=locale,
+        looked_since=now - timedelta(days=BROWSED_DAYS),
+    )
     names: dict[str, str] = {}
     bought: list[Bought] = []
     returned: list[Returned] = []
+    looks: list[Look] = []
     spoiled = set()
     for was_bought, sku, name, day, quantity, order_key, reason in rows:
+        if name:
+            names[sku] = name
         if was_bought:
             bought.append(Bought(sku, day, quantity, order_key))
-            if name:
-                names[sku] = name
+        elif was_bought is None:
+            looks.append(Look(sku, order_key / _DAY_SECONDS, store.LOOK_KINDS[reason]))
         else:
             returned.append(Returned(sku, day, quantity, order_key))
             if was_at_fault(reason):
@@ -128,6 +149,7 @@ def read_taken(conn: Connection, *, member_key: int, timezone: str, locale: str)
         spoiled=frozenset(spoiled),
         # Lines come latest order first.
         last_basket=tuple(line.item for line in bought if line.order_key == bought[0].order_key),
+        looks=looks,
     )
 
 
@@ -148,7 +170,12 @@ def rank_shelf(shelf: Shelf, *, policy: PolicyName, question: Question) -> Ranke
         if policy == BASELINE:
             return rank_nothing()
         return _fall_back(shelf, policy, question, allowed)
-    return _rank_answer(shelf, answer, policy, question, allowed, fallback=answer.fallback)
+    fallback: str | None = answer.fallback
+    if fallback == "popular" and policy == PERSONAL:
+        segment = list_segment(shelf, question, allowed)
+        if segment is not None:
+            answer, fallback = segment
+    return _rank_answer(shelf, answer, policy, question, allowed, fallback=fallback)
 
 
 def _rank_answer(
@@ -162,13 +189,20 @@ def _rank_answer(
 ) -> Ranked:
     version = shelf.model.version
     position_of = shelf.model.items.get
-    keys = shelf.item_keys
+    keys, statistics = shelf.item_keys, shelf.statistics
     return Ranked(
         answer=answer,
         item_keys=[int(keys[position_of(item.item_id)]) for item in answer.items],
         policy=Policy(
-            policy, version, _name_model(shelf, policy, question), version, shelf.trained_through, fallback
+            policy,
+            version,
+            _name_model(shelf, policy, question),
+            version,
+            shelf.trained_through,
+            fallback,
+            None if statistics is None else statistics.refreshed_at,
         ),
+        statistics_version=None if statistics is None else statistics.version,
         candidates_hash=_hash_candidates(shelf, question, allowed),
         config_hash=shelf.config_hash,
     )
@@ -180,13 +214,15 @@ def _name_model(shelf: Shelf, policy: PolicyName, question: Question) -> str:
         return "popularity"
     if policy == RELATED:
         return "item_to_item"
+    if question.asked.mode in OWN_LISTS:
+        return question.asked.mode
     blend = shelf.model.blend.config
     arm = blend.discover if question.asked.mode == "discover" else blend.mixed
     return _LEARNED if arm == "learned" else arm
 
 
 def _fall_back(shelf: Shelf, policy: PolicyName, question: Question, allowed: NDArray[np.bool_]) -> Ranked:
-    """Serve what goes with the member's last basket, else what is popular; the policy keeps its name."""
+    """Serve what goes with the last basket, else what is popular in the segment or at all, by that name."""
     basket = question.taken.last_basket
     if policy == PERSONAL and basket and question.asked.mode == "mixed":
         try:
@@ -198,6 +234,13 @@ def _fall_back(shelf: Shelf, policy: PolicyName, question: Question, allowed: ND
         else:
             if answer.fallback is None and answer.items:
                 return _rank_answer(shelf, answer, policy, question, allowed, fallback="last_basket")
+    try:
+        segment = list_segment(shelf, question, allowed)
+    except Exception:
+        log.exception("listing a segment failed", extra={"model": shelf.model.version})
+    else:
+        if segment is not None:
+            return _rank_answer(shelf, segment[0], policy, question, allowed, fallback=segment[1])
     served = rank_shelf(shelf, policy=BASELINE, question=question)
     fallback = served.policy.fallback or "popular"
     return replace(served, policy=replace(served.policy, name=policy, fallback=fallback))
@@ -205,6 +248,8 @@ def _fall_back(shelf: Shelf, policy: PolicyName, question: Question, allowed: ND
 
 def _ask_model(shelf: Shelf, policy: PolicyName, question: Question, allowed: NDArray[np.bool_]) -> Answer:
     asked = question.asked
+    if asked.mode in OWN_LISTS and policy != RELATED:
+        return list_own(shelf, question, allowed, held_out=policy == BASELINE)
     if policy == RELATED:
         return shelf.model.related(
             question.context, limit=asked.limit, exclude=question.barred, allowed=allowed
@@ -213,9 +258,11 @@ def _ask_model(shelf: Shelf, policy: PolicyName, question: Question, allowed: ND
         question.taken.purchases,
         today=question.today,
         limit=asked.limit,
-        mode=asked.mode,
+        mode=cast(Mode, asked.mode),
         exclude=question.barred,
         allowed=allowed,
+        looks=question.taken.looks,
+        now=question.moment,
         context_items=question.context,
         policy="baseline" if policy == BASELINE else "model",
         diversity=asked.diversity,

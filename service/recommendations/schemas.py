@@ -10,7 +10,9 @@ from service.kit.fields import MerchantId, QueryWhole, StrictSchema, Text, Whole
 from service.recommendations.operations import DEFAULT_LIMIT, MAX_LIMIT
 
 _MAX_EXCLUDED = 500
-_MODES = ("mixed", "buy_again", "discover")
+_MODES = ("mixed", "buy_again", "discover", "trending", "recently_viewed")
+_SOURCES = ("buy_again", "discover", "popular", "trending", "recently_viewed")
+_FALLBACKS = ("last_basket", "popular_in_tier", "popular_in_category", "popular", "empty")
 
 
 class Skus(fields.Field[tuple[str, ...]]):
@@ -112,7 +114,7 @@ class RecommendedItemSchema(Schema):
     rank = fields.Integer(required=True, metadata={"description": "From 1."})
     index = fields.Integer(required=True, metadata={"description": "From 0."})
     score = fields.Float(required=True)
-    source = fields.String(required=True, validate=validate.OneOf(("buy_again", "discover", "popular")))
+    source = fields.String(required=True, validate=validate.OneOf(_SOURCES))
     reason = fields.Nested(ReasonSchema, required=True)
     impression_id = fields.String(required=True)
 
@@ -164,8 +166,14 @@ class PolicySchema(Schema):
     name = fields.String(required=True)
     version = fields.String(required=True, allow_none=True)
     model = fields.Nested(PolicyModelSchema, required=True)
-    fallback = fields.String(
-        required=True, allow_none=True, validate=validate.OneOf(("last_basket", "popular", "empty"))
+    fallback = fields.String(required=True, allow_none=True, validate=validate.OneOf(_FALLBACKS))
+    refreshed_through = fields.DateTime(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "Statistics made after the training took in every order up to then; null: the "
+            "model's own were used."
+        },
     )
 
 
@@ -340,6 +348,7 @@ class ContextSchema(Schema):
     tier = fields.String(required=True, allow_none=True)
     days_since_last_order = fields.Integer(required=True, allow_none=True)
     purchases_read = fields.Integer(required=True)
+    looks_read = fields.Integer(required=True)
 
 
 class DecidedRequestSchema(Schema):
@@ -378,6 +387,7 @@ class DecisionSchema(Schema):
     request = fields.Nested(DecidedRequestSchema, required=True)
     seed = fields.Integer(required=True, allow_none=True)
     config_hash = fields.String(required=True, allow_none=True)
+    statistics_version = fields.Integer(required=True, allow_none=True)
     items = fields.List(fields.Nested(DecidedItemSchema), required=True)
 
 

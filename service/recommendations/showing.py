@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from service.activity import operations as activity
 from service.experiments import operations as experiments
 from service.experiments.operations import Enrolled, Visitor
 from service.experiments.rules import STOREFRONT
@@ -42,6 +43,8 @@ def expose_visitor(
     enrolled = experiments.enrol_visitor(
         conn, experiment=experiment, surface=STOREFRONT, visitor=visitor, now=now
     )
+    if enrolled.member_key is not None and visitor.anonymous_id is not None:
+        activity.link_visitors(conn, links={visitor.anonymous_id: enrolled.member_key}, now=now)
     assignment = enrolled.assignment
     subject = experiments.Subject(
         member_id=visitor.member_id or "",
@@ -138,9 +141,15 @@ def _decide(enrolled: Enrolled) -> Mapping[str, Any]:
         },
         "candidates": {"count": 0, "hash": None},
         "propensity": {"kind": "deterministic", "value": None},
-        "context": {"tier": enrolled.tier, "days_since_last_order": None, "purchases_read": 0},
+        "context": {
+            "tier": enrolled.tier,
+            "days_since_last_order": None,
+            "purchases_read": 0,
+            "looks_read": 0,
+        },
         "request": {"limit": 0, "mode": "none", "category": None, "context_sku": None, "excluded": 0},
         "seed": None,
         "config_hash": None,
+        "statistics_version": None,
         "ranking": [],
     }
