@@ -27,6 +27,8 @@ from recommender.training import TrainedModel
 WEIGHTS = ("viewed", "wanted", "like_viewed")
 LEAST_PEOPLE = 60
 """So many people with something looked at must there be, over all origins, or nothing is learned."""
+MOST_PEOPLE = 1_000
+"""More of them at one origin cost more than they tell."""
 _MOST = 6.0
 _PULL = 0.01
 _POOL = 400
@@ -81,7 +83,7 @@ def weigh_browsing(
     *,
     horizon_days: int = 28,
     origins: int = 4,
-    max_users: int = 4_000,
+    max_users: int = 20_000,
 ) -> Leaning:
     """Give the blend of `config` with browsing weighed, and what it was worth where it was tried."""
     still = _weigh(config.blend, np.zeros(len(WEIGHTS)))
@@ -94,7 +96,9 @@ def weigh_browsing(
         cases = trainings.cases(cut, horizon_days=horizon_days, max_users=max_users)
         lookers = [case for case in cases if log.before(case.user_id, cut=cut)]
         if lookers:
-            known.append((trainings.at(cut)[1], lookers))
+            rng = np.random.default_rng(trainings.seed)
+            drawn = rng.permutation(len(lookers))[:MOST_PEOPLE]
+            known.append((trainings.at(cut)[1], [lookers[place] for place in sorted(drawn.tolist())]))
     told["people"] = sum(len(cases) for _, cases in known)
     if len(known) < 2 or told["people"] < LEAST_PEOPLE:
         return Leaning(still, told)

@@ -30,7 +30,8 @@ from service.members import operations as members
 from service.programme.operations import Programme, get_programme
 from service.recommendations import exports
 from service.recommendations.attribution import AttributionKeys
-from service.recommendations.operations import TRAINING_TASK
+from service.recommendations.operations import REFRESH_TASK, TRAINING_TASK
+from service.recommendations.refreshing import refresh_statistics
 from service.recommendations.serving import Serving
 from service.rewards import operations as rewards
 from service.rewards.watch.operations import Thresholds, appraise_rewards, find_patterns
@@ -104,6 +105,13 @@ def build(settings: Settings, engine: Engine, database_url: str) -> procrastinat
             log.warning("not trained", extra={"detail": error.detail})
             return
         log.warning("trained", extra={"version": trained.version, "status": trained.status})
+
+    @app.periodic(cron="12 * * * *")
+    @app.task(name=REFRESH_TASK, queueing_lock=REFRESH_TASK)
+    def refresh(timestamp: int) -> None:
+        """Bring popularity, trends and buy-again statistics up to the last order."""
+        done = refresh_statistics(engine, timezone=programme().timezone, now=read_clock())
+        log.info("statistics refreshed", extra=done.to_json())
 
     @app.periodic(cron="37 * * * *")
     @app.task(name="house.keep", queueing_lock="house.keep")

@@ -73,6 +73,7 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 TRAINING_TASK = "models.train"
+REFRESH_TASK = "models.refresh"
 
 # An echo is taken for as long as an outcome may still come of what was shown.
 TOKEN_DAYS = 60

@@ -17,20 +17,26 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine
 
 from recommender.artifact import read_manifest
+from recommender.browsing import BROWSED_DAYS
 from recommender.card import write_card
 from recommender.engines import using_engine
 from recommender.errors import ArtifactExists, EmptyInteractions
 from recommender.interactions import Interactions
+from recommender.leaning import LookLog
 from recommender.training import TrainedModel, TrainingConfig, train
-from service.kit.clock import local_day
+from service.kit.clock import local_day, local_midnight
 from service.programme.operations import Programme
-from service.recommendations import register, store, store_training
+from service.recommendations import register, store, store_looks, store_training
 from service.recommendations.errors import NothingToLearn
 from service.recommendations.histories import Columns, read_columns
 from service.recommendations.judging import Judge, Measuring, Report, settle_blend
 from service.recommendations.register import Registered
 
 _EPOCH = date(1970, 1, 1)
+_DAY_SECONDS = 86_400
+# Four origins of 28 days, and what was looked at before the first.
+_LOOKED_BACK_DAYS = 4 * 28 + BROWSED_DAYS
+_MOST_LOOKERS = 20_000
 
 
 def train_model(
@@ -87,11 +93,12 @@ def _train_model(
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as conn, conn.begin():
         interactions = read_interactions(conn, timezone=programme.timezone, progress=tell)
         tiers = store_training.map_tiers(conn)
+        log = read_looks(conn, interactions, timezone=programme.timezone) if measuring.search else None
     trained = train(interactions, config, seed=seed, progress=_named(tell, "train"))
     judge = Judge(interactions, config, seed, measuring, tiers, tell)
-    searched = judge.search()
+    searched, browsing = judge.lean(judge.search(), log)
     table = judge.evaluate()
-    served, metrics = settle_blend(table, searched, searched=measuring.search)
+    served, metrics = settle_blend(table, searched, searched=measuring.search, browsing=browsing)
     day = local_day(now, timezone=programme.timezone)
     folder = models_folder
     version, content_hash = _write(engine, replace(trained, config=served), metrics, folder=folder, day=day)
@@ -144,6 +151,31 @@ def read_interactions(conn: Connection, *, timezone: str, progress: Report | Non
         NothingToLearn: there is none.
     """
     return _to_interactions(conn, read_columns(conn, timezone=timezone, tell=progress or _silent))
+
+
+def read_looks(conn: Connection, interactions: Interactions, *, timezone: str) -> LookLog:
+    """Read what members looked at before the origins that the search learns from.
+
+    Of very many members some are drawn, always the same ones.
+    """
+    since = _EPOCH + timedelta(days=max(interactions.first_day, interactions.last_day - _LOOKED_BACK_DAYS))
+    until = _EPOCH + timedelta(days=interactions.last_day + 1)
+    begin, end = (local_midnight(day, timezone=timezone) for day in (since, until))
+    blocks = list(store_looks.copy_looks(conn, timezone=timezone, since=begin, until=end))
+    if not blocks:
+        return LookLog({})
+    member_key, item_key, seconds, kind = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    members = np.unique(member_key)
+    if len(members) > _MOST_LOOKERS:
+        members = np.random.default_rng(0).choice(members, size=_MOST_LOOKERS, replace=False)
+    kept = np.isin(member_key, members)
+    ids, skus = store_training.map_member_ids(conn), store_training.map_skus(conn)
+    return LookLog.of(
+        users=[ids[key] for key in member_key[kept].tolist()],
+        items=[skus[key] for key in item_key[kept].tolist()],
+        moments=(seconds[kept] / _DAY_SECONDS).tolist(),
+        kinds=kind[kept].tolist(),
+    )
 
 
 def _to_interactions(conn: Connection, columns: Columns) -> Interactions:

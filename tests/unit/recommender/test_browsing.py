@@ -173,7 +173,8 @@ def test_looks_that_tell_what_is_taken_next_are_weighed(trainings: Trainings) ->
     assert found.figures["used"]
     assert found.figures["gain"] > 2 * found.figures["standard_error"]
     assert found.blend.viewed > 0
-    assert replace(found.blend, **dict.fromkeys(WEIGHTS, 0.0)) == shop.QUICK.blend
+    assert replace(found.blend, viewed=0.0, wanted=0.0, like_viewed=0.0) == shop.QUICK.blend
+    assert found.figures["weights"] == {name: getattr(found.blend, name) for name in WEIGHTS}
 
 
 def test_looks_that_tell_nothing_weigh_nothing(trainings: Trainings) -> None:
