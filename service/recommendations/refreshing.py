@@ -118,18 +118,10 @@ def read_takings(conn: Connection, *, timezone: str) -> Takings:
 
 
 def list_changed(conn: Connection, *, changes: TakingChanges, timezone: str) -> tuple[Takings, Takings, int]:
-    """Return what the members and items behind some changes stood for, stand for, and the lines read."""
-    refunds = [*changes.refunds, *changes.was_owner_of_refund]
-    given_back = store.list_refunds(conn, refund_keys=refunds) if refunds else []
-    orders = {*changes.orders, *changes.cancelled, *changes.was_owner_of_order}
-    orders |= {row.order_key for row in given_back if row.order_key is not None}
-    ordered = store.list_items_ordered(conn, order_keys=orders) if orders else []
-    members = {row.member_key for row in (*given_back, *ordered)}
-    members |= {*changes.was_owner_of_order.values(), *changes.was_owner_of_refund.values()}
-    items = {row.item_key for row in ordered}
-    items |= store.list_items_given_back(conn, refund_keys=refunds) if refunds else set()
-    lines = store.list_lines(conn, member_keys=members, item_keys=items, timezone=timezone)
-    returns = store.list_returns(conn, member_keys=members, item_keys=items, timezone=timezone)
+    """Return what the pairs behind some changes stood for, what they stand for, and the lines read."""
+    pairs = _list_pairs(conn, changes)
+    lines = store.list_lines(conn, pairs=pairs, timezone=timezone)
+    returns = store.list_returns(conn, pairs=pairs, timezone=timezone)
     undone_before, undone_now = _list_undone(conn, lines, changes)
     before = _net(
         (
@@ -148,6 +140,23 @@ def list_changed(conn: Connection, *, changes: TakingChanges, timezone: str) -> 
         ((one, one.member_key) for one in returns),
     )
     return before, after, len(lines) + len(returns)
+
+
+def _list_pairs(conn: Connection, changes: TakingChanges) -> set[store.Pair]:
+    """Return the pairs of member and item that changes may have touched, with those of former owners."""
+    refund_keys = [*changes.refunds, *changes.was_owner_of_refund]
+    refunds = store.list_refunds(conn, refund_keys=refund_keys) if refund_keys else []
+    orders = {*changes.orders, *changes.cancelled, *changes.was_owner_of_order}
+    orders |= {row.order_key for row in refunds if row.order_key is not None}
+    pairs: set[store.Pair] = set()
+    for row in store.list_items_ordered(conn, order_keys=orders) if orders else ():
+        was = changes.was_owner_of_order.get(row.order_key, row.member_key)
+        pairs |= {(row.member_key, row.item_key), (was, row.item_key)}
+    owner = {row.refund_key: row.member_key for row in refunds}
+    for row in store.list_items_given_back(conn, refund_keys=refund_keys) if refund_keys else ():
+        was = changes.was_owner_of_refund.get(row.refund_key, owner[row.refund_key])
+        pairs |= {(owner[row.refund_key], row.item_key), (was, row.item_key)}
+    return pairs
 
 
 def _list_undone(

@@ -84,7 +84,10 @@ class RecommendationsQuery(StrictSchema):
     mode = fields.String(
         load_default=None,
         validate=validate.OneOf(_MODES),
-        metadata={"description": "As the placement is set, and `mixed` where it is not."},
+        metadata={
+            "description": "As the placement is set, and `mixed` where it is not. `trending` and "
+            "`recently_viewed` are lists of their own."
+        },
     )
 
 

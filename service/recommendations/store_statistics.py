@@ -6,7 +6,7 @@ it, from the indexes by member and by order.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -42,6 +42,8 @@ from service.tiers.readable import standing_rows
 
 _EPOCH = date(1970, 1, 1)
 KEPT = 2
+Pair = tuple[int, int]
+"""Keys of a member and an item."""
 
 
 def _any(column: Any, name: str) -> Any:
@@ -60,47 +62,77 @@ _lines_of_orders = order_rows.join(
 _REFUNDS_BY_KEY: Select[Any] = select(
     refund_rows.c.refund_key, refund_rows.c.member_key, refund_rows.c.order_key
 ).where(_any(refund_rows.c.refund_key, "refund_keys"))
-_ITEMS_GIVEN_BACK = (
-    select(return_rows.c.item_key).distinct().where(_any(return_rows.c.refund_key, "refund_keys"))
+_ITEMS_GIVEN_BACK: Select[Any] = select(return_rows.c.refund_key, return_rows.c.item_key).where(
+    _any(return_rows.c.refund_key, "refund_keys")
 )
 _ITEMS_ORDERED: Select[Any] = (
-    select(order_rows.c.member_key, line_rows.c.item_key)
+    select(order_rows.c.order_key, order_rows.c.member_key, line_rows.c.item_key)
     .select_from(_lines_of_orders)
     .where(_any(order_rows.c.order_key, "order_keys"))
-    .distinct()
 )
-_LINES: Select[Any] = (
+
+
+def _of_pairs(found: Select[Any]) -> Select[Any]:
+    """Keep the rows of the pairs of member and item asked about.
+
+    Found by member and then kept: a plan that begins at the pairs would read each member once for each.
+    """
+    rows = found.cte("found").prefix_with("MATERIALIZED")
+    pairs = (
+        func.unnest(
+            cast(bindparam("pair_members"), ARRAY(BigInteger)),
+            cast(bindparam("pair_items"), ARRAY(BigInteger)),
+        )
+        .table_valued("member_key", "item_key", name="pairs")
+        .render_derived()
+    )
+    return select(rows).join(
+        pairs, and_(pairs.c.member_key == rows.c.member_key, pairs.c.item_key == rows.c.item_key)
+    )
+
+
+_touched = _of_pairs(
     select(
         order_rows.c.order_key,
+        order_rows.c.placed_at,
         order_rows.c.member_key,
         _day_number(order_rows.c.placed_at).label("day"),
         line_rows.c.item_key,
         line_rows.c.quantity,
-        order_values.c.order_goods_minor,
-        cancelled_rows.c.order_key.is_not(None).label("cancelled"),
     )
-    .select_from(
-        _lines_of_orders.join(
-            order_values,
-            and_(
-                order_values.c.order_key == order_rows.c.order_key,
-                order_values.c.placed_at == order_rows.c.placed_at,
-            ),
-        ).outerjoin(cancelled_rows, cancelled_rows.c.order_key == order_rows.c.order_key)
-    )
-    .where(_any(order_rows.c.member_key, "member_keys"), _any(line_rows.c.item_key, "item_keys"))
+    .select_from(_lines_of_orders)
+    .where(_any(order_rows.c.member_key, "member_keys"))
+).subquery("touched")
+_LINES: Select[Any] = select(
+    _touched.c.order_key,
+    _touched.c.member_key,
+    _touched.c.day,
+    _touched.c.item_key,
+    _touched.c.quantity,
+    order_values.c.order_goods_minor,
+    cancelled_rows.c.order_key.is_not(None).label("cancelled"),
+).select_from(
+    _touched.join(
+        order_values,
+        and_(
+            order_values.c.order_key == _touched.c.order_key,
+            order_values.c.placed_at == _touched.c.placed_at,
+        ),
+    ).outerjoin(cancelled_rows, cancelled_rows.c.order_key == _touched.c.order_key)
 )
 _REFUNDS_OF_ORDERS: Select[Any] = select(
     refund_rows.c.refund_key, refund_rows.c.order_key, refund_rows.c.order_amount_minor
 ).where(_any(refund_rows.c.order_key, "order_keys"))
-_RETURNS: Select[Any] = select(
-    return_rows.c.refund_key,
-    return_rows.c.member_key,
-    return_rows.c.order_key,
-    _day_number(return_rows.c.refunded_at).label("day"),
-    return_rows.c.item_key,
-    return_rows.c.quantity,
-).where(_any(return_rows.c.member_key, "member_keys"), _any(return_rows.c.item_key, "item_keys"))
+_RETURNS = _of_pairs(
+    select(
+        return_rows.c.refund_key,
+        return_rows.c.member_key,
+        return_rows.c.order_key,
+        _day_number(return_rows.c.refunded_at).label("day"),
+        return_rows.c.item_key,
+        return_rows.c.quantity,
+    ).where(_any(return_rows.c.member_key, "member_keys"))
+)
 _TIERS: Select[Any] = select(standing_rows.c.member_key, standing_rows.c.tier).where(
     _any(standing_rows.c.member_key, "member_keys")
 )
@@ -121,22 +153,19 @@ def list_refunds(conn: Connection, *, refund_keys: Iterable[int]) -> Sequence[Ro
     return conn.execute(_REFUNDS_BY_KEY, {"refund_keys": list(refund_keys)}).all()
 
 
-def list_items_given_back(conn: Connection, *, refund_keys: Iterable[int]) -> set[int]:
-    """Return the items that some refunds name."""
-    return set(conn.scalars(_ITEMS_GIVEN_BACK, {"refund_keys": list(refund_keys)}))
+def list_items_given_back(conn: Connection, *, refund_keys: Iterable[int]) -> Sequence[Row[Any]]:
+    """Return the items that each of some refunds names."""
+    return conn.execute(_ITEMS_GIVEN_BACK, {"refund_keys": list(refund_keys)}).all()
 
 
 def list_items_ordered(conn: Connection, *, order_keys: Iterable[int]) -> Sequence[Row[Any]]:
-    """Return owners and items of some orders, standing or not."""
+    """Return owner and items of some orders, standing or not."""
     return conn.execute(_ITEMS_ORDERED, {"order_keys": list(order_keys)}).all()
 
 
-def list_lines(
-    conn: Connection, *, member_keys: Iterable[int], item_keys: Iterable[int], timezone: str
-) -> Sequence[Row[Any]]:
-    """Return every line of these members that holds one of these items, of orders undone too."""
-    parameters = {"member_keys": list(member_keys), "item_keys": list(item_keys), "timezone": timezone}
-    return conn.execute(_LINES, parameters).all()
+def list_lines(conn: Connection, *, pairs: Collection[Pair], timezone: str) -> Sequence[Row[Any]]:
+    """Return every line of these members that holds their item, of orders undone too."""
+    return conn.execute(_LINES, _pairs(pairs, timezone)).all()
 
 
 def list_refunds_of_orders(conn: Connection, *, order_keys: Iterable[int]) -> Sequence[Row[Any]]:
@@ -144,12 +173,19 @@ def list_refunds_of_orders(conn: Connection, *, order_keys: Iterable[int]) -> Se
     return conn.execute(_REFUNDS_OF_ORDERS, {"order_keys": list(order_keys)}).all()
 
 
-def list_returns(
-    conn: Connection, *, member_keys: Iterable[int], item_keys: Iterable[int], timezone: str
-) -> Sequence[Row[Any]]:
-    """Return every line of these members' refunds that names one of these items."""
-    parameters = {"member_keys": list(member_keys), "item_keys": list(item_keys), "timezone": timezone}
-    return conn.execute(_RETURNS, parameters).all()
+def list_returns(conn: Connection, *, pairs: Collection[Pair], timezone: str) -> Sequence[Row[Any]]:
+    """Return every line of these members' refunds that names their item."""
+    return conn.execute(_RETURNS, _pairs(pairs, timezone)).all()
+
+
+def _pairs(pairs: Collection[Pair], timezone: str) -> dict[str, Any]:
+    members, items = zip(*sorted(pairs), strict=True) if pairs else ((), ())
+    return {
+        "member_keys": sorted(set(members)),
+        "pair_members": list(members),
+        "pair_items": list(items),
+        "timezone": timezone,
+    }
 
 
 def map_tiers(conn: Connection, *, member_keys: Sequence[int]) -> dict[int, str]:

@@ -227,7 +227,9 @@ def copy_touched(conn: Connection, *, timezone: str) -> Iterator[NDArray[np.void
     yield from _copy(conn, _TOUCHED.params(timezone=timezone), TOUCHED_ROW)
 
 
-def copy_arrays(conn: Connection, *, query: Any, kinds: Sequence[str]) -> tuple[NDArray[np.int64], ...] | None:
+def copy_arrays(
+    conn: Connection, *, query: Any, kinds: Sequence[str]
+) -> tuple[NDArray[np.int64], ...] | None:
     """Return the columns of a query for one row of arrays, None where they are null: there are no rows."""
     driver: Any = conn.connection.driver_connection
     with (

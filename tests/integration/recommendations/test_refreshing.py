@@ -218,6 +218,7 @@ def test_the_cost_follows_the_new_orders_and_not_the_history(engine: Engine) -> 
             shop._numbers = size * 10_000 + 5_000
             shop.order(shopper, {"i1": 1, "i3": 1}, at=days_before(1))
         read.append(refresh(engine).lines_read)
+    # The line before, and the two new ones.
     assert read == [3, 3]
     assert_fresh(engine)
 
