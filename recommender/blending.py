@@ -47,7 +47,7 @@ _NEW_DAYS = 28.0
 _FLOOR = np.float32(0.02)
 _RECENT_DAYS, _STEADY_DAYS = 60.0, 240.0
 _LEAST_GATE = 1e-3
-LEAST_REPEAT = 1e-3
+_LEAST_REPEAT = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class ItemFacts:
         np.minimum.at(first, interactions.item_index, interactions.day)
         probability, _ = repeat_probability(interactions, prior_buyers=prior_buyers)
         # Where nobody bought anything twice the estimate is 0, and its logarithm is needed.
-        return cls(counts, first, np.maximum(probability, LEAST_REPEAT).astype(np.float32))
+        return cls(counts, first, np.maximum(probability, _LEAST_REPEAT).astype(np.float32))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:

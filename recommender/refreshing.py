@@ -12,6 +12,9 @@ from recommender.models.personal_frequency import gate_of, shrink_gaps, shrink_r
 from recommender.serving import Repeats, ServedModel
 from recommender.statistics import Figures
 
+# As in training: where nobody bought anything twice the logarithm is still needed.
+_LEAST_REPEAT = 1e-3
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Refreshed:
@@ -45,7 +48,8 @@ class Refreshed:
             gap_days = shrink_gaps(gaps, median, overall, prior_intervals=config.gap_prior_intervals).astype(
                 np.float32
             )
-        repeats = Repeats(probability, gate_of(probability, average, config), gap_days)
+        likely = np.maximum(probability, _LEAST_REPEAT).astype(np.float32)
+        repeats = Repeats(likely, gate_of(probability, average, config), gap_days)
         fresh = model.refreshed(counts, through_day=figures.through_day, repeats=repeats)
         trend = np.where(known, figures.trend[at], 0).astype(np.float32)
         segments = {

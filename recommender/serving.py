@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.artifact import Manifest, open_artifact
-from recommender.blending import LEAST_REPEAT, WINDOWS, Blend, ItemFacts, Near
+from recommender.blending import WINDOWS, Blend, ItemFacts, Near
 from recommender.browsing import Browsed, Kind, explain, lean, leans
 from recommender.config import TrainingConfig
 from recommender.errors import ArtifactCorrupt, InvalidConfig, InvalidRequest
@@ -69,7 +69,7 @@ class Answer:
 class Repeats(NamedTuple):
     """Hold how items are taken again, each (items,): see `ItemFacts` and `PersonalFrequency`."""
 
-    probability: NDArray[np.float64]
+    probability: NDArray[np.float32]
     gate: NDArray[np.float32]
     gap_days: NDArray[np.float32]
 
@@ -148,8 +148,7 @@ class ServedModel:
         )
         personal = replace(self.personal_frequency, popularity=fresh.popularity.scores)
         if repeats is not None:
-            likely = np.maximum(repeats.probability, LEAST_REPEAT).astype(np.float32)
-            facts = replace(facts, repeat_probability=likely)
+            facts = replace(facts, repeat_probability=repeats.probability)
             personal = replace(personal, gate=repeats.gate, gap_days=repeats.gap_days)
         fresh.personal_frequency = personal
         fresh.blend = replace(self.blend, facts=facts, through_day=through_day, personal=personal)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.listing import list_by, list_looks
+from recommender.lists import list_by, list_looks
 from recommender.serving import Answer
 from service.recommendations.serving import Shelf
 

@@ -156,7 +156,9 @@ def read_taken(conn: Connection, *, member_key: int, timezone: str, locale: str,
 def rank(conn: Connection, *, shelf: Shelf | None, policy: PolicyName, question: Question) -> Ranked:
     """Rank by a policy; without a usable model, by what the newest orders hold."""
     if shelf is None:
-        return _rank_untrained(conn, question)
+        # What was looked at is all that may stand in its list.
+        only_own = question.asked.mode == "recently_viewed" and policy != RELATED
+        return rank_nothing() if only_own else _rank_untrained(conn, question)
     return rank_shelf(shelf, policy=policy, question=question)
 
 
@@ -235,11 +237,11 @@ def _fall_back(shelf: Shelf, policy: PolicyName, question: Question, allowed: ND
             if answer.fallback is None and answer.items:
                 return _rank_answer(shelf, answer, policy, question, allowed, fallback="last_basket")
     try:
-        segment = list_segment(shelf, question, allowed)
+        segment = None if question.asked.mode in OWN_LISTS else list_segment(shelf, question, allowed)
     except Exception:
         log.exception("listing a segment failed", extra={"model": shelf.model.version})
     else:
-        if segment is not None:
+        if segment is not None and policy == PERSONAL:
             return _rank_answer(shelf, segment[0], policy, question, allowed, fallback=segment[1])
     served = rank_shelf(shelf, policy=BASELINE, question=question)
     fallback = served.policy.fallback or "popular"

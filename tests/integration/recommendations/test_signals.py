@@ -268,6 +268,24 @@ def test_recently_viewed_is_the_members_own_list_and_nobody_elses(signals: Signa
         assert (empty["items"], policy(empty)["fallback"]) == ([], "empty")
 
 
+@pytest.mark.parametrize("mode", ["mixed", "buy_again", "discover", "trending", "recently_viewed"])
+def test_no_list_holds_a_duplicate_an_excluded_an_unknown_or_an_unavailable_item(
+    signals: Signals, mode: str
+) -> None:
+    looks = [view(TREATED, f"sku-{number:02}", days=number + 1) for number in range(8)]
+    signals.happen(*looks, view(TREATED, "not-in-the-model"))
+    signals.refresh()
+    with signals.engine.begin() as conn:
+        Shop(conn).item("sku-02", categories=["tea"], available=False, at=NOON)
+    answer = signals.ask(TREATED, now=NOON + timedelta(minutes=1), mode=mode, limit=100, exclude=("sku-04",))
+    with signals.engine.begin() as conn:
+        Shop(conn).item("sku-02", categories=["tea"], at=NOON + timedelta(minutes=2))
+    shown = skus(answer)
+    assert len(shown) == len(set(shown)) > 0
+    assert not {"sku-02", "sku-04", "not-in-the-model"} & set(shown)
+    assert [item["rank"] for item in answer["items"]] == list(range(1, len(shown) + 1))
+
+
 def test_who_objected_to_profiling_has_nothing_looked_at(signals: Signals) -> None:
     signals.happen(view("member-011", "sku-03"))
     with signals.engine.begin() as conn:

@@ -12,7 +12,7 @@ from recommender.blending import BlendConfig
 from recommender.browsing import BROWSED_DAYS, Browsed, Kind, Look
 from recommender.history import History
 from recommender.leaning import LEAST_PEOPLE, WEIGHTS, LookLog, weigh_browsing
-from recommender.listing import list_by, list_looks
+from recommender.lists import list_by, list_looks
 from recommender.search import Trainings
 from recommender.serving import Purchase, ServedModel
 from tests.unit.recommender import shop
