@@ -56,7 +56,8 @@ class BlendConfig:
 
     `mixed` and `discover` say which ranking is in force: the learned one, or the plain baseline where that
     was better on the origins it was chosen by: takings filled with popularity, takings that fade with a
-    quarter of it, or popularity alone.
+    quarter of it, or popularity alone. `viewed`, `wanted` and `like_viewed` weigh what was looked at; see
+    `recommender.browsing`.
     """
 
     mixed: MixedArm = "learned"
@@ -78,6 +79,9 @@ class BlendConfig:
     again_due: float = 0.1
     again_repeat: float = 0.6
     again_breadth: float = -0.3
+    viewed: float = 0.0
+    wanted: float = 0.0
+    like_viewed: float = 0.0
 
     def __post_init__(self) -> None:
         if self.mixed not in get_args(MixedArm) or self.discover not in get_args(DiscoverArm):

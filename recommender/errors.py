@@ -109,3 +109,9 @@ class UnsupportedArtifactFormat(ArtifactForeign):
     """The model artefact has a format version that this release does not read."""
 
     code = "artifact_format_unsupported"
+
+
+class StatisticsBroken(RecommenderError):
+    """The statistics do not hold what they should."""
+
+    code = "statistics_broken"

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from recommender.artifact import Manifest, open_artifact
 from recommender.blending import WINDOWS, Blend, ItemFacts, Near
+from recommender.browsing import Browsed, Kind, explain, lean, leans
 from recommender.config import TrainingConfig
 from recommender.errors import ArtifactCorrupt, InvalidConfig, InvalidRequest
 from recommender.history import History, Purchase
@@ -33,7 +34,7 @@ __all__ = ["Answer", "Fallback", "Mode", "Policy", "Purchase", "Recommendation",
 
 Mode = Literal["mixed", "buy_again", "discover"]
 Policy = Literal["model", "baseline"]
-Source = Literal["buy_again", "discover", "popular"]
+Source = Literal["buy_again", "discover", "popular", "trending", "recently_viewed"]
 Fallback = Literal["popular", "empty"]
 
 _POPULAR_SHARE = 0.1
@@ -44,7 +45,9 @@ class Recommendation(NamedTuple):
     """Name one item, its score, the arm it comes from, and a reason that holds.
 
     Reason codes and their parameters: usual_interval {days} · bought_before {times} ·
-    often_bought_with {item_id} · like_your_purchases {} · popular_now {} · also_available {}.
+    often_bought_with {item_id} · like_your_purchases {} · popular_now {} · also_available {} · and of what
+    was looked at, looked_at {} · put_in_cart {} · wished_for {} · like_viewed {item_id}. A list of its own
+    (`list_by`) brings its own codes.
     """
 
     item_id: str
@@ -63,6 +66,14 @@ class Answer:
     candidate_count: int
 
 
+class Repeats(NamedTuple):
+    """Hold how items are taken again, each (items,): see `ItemFacts` and `PersonalFrequency`."""
+
+    probability: NDArray[np.float32]
+    gate: NDArray[np.float32]
+    gap_days: NDArray[np.float32]
+
+
 class _Scored(NamedTuple):
     """Keep what a ranking came from: scores (items,), and what spoke for the discoveries among them."""
 
@@ -70,6 +81,8 @@ class _Scored(NamedTuple):
     near: Near
     linked_items: NDArray[np.int32]
     linked_weights: NDArray[np.float64]
+    browsed: Browsed | None = None
+    alike: NDArray[np.float32] | None = None
 
 
 class _Arrangement(NamedTuple):
@@ -118,19 +131,27 @@ class ServedModel:
         self._ties = (counts / max(1.0, float(counts.max(initial=0)))).astype(np.float32)
         self._popular = self._rank_popular()
 
-    def refreshed(self, counts: NDArray[np.float32], *, through_day: int) -> ServedModel:
+    def refreshed(
+        self, counts: NDArray[Any], *, through_day: int, repeats: Repeats | None = None
+    ) -> ServedModel:
         """Give a model with newer popularity, everything else shared: `counts` (3, items) by `WINDOWS`.
 
-        For orders that came after training; the artefact on disk stays as it is.
+        With `repeats` also how items are taken again. For orders that came after training; the artefact on
+        disk stays as it is.
         """
         if counts.shape != self.blend.facts.counts.shape or not np.isfinite(counts).all() or counts.min() < 0:
             raise InvalidRequest(f"popularity counts {counts.shape} do not fit {len(self.items)} items")
         fresh = copy(self)
         facts = replace(self.blend.facts, counts=counts.astype(np.float32))
-        fresh.blend = replace(self.blend, facts=facts, through_day=through_day)
         fresh.popularity = Popularity.from_counts(
             dict(zip(WINDOWS, counts, strict=True)), self._config.popularity
         )
+        personal = replace(self.personal_frequency, popularity=fresh.popularity.scores)
+        if repeats is not None:
+            facts = replace(facts, repeat_probability=repeats.probability)
+            personal = replace(personal, gate=repeats.gate, gap_days=repeats.gap_days)
+        fresh.personal_frequency = personal
+        fresh.blend = replace(self.blend, facts=facts, through_day=through_day, personal=personal)
         fresh._prepare()
         return fresh
 
@@ -183,12 +204,16 @@ class ServedModel:
         diversity: float = 0.0,
         groups: NDArray[np.int32] | None = None,
         cap: int | None = None,
+        looks: Sequence[tuple[str, float, Kind]] = (),
+        now: float | None = None,
     ) -> Answer:
         """Rank items for a history (item, day, quantity) as it stands on `today`.
 
-        `allowed` is a mask over `items` (None: all); `exclude` and `context_items` (a cart, a page) are
-        never given back. Unknown ids anywhere are ignored. With nothing personal to go by the answer is
-        popularity, and says so. The baseline policy ranks by popularity alone whatever the history.
+        `looks` (`browsing.Look`) shift the answer as far as that was found to help; `now` is when they are
+        looked back at (None: the end of `today`). `allowed` is a mask over `items` (None: all); `exclude`
+        and `context_items` (a cart, a page) are never given back. Unknown ids anywhere are ignored. With
+        nothing personal to go by the answer is popularity, and says so. The baseline policy ranks by
+        popularity alone whatever the history.
         `diversity` in [0, 1] trades score for variety (0: exact score order); `groups` (items,) numbers
         each item's group (-1: none), of which no more than `cap` are given.
         Never more than `limit` items, never one twice. InvalidRequest for arguments that make no sense.
@@ -201,9 +226,13 @@ class ServedModel:
         if policy == "baseline":
             return self._popular_answer(how, allowed, out, fallback=None)
         taken = History.encode(history, items=self.items, today=today)
-        if not len(taken) and (mode == "buy_again" or not len(context)):
+        browsed = None
+        if looks and leans(self.blend.config):
+            asked_at = today + 1.0 if now is None else now
+            browsed = Browsed.encode(looks, items=self.items, now=asked_at, taken=taken, today=today)
+        if not len(taken) and (mode == "buy_again" or not (len(context) or browsed)):
             return self._popular_answer(how, allowed, out, fallback="popular")
-        scored = self._score(taken, context, mode)
+        scored = self._score(taken, context, mode, browsed)
         highest = float(scored.total.max(initial=OUT))
         chosen, candidate_count = self._choose(scored.total, how, allowed, out)
         if not candidate_count:
@@ -248,19 +277,22 @@ class ServedModel:
                     {"item_id": self.items.ids[links[item]]},
                 )
                 if item in links
-                else self._by_popularity(item, float(scores[item]))
+                else self.by_popularity(item, float(scores[item]))
                 for item in chosen.tolist()
             ),
             None,
             candidate_count,
         )
 
-    def _score(self, taken: History, context: NDArray[np.int32], mode: Mode) -> _Scored:
+    def _score(
+        self, taken: History, context: NDArray[np.int32], mode: Mode, browsed: Browsed | None = None
+    ) -> _Scored:
         """Score all items for a mode on the blend's scale; what the mode does not give is out."""
         linked = np.concatenate([taken.items, context])
         weights = np.concatenate([self.item_to_item.weights(taken), np.ones(len(context))])
         near = self.blend.near(taken, linked, weights)
         discover = self.blend.discover(near, self._base)
+        alike = lean(discover, browsed, self.item_to_item, self.blend.config) if browsed else None
         if mode == "discover":
             plain = self.blend.config.discover == "popularity" and len(taken)
             total = _logged(self.popularity.scores) if plain else discover
@@ -274,7 +306,11 @@ class ServedModel:
             kept = total[taken.items]
             total[:] = OUT
             total[taken.items] = kept
-        return _Scored(total, near, linked, weights)
+        return _Scored(total, near, linked, weights, browsed, alike)
+
+    def score(self, taken: History) -> NDArray[np.float32]:
+        """Give the mixed score of all items, (items,), on the blend's logarithmic scale; no masks."""
+        return self._score(taken, np.zeros(0, np.int32), "mixed").total
 
     def _plain(self, taken: History, mode: Mode) -> NDArray[np.float32]:
         """Score all items by the baseline in force, (items,), none below zero."""
@@ -320,17 +356,22 @@ class ServedModel:
         linked = near["item_to_item"].tolist()
         taste = np.maximum(near["als"], near["ease"]).tolist()
         popular = self.popularity.scores[chosen].tolist()
+        looked = explain(scored.browsed, scored.alike, chosen, self.item_to_item, self.blend.config)
         values = np.exp(scored.total[chosen].astype(np.float64) - highest).tolist()
         explained = []
         for rank, item in enumerate(chosen.tolist()):
             if item in before:
                 one = self._again(taken, before[item], values[rank])
+            elif item in looked:
+                code, because = looked[item]
+                by = None if because is None else self.items.ids[because]
+                one = self._discovered(item, values[rank], code, by)
             elif item in links and linked[rank] >= max(taste[rank], popular[rank]):
                 one = self._discovered(item, values[rank], "often_bought_with", self.items.ids[links[item]])
             elif taste[rank] > popular[rank]:
                 one = self._discovered(item, values[rank], "like_your_purchases")
             else:
-                one = self._by_popularity(item, values[rank], source="discover")
+                one = self.by_popularity(item, values[rank], source="discover")
             explained.append(one)
         return tuple(explained)
 
@@ -346,7 +387,8 @@ class ServedModel:
         params: dict[str, int | str] = {} if because is None else {"item_id": because}
         return Recommendation(self.items.ids[item], score, "discover", code, params)
 
-    def _by_popularity(self, item: int, score: float, source: Source = "popular") -> Recommendation:
+    def by_popularity(self, item: int, score: float, source: Source = "popular") -> Recommendation:
+        """Give an item by position that nothing but its popularity speaks for."""
         code = "popular_now" if self._popular[item] else "also_available"
         return Recommendation(self.items.ids[item], score, source, code, {})
 
@@ -362,7 +404,7 @@ class ServedModel:
         chosen, candidate_count = self._choose(scores, how, allowed, out)
         if not candidate_count:
             return Answer((), "empty", 0)
-        items = tuple(self._by_popularity(item, float(scores[item])) for item in chosen.tolist())
+        items = tuple(self.by_popularity(item, float(scores[item])) for item in chosen.tolist())
         return Answer(items, fallback, candidate_count)
 
     def _rank_popular(self) -> NDArray[np.bool_]:

@@ -31,7 +31,8 @@ from service.programme.operations import Programme, get_programme
 from service.recommendations import exports
 from service.recommendations.attribution import AttributionKeys
 from service.recommendations.off_policy import operations as off_policy
-from service.recommendations.operations import TRAINING_TASK
+from service.recommendations.operations import REFRESH_TASK, TRAINING_TASK
+from service.recommendations.refreshing import refresh_statistics
 from service.recommendations.serving import Serving
 from service.rewards import operations as rewards
 from service.rewards.watch.operations import Thresholds, appraise_rewards, find_patterns
@@ -64,6 +65,7 @@ def build(settings: Settings, engine: Engine, database_url: str) -> procrastinat
     _declare_imports(app, settings, engine)
     _declare_exports(app, settings, engine)
     _declare_off_policy(app, settings, engine, programme)
+    _declare_models(app, settings, engine, programme)
     _declare_tier_tasks(app, engine, programme)
     _declare_rewards(app, settings, engine, programme)
 
@@ -84,30 +86,6 @@ def build(settings: Settings, engine: Engine, database_url: str) -> procrastinat
             pass
         while _expire_redemptions(engine, read_clock()):
             pass
-
-    @app.periodic(cron="27 19 * * *")
-    @app.task(name=TRAINING_TASK, queueing_lock=TRAINING_TASK)
-    def train(timestamp: int) -> None:
-        """Retrain the recommender; the gate decides whether the new model goes live."""
-        from service.recommendations.errors import NothingToLearn
-        from service.recommendations.judging import Measuring
-        from service.recommendations.training import train_model
-
-        try:
-            trained = train_model(
-                engine,
-                models_folder=settings.var / "models",
-                programme=programme(),
-                now=read_clock(),
-                kept=settings.models_kept,
-                measuring=Measuring(
-                    search=settings.search_members > 0, search_members=settings.search_members
-                ),
-            )
-        except NothingToLearn as error:
-            log.warning("not trained", extra={"detail": error.detail})
-            return
-        log.warning("trained", extra={"version": trained.version, "status": trained.status})
 
     @app.periodic(cron="37 * * * *")
     @app.task(name="house.keep", queueing_lock="house.keep")
@@ -200,6 +178,41 @@ def _declare_exports(app: procrastinate.App, settings: Settings, engine: Engine)
     def export(export_id: str) -> None:
         """Compute recommendations for a mailing."""
         exports.run_export(engine, export_id=export_id, serving=serving, clock=read_clock)
+
+
+def _declare_models(
+    app: procrastinate.App, settings: Settings, engine: Engine, programme: Callable[[], Programme]
+) -> None:
+    @app.periodic(cron="27 19 * * *")
+    @app.task(name=TRAINING_TASK, queueing_lock=TRAINING_TASK)
+    def train(timestamp: int) -> None:
+        """Retrain the recommender; the gate decides whether the new model goes live."""
+        from service.recommendations.errors import NothingToLearn
+        from service.recommendations.judging import Measuring
+        from service.recommendations.training import train_model
+
+        try:
+            trained = train_model(
+                engine,
+                models_folder=settings.var / "models",
+                programme=programme(),
+                now=read_clock(),
+                kept=settings.models_kept,
+                measuring=Measuring(
+                    search=settings.search_members > 0, search_members=settings.search_members
+                ),
+            )
+        except NothingToLearn as error:
+            log.warning("not trained", extra={"detail": error.detail})
+            return
+        log.warning("trained", extra={"version": trained.version, "status": trained.status})
+
+    @app.periodic(cron="12 * * * *")
+    @app.task(name=REFRESH_TASK, queueing_lock=REFRESH_TASK)
+    def refresh(timestamp: int) -> None:
+        """Bring popularity, trends and buy-again statistics up to the last order."""
+        done = refresh_statistics(engine, timezone=programme().timezone, now=read_clock())
+        log.info("statistics refreshed", extra=done.to_json())
 
 
 def _declare_off_policy(

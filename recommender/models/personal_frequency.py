@@ -69,10 +69,8 @@ class PersonalFrequency:
     ) -> Self:
         """Learn per item how often and how soon it is taken again."""
         probability, average = repeat_probability(interactions, prior_buyers=config.repeat_prior_buyers)
-        threshold = config.repeat_gate_share * average
-        gate = np.ones(len(probability)) if threshold <= 0 else np.minimum(1.0, probability / threshold)
         gap = usual_gap_days(interactions, prior_intervals=config.gap_prior_intervals)
-        return cls(config, gate.astype(np.float32), gap.astype(np.float32), popularity)
+        return cls(config, gate_of(probability, average, config), gap.astype(np.float32), popularity)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], config: PersonalFrequencyConfig) -> Self:
@@ -132,7 +130,32 @@ def repeat_probability(
     buyers = np.bincount(item_of_pair, minlength=count)
     repeaters = np.bincount(item_of_pair, weights=days >= 2, minlength=count)
     average = float(repeaters.sum() / buyers.sum())
-    return (repeaters + prior_buyers * average) / (buyers + prior_buyers), average
+    return shrink_repeats(buyers, repeaters, average, prior_buyers=prior_buyers), average
+
+
+def shrink_repeats(
+    buyers: NDArray[Any], repeaters: NDArray[Any], average: float, *, prior_buyers: float
+) -> NDArray[np.float64]:
+    """Give (repeaters + prior × average) ÷ (buyers + prior), (items,)."""
+    shrunk: NDArray[np.float64] = (repeaters + prior_buyers * average) / (buyers + prior_buyers)
+    return shrunk
+
+
+def gate_of(
+    probability: NDArray[np.float64], average: float, config: PersonalFrequencyConfig
+) -> NDArray[np.float32]:
+    """Give the repeat gate, (items,) in [0, 1]: 1 from `repeat_gate_share` of the average on."""
+    threshold = config.repeat_gate_share * average
+    gate = np.ones(len(probability)) if threshold <= 0 else np.minimum(1.0, probability / threshold)
+    return gate.astype(np.float32)
+
+
+def shrink_gaps(
+    number: NDArray[Any], median: NDArray[Any], overall: float, *, prior_intervals: float
+) -> NDArray[np.float64]:
+    """Give (number × median + prior × overall) ÷ (number + prior), (items,)."""
+    shrunk: NDArray[np.float64] = (number * median + prior_intervals * overall) / (number + prior_intervals)
+    return shrunk
 
 
 def usual_gap_days(interactions: Interactions, *, prior_intervals: float) -> NDArray[np.float64]:
@@ -158,5 +181,4 @@ def usual_gap_days(interactions: Interactions, *, prior_intervals: float) -> NDA
     high = gaps[begin[has] + number[has] // 2]
     median = np.full(count, overall)
     median[has] = (low + high) / 2
-    shrunk: NDArray[np.float64] = (number * median + prior_intervals * overall) / (number + prior_intervals)
-    return shrunk
+    return shrink_gaps(number, median, overall, prior_intervals=prior_intervals)

@@ -133,6 +133,27 @@ def _record(
             verdicts[index] = _again(event_id, event_key, is_same=content_hash == hashes[index])
     if rows:
         events_store.add(conn, events=dumps(rows), now=now)
+        link_visitors(conn, links=_find_links(rows), now=now)
+
+
+def link_visitors(conn: Connection, *, links: Mapping[str, int], now: datetime) -> None:
+    """Let what anonymous visitors did, and will do, count for the members who they turned out to be.
+
+    `links` holds a member's own key by anonymous id. Of two members the first stands.
+    """
+    if links:
+        new = events_store.link_visitors(conn, links=links, now=now)
+        if new:
+            events_store.adopt_events(conn, anonymous_ids=new)
+
+
+def _find_links(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Return the member's own key of each visitor whose event names both, the earliest event first."""
+    links: dict[str, int] = {}
+    for row in sorted(rows, key=lambda row: (row["occurred_at"], row["event_key"])):
+        if row["anonymous_id"] is not None and row["member_key"] is not None:
+            links.setdefault(row["anonymous_id"], row["origin_key"] or row["member_key"])
+    return links
 
 
 def _row(

@@ -215,7 +215,37 @@ events = Table(
     Column("origin_key", BigInteger),
     PrimaryKeyConstraint("event_key", "occurred_at"),
     Index(None, "member_key", "occurred_at"),
+    # Of visitors of whom nobody knows yet who they are.
+    Index(
+        "ix_events_unclaimed",
+        "anonymous_id",
+        postgresql_where=text("member_key IS NULL AND anonymous_id IS NOT NULL"),
+    ),
     postgresql_partition_by="RANGE (occurred_at)",
+)
+
+# Whose events an anonymous visitor's are, from the first time both ids came together.
+visitor_links = Table(
+    "visitor_links",
+    metadata,
+    Column("anonymous_id", Text(collation="C"), primary_key=True),
+    Column("member_key", BigInteger, ForeignKey("members.member_key"), nullable=False, index=True),
+    Column("linked_at", DateTime(timezone=True), nullable=False),
+)
+
+# What changed of who took what, since somebody last looked; written by triggers in the same transaction.
+taking_changes = Table(
+    "taking_changes",
+    metadata,
+    Column("change_key", BigInteger, Identity(), primary_key=True),
+    Column("kind", Text, nullable=False),
+    # An order's or a refund's key, and whose it was where that changed.
+    Column("fact_key", BigInteger, nullable=False),
+    Column("was_key", BigInteger),
+    CheckConstraint(
+        "kind IN ('order', 'cancellation', 'refund', 'order_owner', 'refund_owner')", name="known_kind"
+    ),
+    CheckConstraint("(was_key IS NOT NULL) = (kind LIKE '%_owner')", name="owner_known"),
 )
 
 member_days = Table(

@@ -10,9 +10,15 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from service.activity import store
+from service.activity.changed import (
+    TakingChanges,
+    count_taking_changes,
+    forget_taking_changes,
+    take_taking_changes,
+)
 from service.activity.checks import refuse_future, store_of
 from service.activity.errors import OrderConflict, UnknownOrder
-from service.activity.events import Echo, EventVerdict, record_events
+from service.activity.events import Echo, EventVerdict, link_visitors, record_events
 from service.activity.lines import OrderInLines, read_in_lines
 from service.activity.merging import hand_back, hand_over, list_orders_sent_for
 from service.activity.refunds import (
@@ -58,12 +64,16 @@ __all__ = [
     "RecordedRefund",
     "Reduced",
     "SentFor",
+    "TakingChanges",
     "TierFact",
     "cancel_order",
+    "count_taking_changes",
     "find_order",
+    "forget_taking_changes",
     "get_order",
     "hand_back",
     "hand_over",
+    "link_visitors",
     "list_member_days",
     "list_orders_sent_for",
     "list_tier_facts",
@@ -77,6 +87,7 @@ __all__ = [
     "refuse_future",
     "stream_tier_facts",
     "stream_tier_facts_by_origin",
+    "take_taking_changes",
     "value_new_order",
 ]
 

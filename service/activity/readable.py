@@ -153,6 +153,18 @@ order_values = select(
 programme's.
 """
 
+refund_rows = select(
+    refund_keys.c.refund_key,
+    refund_keys.c.member_key,
+    refund_keys.c.order_key,
+    refund_keys.c.refunded_at,
+    refund_keys.c.order_amount_minor,
+).subquery("refund_rows")
+"""Every refund, of an order or of none, in the currency of its order or the programme's."""
+
+cancelled_rows = select(order_cancellations.c.order_key).subquery("cancelled_rows")
+"""The orders that were called off."""
+
 order_give_backs = union_all(
     select(
         refund_keys.c.member_key,
@@ -200,6 +212,19 @@ event_rows = select(
     events.c.origin_key,
 ).subquery("event_rows")
 """What happened on the storefront, the answer it names if it names one, and why that does not hold."""
+
+browse_rows = (
+    select(
+        events.c.event_key,
+        events.c.type,
+        events.c.member_key,
+        events.c.item_key,
+        events.c.occurred_at,
+    )
+    .where(events.c.item_key.is_not(None))
+    .subquery("browse_rows")
+)
+"""What was looked at; bound `occurred_at`, so that only its months are looked into."""
 
 order_ids = select(order_keys.c.order_key, order_keys.c.order_id).subquery("order_ids")
 """The merchant's own id of every order."""

@@ -96,6 +96,20 @@ def evaluate(settings: Settings, seed: int, origins: int, members: int, search: 
         click.echo(evaluation_markdown(table))
 
 
+@models.command()
+@click.option("--from-scratch", is_flag=True, help="Read everything again, instead of what changed.")
+@click.pass_obj
+def refresh(settings: Settings, from_scratch: bool) -> None:
+    """Bring popularity, trends and buy-again statistics up to the last order, without training."""
+    from service.recommendations.refreshing import refresh_statistics
+
+    with ready_engine(settings) as (engine, programme):
+        done = refresh_statistics(
+            engine, timezone=programme.timezone, now=read_clock(), from_scratch=from_scratch
+        )
+    tell(done.to_json())
+
+
 @models.command("list")
 @click.pass_obj
 def list_(settings: Settings) -> None:

@@ -26,7 +26,10 @@ ASSIGNMENT_UNAVAILABLE = "assignment_unavailable"
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What decided the answer: by name and version, the model behind it, and the fallback it needed."""
+    """What decided the answer: by name and version, the model behind it, and the fallback it needed.
+
+    `refreshed_through`: statistics made after the training hold everything committed by then.
+    """
 
     name: str
     version: str | None = None
@@ -34,6 +37,7 @@ class Policy:
     model_version: str | None = None
     trained_through: date | None = None
     fallback: str | None = None
+    refreshed_through: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,9 @@ def build_measurement(
                 "trained_through": None if through is None else through.isoformat(),
             },
             "fallback": policy.fallback,
+            "refreshed_through": None
+            if policy.refreshed_through is None
+            else format_time(policy.refreshed_through),
         },
         "surface": {"placement": surface.placement, "channel": surface.channel},
         "outcome": _outcome(subject),

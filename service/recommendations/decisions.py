@@ -42,6 +42,7 @@ def build_decision(question: Question, subject: experiments.Subject, ranked: Ran
             if taken.last_order_day is None
             else max(0, question.today - taken.last_order_day),
             "purchases_read": len(taken.purchases),
+            "looks_read": len(taken.looks),
         },
         "request": {
             "limit": asked.limit,
@@ -52,6 +53,7 @@ def build_decision(question: Question, subject: experiments.Subject, ranked: Ran
         },
         "seed": None,
         "config_hash": ranked.config_hash,
+        "statistics_version": ranked.statistics_version,
         "ranking": list_reasons(ranked),
         **({} if explored is None else explored.record(steered_by=question.context)),
     }
@@ -72,6 +74,9 @@ def get_decision(conn: Connection, *, recommendation_id: str) -> dict[str, Any]:
     kept = dict(exposure.decision)
     ranking, assignment = kept.pop("ranking"), kept.pop("assignment")
     exploration = kept.pop("exploration", None)
+    # Answers from before there were any.
+    kept.setdefault("statistics_version", None)
+    kept["context"] = {"looks_read": 0, **kept["context"]}
     where = {"experiment": saved.experiment, "version": saved.version, "arm": exposure.arm}
     return {
         "recommendation_id": recommendation_id,

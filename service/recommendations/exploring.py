@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from service.experiments.operations import Subject
 from service.recommendations.exploration import Exploration, explore
+from service.recommendations.listing import OWN_LISTS
 from service.recommendations.ranking import PERSONAL, PolicyName, Question, Ranked, rank
 from service.recommendations.serving import Shelf
 
@@ -23,11 +24,12 @@ def rank_or_explore(
 ) -> Ranked:
     """Rank, and where the placement explores let a lot decide the last place of a treated member's list.
 
-    The hold-out, who has no arm, who is given a baseline, and whatever had to fall back are left alone.
+    The hold-out, who has no arm, who is given a baseline, lists that nobody ranks, and whatever had to fall
+    back are left alone.
     """
     how = question.asked.exploration
     treated = subject.assignment is not None and not subject.assignment.is_holdout
-    if how is None or not treated or policy != PERSONAL:
+    if how is None or not treated or policy != PERSONAL or question.asked.mode in OWN_LISTS:
         return rank(conn, shelf=shelf, policy=policy, question=question)
     limit = question.asked.limit
     further = replace(question, asked=replace(question.asked, limit=limit + how.candidates - 1))

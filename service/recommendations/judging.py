@@ -15,6 +15,7 @@ from recommender.errors import HistoryTooShort, InvalidConfig
 from recommender.evaluation import Evaluation, evaluate
 from recommender.gate import decide, figures_of, settle
 from recommender.interactions import Interactions
+from recommender.leaning import LookLog, weigh_browsing
 from recommender.search import Trainings, search
 from service.recommendations.register import Registered
 
@@ -67,6 +68,21 @@ class Judge:
             trainings=self._trainings,
             progress=self.tell,
         )
+
+    def lean(
+        self, config: TrainingConfig, log: LookLog | None
+    ) -> tuple[TrainingConfig, dict[str, Any] | None]:
+        """Return the settings with browsing weighed on the search's origins, and what that was worth."""
+        if log is None:
+            return config, None
+        found = weigh_browsing(
+            self._trainings,
+            log,
+            config,
+            horizon_days=_HORIZON_DAYS,
+            origins=self.measuring.search_origins,
+        )
+        return replace(config, blend=found.blend), found.figures
 
     def evaluate(self) -> Evaluation | None:
         """Measure against the baselines on rolling origins; None when the history is too short for that."""
@@ -127,11 +143,16 @@ class Judge:
 
 
 def settle_blend(
-    table: Evaluation | None, config: TrainingConfig, *, searched: bool
+    table: Evaluation | None,
+    config: TrainingConfig,
+    *,
+    searched: bool,
+    browsing: dict[str, Any] | None = None,
 ) -> tuple[TrainingConfig, dict[str, Any]]:
     """Return the settings to serve by, and the figures for the register with what is served."""
     if table is None:
         return config, {}
     blend = settle(table, config.blend)
     served = {"mixed": blend.mixed, "discover": blend.discover}
-    return replace(config, blend=blend), {**table.as_dict(), "search": searched, "served": served}
+    metrics = {**table.as_dict(), "search": searched, "served": served}
+    return replace(config, blend=blend), metrics if browsing is None else {**metrics, "browsing": browsing}

@@ -54,7 +54,9 @@ placement_settings = Table(
     # Among how many the last place is drawn, and in how many answers; null: it is never.
     Column("exploration_candidates", Integer),
     Column("exploration_share_bp", Integer),
-    CheckConstraint("mode IN ('mixed', 'buy_again', 'discover')", name="known_mode"),
+    CheckConstraint(
+        "mode IN ('mixed', 'buy_again', 'discover', 'trending', 'recently_viewed')", name="known_mode"
+    ),
     CheckConstraint("diversity_bp BETWEEN 0 AND 10000", name="diversity_in_range"),
     CheckConstraint("category_cap BETWEEN 1 AND 100", name="cap_in_range"),
     CheckConstraint("item_limit BETWEEN 1 AND 100", name="limit_in_range"),
@@ -84,6 +86,18 @@ off_policy_evaluations = Table(
     CheckConstraint("(state = 'queued') = (computed_at IS NULL)", name="ends_once"),
     CheckConstraint("(state = 'done') = (result IS NOT NULL)", name="answered_when_done"),
     CheckConstraint("(state = 'failed') = (failure IS NOT NULL)", name="told_when_failed"),
+)
+
+# Figures that follow the orders between trainings: `figures` as served, `state` to move them along.
+recommender_statistics = Table(
+    "recommender_statistics",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("refreshed_at", DateTime(timezone=True), nullable=False),
+    Column("through_day", Date, nullable=False),
+    Column("changes", BigInteger, nullable=False),
+    Column("figures", LargeBinary, nullable=False),
+    Column("state", LargeBinary, nullable=False),
 )
 
 recommendation_exports = Table(

@@ -16,7 +16,7 @@ from recommender.serving import Recommendation
 from service.catalogue.errors import UnknownItem
 from service.experiments import operations as experiments
 from service.experiments.rules import RECOMMENDATIONS
-from service.kit.clock import local_day
+from service.kit.clock import local_day, zone
 from service.kit.ids import new_uuid
 from service.kit.jobs import defer
 from service.recommendations import store
@@ -77,6 +77,7 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 TRAINING_TASK = "models.train"
+REFRESH_TASK = "models.refresh"
 
 # An echo is taken for as long as an outcome may still come of what was shown.
 TOKEN_DAYS = 60
@@ -158,10 +159,17 @@ def _answer(
         log.exception("no assignment could be read; serving the baseline")
         return _answer_unrecorded(serving, Question(asked, Taken(), today), now)
     shelf = serving.current(
-        conn, active_version=opening.active_model, catalogue_mark=opening.catalogue_mark, now=now
+        conn,
+        active_version=opening.active_model,
+        catalogue_mark=opening.catalogue_mark,
+        now=now,
+        statistics_version=opening.statistics_version,
     )
     closed = serving.closed_to(conn, tier=subject.tier, ruleset_version=opening.ruleset_version, now=now)
-    question = Question(asked, _read_taken(conn, serving, subject, asked, opening), today, closed)
+    taken = _read_taken(conn, serving, subject, asked, opening, now)
+    question = _name_tier(
+        serving, subject, opening, Question(asked, taken, today, closed, local_moment(now, serving.timezone))
+    )
     policy = _choose_policy(subject, policy)
     exposure_id = new_uuid(now)
     ranked = rank_or_explore(
@@ -196,18 +204,45 @@ def _choose_policy(subject: experiments.Subject, policy: PolicyName) -> PolicyNa
 
 
 def _read_taken(
-    conn: Connection, serving: Serving, subject: experiments.Subject, asked: Asked, opening: Row[Any]
+    conn: Connection,
+    serving: Serving,
+    subject: experiments.Subject,
+    asked: Asked,
+    opening: Row[Any],
+    now: datetime,
 ) -> Taken:
     taken = Taken()
     # Who objected to profiling is answered as somebody of whom nothing is known.
     if subject.member_key is not None and opening.profiling is not False:
         taken = read_taken(
-            conn, member_key=subject.member_key, timezone=serving.timezone, locale=asked.locale
+            conn,
+            member_key=subject.member_key,
+            timezone=serving.timezone,
+            locale=asked.locale,
+            now=now,
         )
     if asked.context_sku is None:
         return taken
     name = pick_name(opening.context_names or {}, locale=asked.locale)
     return replace(taken, names={**(taken.names or {}), asked.context_sku: name or asked.context_sku})
+
+
+def _name_tier(
+    serving: Serving, subject: experiments.Subject, opening: Row[Any], question: Question
+) -> Question:
+    """Return the question with the member's tier, unless the member objected to profiling."""
+    tier = subject.tier
+    if tier is None or subject.member_key is None or opening.profiling is False:
+        return question
+    name = pick_name(serving.names_of(tier), locale=question.asked.locale) or tier
+    return replace(question, tier=tier, tier_name=name)
+
+
+def local_moment(now: datetime, timezone: str) -> float:
+    """Return a moment of a zone's clock in days since 1970-01-01, with the fraction of the day."""
+    local = now.astimezone(zone(timezone))
+    since_midnight = timedelta(hours=local.hour, minutes=local.minute, seconds=local.second)
+    return (local.date() - _EPOCH).days + since_midnight / timedelta(days=1)
 
 
 def _answer_unrecorded(serving: Serving, question: Question, now: datetime) -> dict[str, Any]:

@@ -6,16 +6,19 @@ import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from datetime import datetime, timedelta
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
+from recommender.browsing import BROWSED_DAYS, Look
 from recommender.serving import Answer, Mode, Recommendation
 from service.recommendations import store
 from service.recommendations.annotation import Policy
 from service.recommendations.exploration import Exploration, Explored
+from service.recommendations.listing import OWN_LISTS, list_own, list_segment
 from service.recommendations.rules import Bought, Purchase, Returned, net_purchases, was_at_fault
 from service.recommendations.serving import Shelf
 
@@ -24,11 +27,13 @@ log = logging.getLogger(__name__)
 DEFAULT_LIMIT = 10
 MAX_LIMIT = 100
 
+ListMode = Literal["mixed", "buy_again", "discover", "trending", "recently_viewed"]
 PolicyName = Literal["hybrid", "popularity", "related"]
 PERSONAL: PolicyName = "hybrid"
 BASELINE: PolicyName = "popularity"
 RELATED: PolicyName = "related"
 _LEARNED = "als+item_to_item+frequency"
+_DAY_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,7 @@ class Asked:
     placement: str
     channel: str
     limit: int = DEFAULT_LIMIT
-    mode: Mode = "mixed"
+    mode: ListMode = "mixed"
     exclude: Sequence[str] = ()
     category: str | None = None
     context_sku: str | None = None
@@ -60,8 +65,8 @@ class Asked:
 class Taken:
     """A member's latest purchases net of what came back, names by sku, and whether that is all there is.
 
-    `spoiled` came back with a fault; `last_basket` is what the latest order held. `categories` of what was
-    bought are read for those who need them.
+    `spoiled` came back with a fault; `last_basket` is what the latest order held; `looks` what was looked at
+    lately. `categories` of what was bought are read for those who need them.
     """
 
     purchases: Sequence[Purchase] = ()
@@ -71,19 +76,24 @@ class Taken:
     spoiled: frozenset[str] = frozenset()
     last_basket: tuple[str, ...] = ()
     categories: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    looks: Sequence[Look] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
     """Everything personal that a ranking depends on; `today` in days since 1970-01-01.
 
-    `closed` are for other tiers only.
+    `moment` is the same with the fraction of the day. `closed` are for other tiers only. `tier` and its name
+    are those of a member who may be told of as one of them.
     """
 
     asked: Asked
     taken: Taken
     today: int
     closed: tuple[str, ...] = ()
+    moment: float | None = None
+    tier: str | None = None
+    tier_name: str = ""
 
     @property
     def barred(self) -> tuple[str, ...]:
@@ -110,25 +120,40 @@ class Ranked:
     candidates_hash: str | None = None
     config_hash: str | None = None
     explored: Explored | None = None
+    statistics_version: int | None = None
 
 
 def read_taken(
-    conn: Connection, *, member_key: int, timezone: str, locale: str, with_categories: bool = False
+    conn: Connection,
+    *,
+    member_key: int,
+    timezone: str,
+    locale: str,
+    now: datetime,
+    with_categories: bool = False,
 ) -> Taken:
-    """Return what a member has taken, up to this second."""
+    """Return what a member has taken and looked at, up to this second."""
     rows = store.list_history(
-        conn, member_key=member_key, timezone=timezone, locale=locale, with_categories=with_categories
+        conn,
+        member_key=member_key,
+        timezone=timezone,
+        locale=locale,
+        looked_since=now - timedelta(days=BROWSED_DAYS),
+        with_categories=with_categories,
     )
     categories = {row[1]: row[7] for row in rows if row[0]} if with_categories else {}
     names: dict[str, str] = {}
     bought: list[Bought] = []
     returned: list[Returned] = []
+    looks: list[Look] = []
     spoiled = set()
     for was_bought, sku, name, day, quantity, order_key, reason, *_ in rows:
+        if name:
+            names[sku] = name
         if was_bought:
             bought.append(Bought(sku, day, quantity, order_key))
-            if name:
-                names[sku] = name
+        elif was_bought is None:
+            looks.append(Look(sku, order_key / _DAY_SECONDS, store.LOOK_KINDS[reason]))
         else:
             returned.append(Returned(sku, day, quantity, order_key))
             if was_at_fault(reason):
@@ -142,13 +167,16 @@ def read_taken(
         # Lines come latest order first.
         last_basket=tuple(line.item for line in bought if line.order_key == bought[0].order_key),
         categories=categories,
+        looks=looks,
     )
 
 
 def rank(conn: Connection, *, shelf: Shelf | None, policy: PolicyName, question: Question) -> Ranked:
     """Rank by a policy; without a usable model, by what the newest orders hold."""
     if shelf is None:
-        return _rank_untrained(conn, question)
+        # What was looked at is all that may stand in its list.
+        only_own = question.asked.mode == "recently_viewed" and policy != RELATED
+        return rank_nothing() if only_own else _rank_untrained(conn, question)
     return rank_shelf(shelf, policy=policy, question=question)
 
 
@@ -162,7 +190,12 @@ def rank_shelf(shelf: Shelf, *, policy: PolicyName, question: Question) -> Ranke
         if policy == BASELINE:
             return rank_nothing()
         return _fall_back(shelf, policy, question, allowed)
-    return _rank_answer(shelf, answer, policy, question, allowed, fallback=answer.fallback)
+    fallback: str | None = answer.fallback
+    if fallback == "popular" and policy == PERSONAL:
+        segment = list_segment(shelf, question, allowed)
+        if segment is not None:
+            answer, fallback = segment
+    return _rank_answer(shelf, answer, policy, question, allowed, fallback=fallback)
 
 
 def _rank_answer(
@@ -176,13 +209,20 @@ def _rank_answer(
 ) -> Ranked:
     version = shelf.model.version
     position_of = shelf.model.items.get
-    keys = shelf.item_keys
+    keys, statistics = shelf.item_keys, shelf.statistics
     return Ranked(
         answer=answer,
         item_keys=[int(keys[position_of(item.item_id)]) for item in answer.items],
         policy=Policy(
-            policy, version, _name_model(shelf, policy, question), version, shelf.trained_through, fallback
+            policy,
+            version,
+            _name_model(shelf, policy, question),
+            version,
+            shelf.trained_through,
+            fallback,
+            None if statistics is None else statistics.refreshed_at,
         ),
+        statistics_version=None if statistics is None else statistics.version,
         candidates_hash=_hash_candidates(shelf, question, allowed),
         config_hash=shelf.config_hash,
     )
@@ -194,13 +234,15 @@ def _name_model(shelf: Shelf, policy: PolicyName, question: Question) -> str:
         return "popularity"
     if policy == RELATED:
         return "item_to_item"
+    if question.asked.mode in OWN_LISTS:
+        return question.asked.mode
     blend = shelf.model.blend.config
     arm = blend.discover if question.asked.mode == "discover" else blend.mixed
     return _LEARNED if arm == "learned" else arm
 
 
 def _fall_back(shelf: Shelf, policy: PolicyName, question: Question, allowed: NDArray[np.bool_]) -> Ranked:
-    """Serve what goes with the member's last basket, else what is popular; the policy keeps its name."""
+    """Serve what goes with the last basket, else what is popular in the segment or at all, by that name."""
     basket = question.taken.last_basket
     if policy == PERSONAL and basket and question.asked.mode == "mixed":
         try:
@@ -212,6 +254,13 @@ def _fall_back(shelf: Shelf, policy: PolicyName, question: Question, allowed: ND
         else:
             if answer.fallback is None and answer.items:
                 return _rank_answer(shelf, answer, policy, question, allowed, fallback="last_basket")
+    try:
+        segment = None if question.asked.mode in OWN_LISTS else list_segment(shelf, question, allowed)
+    except Exception:
+        log.exception("listing a segment failed", extra={"model": shelf.model.version})
+    else:
+        if segment is not None and policy == PERSONAL:
+            return _rank_answer(shelf, segment[0], policy, question, allowed, fallback=segment[1])
     served = rank_shelf(shelf, policy=BASELINE, question=question)
     fallback = served.policy.fallback or "popular"
     return replace(served, policy=replace(served.policy, name=policy, fallback=fallback))
@@ -219,6 +268,8 @@ def _fall_back(shelf: Shelf, policy: PolicyName, question: Question, allowed: ND
 
 def _ask_model(shelf: Shelf, policy: PolicyName, question: Question, allowed: NDArray[np.bool_]) -> Answer:
     asked = question.asked
+    if asked.mode in OWN_LISTS and policy != RELATED:
+        return list_own(shelf, question, allowed, held_out=policy == BASELINE)
     if policy == RELATED:
         return shelf.model.related(
             question.context, limit=asked.limit, exclude=question.barred, allowed=allowed
@@ -227,9 +278,11 @@ def _ask_model(shelf: Shelf, policy: PolicyName, question: Question, allowed: ND
         question.taken.purchases,
         today=question.today,
         limit=asked.limit,
-        mode=asked.mode,
+        mode=cast(Mode, asked.mode),
         exclude=question.barred,
         allowed=allowed,
+        looks=question.taken.looks,
+        now=question.moment,
         context_items=question.context,
         policy="baseline" if policy == BASELINE else "model",
         diversity=asked.diversity,

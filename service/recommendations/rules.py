@@ -135,6 +135,13 @@ _SENTENCES: Mapping[str, Mapping[str, str]] = {
         "like_your_purchases": "Goes with what you have bought",
         "popular_now": "Popular in the shop now",
         "also_available": "Also in the shop",
+        "looked_at": "You looked at this recently",
+        "put_in_cart": "You put this in your cart recently",
+        "wished_for": "You put this on your wish list recently",
+        "like_viewed": "Goes with {item}, which you looked at recently",
+        "trending_now": "Many are buying this now",
+        "popular_in_tier": "Popular among {tier} members",
+        "popular_in_category": "Popular in {category}",
     },
     "zh-Hant": {
         "usual_interval": "您大約每 {days} 天購買一次",
@@ -145,6 +152,13 @@ _SENTENCES: Mapping[str, Mapping[str, str]] = {
         "like_your_purchases": "與您買過的商品相配",
         "popular_now": "店內近期熱門商品",
         "also_available": "店內其他商品",
+        "looked_at": "您最近看過這項商品",
+        "put_in_cart": "您最近將它放入購物車",
+        "wished_for": "您最近將它加入願望清單",
+        "like_viewed": "與您最近看過的「{item}」相配",
+        "trending_now": "近期許多人購買",
+        "popular_in_tier": "「{tier}」會員的熱門商品",
+        "popular_in_category": "「{category}」熱門商品",
     },
 }
 
@@ -170,10 +184,10 @@ def explain(
         times = params["times"]
         counted = whole_history and isinstance(times, int) and times > 1
         return Reason(code, sentences[code if counted else "bought_before_once"].format(times=times))
-    if code == "often_bought_with":
+    if "item_id" in params:
         sku = str(params["item_id"])
         return Reason(code, sentences[code].format(item=names.get(sku, sku)))
-    return Reason(code, sentences[code])
+    return Reason(code, sentences[code].format(**params))
 
 
 def pick_name(names: Mapping[str, str], *, locale: str) -> str | None:

@@ -12,7 +12,9 @@ from service.recommendations.exploration import MOST_CANDIDATES
 from service.recommendations.operations import DEFAULT_LIMIT, MAX_LIMIT
 
 _MAX_EXCLUDED = 500
-_MODES = ("mixed", "buy_again", "discover")
+_MODES = ("mixed", "buy_again", "discover", "trending", "recently_viewed")
+_SOURCES = ("buy_again", "discover", "popular", "trending", "recently_viewed")
+_FALLBACKS = ("last_basket", "popular_in_tier", "popular_in_category", "popular", "plain", "empty")
 
 
 class Skus(fields.Field[tuple[str, ...]]):
@@ -84,7 +86,10 @@ class RecommendationsQuery(StrictSchema):
     mode = fields.String(
         load_default=None,
         validate=validate.OneOf(_MODES),
-        metadata={"description": "As the placement is set, and `mixed` where it is not."},
+        metadata={
+            "description": "As the placement is set, and `mixed` where it is not. `trending` and "
+            "`recently_viewed` are lists of their own."
+        },
     )
 
 
@@ -114,7 +119,7 @@ class RecommendedItemSchema(Schema):
     rank = fields.Integer(required=True, metadata={"description": "From 1."})
     index = fields.Integer(required=True, metadata={"description": "From 0."})
     score = fields.Float(required=True)
-    source = fields.String(required=True, validate=validate.OneOf(("buy_again", "discover", "popular")))
+    source = fields.String(required=True, validate=validate.OneOf(_SOURCES))
     reason = fields.Nested(ReasonSchema, required=True)
     impression_id = fields.String(required=True)
 
@@ -166,8 +171,14 @@ class PolicySchema(Schema):
     name = fields.String(required=True)
     version = fields.String(required=True, allow_none=True)
     model = fields.Nested(PolicyModelSchema, required=True)
-    fallback = fields.String(
-        required=True, allow_none=True, validate=validate.OneOf(("last_basket", "popular", "plain", "empty"))
+    fallback = fields.String(required=True, allow_none=True, validate=validate.OneOf(_FALLBACKS))
+    refreshed_through = fields.DateTime(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "Statistics made after the training took in every order up to then; null: the "
+            "model's own were used."
+        },
     )
 
 
@@ -366,6 +377,7 @@ class ContextSchema(Schema):
     tier = fields.String(required=True, allow_none=True)
     days_since_last_order = fields.Integer(required=True, allow_none=True)
     purchases_read = fields.Integer(required=True)
+    looks_read = fields.Integer(required=True)
 
 
 class DecidedRequestSchema(Schema):
@@ -421,6 +433,7 @@ class DecisionSchema(Schema):
     seed = fields.Integer(required=True, allow_none=True)
     config_hash = fields.String(required=True, allow_none=True)
     exploration = fields.Nested(ExploredPlaceSchema, required=True, allow_none=True)
+    statistics_version = fields.Integer(required=True, allow_none=True)
     items = fields.List(fields.Nested(DecidedItemSchema), required=True)
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Row
 
-from recommender.errors import ArtifactError
+from recommender.errors import ArtifactError, RecommenderError
+from recommender.refreshing import Refreshed
 from recommender.serving import ServedModel
-from service.recommendations import store
+from recommender.statistics import Figures
+from service.recommendations import store, store_statistics
 from service.recommendations.attribution import AttributionKeys
 from service.tiers import operations as tiers
 from service.tiers.rules import Tier
@@ -37,14 +39,24 @@ _READ_WHOLE_EVERY = timedelta(minutes=10)
 _RETRY_REFUSED = timedelta(minutes=1)
 # Below this share of known items a model was made for another catalogue.
 _LEAST_KNOWN_SHARE = 0.5
+_EPOCH = date(1970, 1, 1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FreshStatistics:
+    """Statistics made after the model's training: version, moment, and the model's lists over them."""
+
+    version: int
+    refreshed_at: datetime
+    joined: Refreshed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shelf:
-    """One model and the catalogue as of one look; never changed, so an answer never mixes two.
+    """One model, one set of statistics and the catalogue as of one look; never changed, so nothing is mixed.
 
-    Arrays are by the model's item position: `item_keys` (n,) int64, 0 where the catalogue has no such
-    item; `available` (n,) bool; `categories` n tuples.
+    `model` is over the statistics in use. Arrays are by the model's item position: `item_keys` (n,) int64,
+    0 where the catalogue has no such item; `available` (n,) bool; `categories` n tuples.
     """
 
     model: ServedModel
@@ -55,6 +67,9 @@ class Shelf:
     looked_at: datetime
     read_whole_at: datetime
     config_hash: str
+    # What was looked for in the register of statistics, and what is in use; None: the model's own.
+    statistics_sought: int | None = None
+    statistics: FreshStatistics | None = None
     _masks: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
     _groups: list[NDArray[np.int32]] = field(default_factory=list)
 
@@ -93,7 +108,7 @@ class Serving:
         self.timezone = timezone
         self._shelf: Shelf | None = None
         self._refused: dict[str, datetime] = {}
-        self._exclusive: tuple[int, dict[str, frozenset[str]]] | None = None
+        self._rules: tuple[int, dict[str, frozenset[str]], dict[str, Mapping[str, str]]] | None = None
         self._lock = threading.Lock()
 
     def last(self) -> Shelf | None:
@@ -106,21 +121,38 @@ class Serving:
         """Return the skus that a benefit keeps for other tiers than this; read anew with each rule set."""
         if ruleset_version is None:
             return ()
-        known = self._exclusive
+        known = self._rules
         if known is None or known[0] != ruleset_version:
             rules = tiers.get_active_ruleset(conn, now=now)
-            self._exclusive = known = (ruleset_version, list_exclusive(rules.tiers))
+            names = {tier.code: tier.names for tier in rules.tiers}
+            self._rules = known = (ruleset_version, list_exclusive(rules.tiers), names)
         return tuple(sku for sku, codes in known[1].items() if tier not in codes)
 
+    def names_of(self, tier: str) -> Mapping[str, str]:
+        """Return the names of a tier by locale, as of the rule set read last."""
+        known = self._rules
+        return {} if known is None else known[2].get(tier, {})
+
     def current(
-        self, conn: Connection, *, active_version: str | None, catalogue_mark: datetime | None, now: datetime
+        self,
+        conn: Connection,
+        *,
+        active_version: str | None,
+        catalogue_mark: datetime | None,
+        now: datetime,
+        statistics_version: int | None = None,
     ) -> Shelf | None:
         """Return the model in force with the catalogue as it is, or None when there is no usable model.
 
-        A model that cannot be opened is refused and logged, and the last good one goes on serving.
+        A model that cannot be opened is refused and logged, and the last good one goes on serving; likewise
+        statistics.
         """
         shelf = self._shelf
-        if shelf is not None and self._is_current(shelf, active_version, catalogue_mark, now):
+        if (
+            shelf is not None
+            and self._is_current(shelf, active_version, catalogue_mark, now)
+            and shelf.statistics_sought == statistics_version
+        ):
             return shelf
         if active_version is None:
             return None
@@ -128,7 +160,9 @@ class Serving:
             shelf = self._shelf
             if shelf is None or not self._is_current(shelf, active_version, catalogue_mark, now):
                 shelf = self._renew(conn, shelf, active_version, catalogue_mark, now)
-                self._shelf = shelf
+            if shelf is not None and shelf.statistics_sought != statistics_version:
+                shelf = _read_statistics(conn, shelf, sought=statistics_version)
+            self._shelf = shelf
         return shelf
 
     def _is_current(
@@ -242,6 +276,8 @@ def _read_changes(conn: Connection, shelf: Shelf, *, mark: datetime | None, now:
         looked_at=now,
         read_whole_at=shelf.read_whole_at,
         config_hash=shelf.config_hash,
+        statistics_sought=shelf.statistics_sought,
+        statistics=shelf.statistics,
     )
     _enter(changed, store.read_catalogue(conn, since=since))
     return changed
@@ -260,6 +296,30 @@ def _enter(shelf: Shelf, rows: Iterator[Row[Any]]) -> None:
             shelf.categories[position] = shared.setdefault(names, names)
 
 
-def hash_config(model: ServedModel) -> str:
+def _read_statistics(conn: Connection, shelf: Shelf, *, sought: int | None) -> Shelf:
+    """Return a shelf over the newest statistics; over those it has where these cannot be used."""
+    row = store_statistics.find_figures(conn)
+    unchanged = replace(shelf, statistics_sought=sought, _masks=shelf._masks, _groups=shelf._groups)
+    if row is None or (row.through_day - _EPOCH).days < shelf.model.manifest.trained_through:
+        return unchanged
+    try:
+        joined = Refreshed.of(shelf.model, Figures.from_bytes(row.figures), shelf.item_keys)
+    except RecommenderError as error:
+        problem = {"statistics": row.version, "problem": str(error), "code": error.code}
+        log.error("statistics refused", extra=problem)
+        return unchanged
+    log.info("statistics loaded", extra={"statistics": row.version})
+    return replace(
+        unchanged,
+        model=joined.model,
+        statistics=FreshStatistics(row.version, row.refreshed_at, joined),
+        config_hash=hash_config(joined.model, statistics=row.version),
+    )
+
+
+def hash_config(model: ServedModel, *, statistics: int | None = None) -> str:
     """Return a hash of everything that decides a ranking besides member and catalogue."""
-    return hashlib.sha256(f"{store.HISTORY_LINES}/{model.content_hash}".encode()).hexdigest()[:16]
+    parts = f"{store.HISTORY_LINES}/{model.content_hash}"
+    if statistics is not None:
+        parts += f"/{statistics}"
+    return hashlib.sha256(parts.encode()).hexdigest()[:16]

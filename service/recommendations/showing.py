@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from service.activity import operations as activity
 from service.experiments import operations as experiments
 from service.experiments.operations import Enrolled, Visitor
 from service.kit.clock import format_time
@@ -44,6 +45,8 @@ def expose_visitor(
     exposure, answer = _show(
         serving, enrolled, visitor, drawn_by=drawn_by, surface=surface, traceparent=traceparent, now=now
     )
+    if enrolled.member_key is not None and visitor.anonymous_id is not None:
+        activity.link_visitors(conn, links={visitor.anonymous_id: enrolled.member_key}, now=now)
     # The first assignment is worth waiting for the disk, and those of a test are few.
     experiments.record_exposure(conn, exposure=exposure, relaxed=False)
     return answer
@@ -186,9 +189,15 @@ def _decide(enrolled: Enrolled) -> Mapping[str, Any]:
         },
         "candidates": {"count": 0, "hash": None},
         "propensity": {"kind": "deterministic", "value": None},
-        "context": {"tier": enrolled.tier, "days_since_last_order": None, "purchases_read": 0},
+        "context": {
+            "tier": enrolled.tier,
+            "days_since_last_order": None,
+            "purchases_read": 0,
+            "looks_read": 0,
+        },
         "request": {"limit": 0, "mode": "none", "category": None, "context_sku": None, "excluded": 0},
         "seed": None,
         "config_hash": None,
+        "statistics_version": None,
         "ranking": [],
     }

@@ -7,6 +7,8 @@ from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
+    Boolean,
     Connection,
     Date,
     DateTime,
@@ -26,17 +28,35 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, TEXT
 from sqlalchemy.types import NULLTYPE
 
-from service.activity.readable import line_rows, order_rows, return_reasons, return_rows, standing_orders
+from recommender.browsing import Kind
+from service.activity.readable import (
+    browse_rows,
+    line_rows,
+    order_rows,
+    return_reasons,
+    return_rows,
+    standing_orders,
+)
 from service.catalogue.readable import item_rows
 from service.experiments.readable import subject
 from service.kit.db import dumps, run
 from service.members.readable import consent_rows, known_rows
-from service.recommendations.models import placement_settings, recommender_models
+from service.recommendations.models import (
+    placement_settings,
+    recommender_models,
+    recommender_statistics,
+)
 from service.tiers.readable import ruleset_rows
 
 HISTORY_LINES = 200
 """How many of a member's latest order lines an answer looks at: what one request may cost is bounded."""
 
+LOOKS = 50
+"""How many of the latest things that a member looked at an answer goes by."""
+LOOK_KINDS: Mapping[str, Kind] = {"view_item": "viewed", "add_to_cart": "carted", "wishlist": "wished"}
+"""Which events say that something was looked at, and how."""
+# Of all a member's latest events, whatever their kind: one with very many costs no more.
+_EVENTS_SEEN = 500
 _RECENT_ORDERS = 2_000
 _EPOCH = date(1970, 1, 1)
 
@@ -59,6 +79,7 @@ _OPENING = subject.add_columns(
     .where(recommender_models.c.status == "active")
     .scalar_subquery()
     .label("active_model"),
+    select(func.max(recommender_statistics.c.version)).scalar_subquery().label("statistics_version"),
     select(func.max(item_rows.c.updated_at)).scalar_subquery().label("catalogue_mark"),
     select(item_rows.c.names)
     .where(item_rows.c.sku == bindparam("context_sku"))
@@ -151,17 +172,55 @@ _lines_returned = (
     .order_by(return_rows.c.refunded_at.desc())
     .limit(HISTORY_LINES)
 )
+_latest_events = (
+    select(browse_rows.c.item_key, browse_rows.c.type, browse_rows.c.occurred_at, browse_rows.c.event_key)
+    .where(
+        browse_rows.c.member_key == bindparam("member_key"),
+        browse_rows.c.occurred_at > bindparam("looked_since", type_=DateTime(timezone=True)),
+    )
+    .order_by(browse_rows.c.occurred_at.desc())
+    .limit(_EVENTS_SEEN)
+    .subquery("latest_events")
+)
+_looked = (
+    select(
+        cast(null(), Boolean).label("bought"),
+        item_rows.c.sku,
+        func.coalesce(
+            _name_in(bindparam("locale", type_=TEXT)),
+            _name_in(literal("en", TEXT)),
+            _name_in(literal("zh-Hant", TEXT)),
+        ).label("name"),
+        _day_number(_latest_events.c.occurred_at).label("day"),
+        literal(0).label("quantity"),
+        # Seconds of the local clock since 1970-01-01.
+        cast(
+            func.extract(
+                "epoch", func.timezone(bindparam("timezone", type_=TEXT), _latest_events.c.occurred_at)
+            ),
+            BigInteger,
+        ).label("order_key"),
+        _latest_events.c.type.label("reason"),
+    )
+    .select_from(_latest_events.join(item_rows, item_rows.c.item_key == _latest_events.c.item_key))
+    .where(_latest_events.c.type.in_([literal(kind, TEXT) for kind in LOOK_KINDS]))
+    .order_by(_latest_events.c.occurred_at.desc(), _latest_events.c.event_key.desc())
+    .limit(LOOKS)
+)
 
 
-def _history(bought: Select[Any], returned: Select[Any]) -> Any:
-    return union_all(bought.subquery("bought_lines").select(), returned.subquery("returned_lines").select())
+def _history(*parts: Select[Any]) -> Any:
+    return union_all(*(part.subquery(name).select() for part, name in zip(parts, _PARTS, strict=True)))
 
 
-_HISTORY = _history(_lines_bought, _lines_returned)
+_PARTS = ("bought_lines", "returned_lines", "looks")
+_HISTORY = _history(_lines_bought, _lines_returned, _looked)
 # As the driver gives them: a list of texts.
+_no_categories = type_coerce(cast(null(), ARRAY(TEXT)), NULLTYPE).label("categories")
 _HISTORY_WITH_CATEGORIES = _history(
     _lines_bought.add_columns(type_coerce(item_rows.c.categories, NULLTYPE).label("categories")),
-    _lines_returned.add_columns(type_coerce(cast(null(), ARRAY(TEXT)), NULLTYPE).label("categories")),
+    _lines_returned.add_columns(_no_categories),
+    _looked.add_columns(_no_categories),
 )
 
 _CATALOGUE: Select[Any] = select(
@@ -240,14 +299,26 @@ def find_opening(
 
 
 def list_history(
-    conn: Connection, *, member_key: int, timezone: str, locale: str, with_categories: bool = False
+    conn: Connection,
+    *,
+    member_key: int,
+    timezone: str,
+    locale: str,
+    looked_since: datetime,
+    with_categories: bool = False,
 ) -> Sequence[tuple[Any, ...]]:
-    """Return a member's latest order lines and what was given back.
+    """Return a member's latest order lines, what was given back, and what was looked at since a moment.
 
     Rows are (bought, sku, name, day, quantity, order_key, reason of return), at most `HISTORY_LINES` of
-    either kind, and the item's categories where they are asked for.
+    either kind, and the item's categories where they are asked for; of the last `LOOKS` looks, `bought` is
+    null, `order_key` the seconds of the local clock and the reason the type of the event.
     """
-    parameters = {"member_key": member_key, "timezone": timezone, "locale": locale}
+    parameters = {
+        "member_key": member_key,
+        "timezone": timezone,
+        "locale": locale,
+        "looked_since": looked_since,
+    }
     return run(conn, _HISTORY_WITH_CATEGORIES if with_categories else _HISTORY, parameters).all()
 
 

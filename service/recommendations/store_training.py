@@ -182,8 +182,10 @@ def copy_untouched(conn: Connection, *, timezone: str) -> Iterator[Columns]:
     pairs = _read_given_back(conn)
     for first in range(span[0], span[1] + 1, ORDERS_AT_ONCE):
         bounds = {"first": first, "stop": first + ORDERS_AT_ONCE}
-        orders = _copy_arrays(conn, _ORDERS.params(timezone=timezone, **bounds), (">i8", ">i8", ">i4"))
-        lines = _copy_arrays(conn, _LINES.params(**bounds), (">i8", ">i8", ">i4"))
+        orders = copy_arrays(
+            conn, query=_ORDERS.params(timezone=timezone, **bounds), kinds=(">i8", ">i8", ">i4")
+        )
+        lines = copy_arrays(conn, query=_LINES.params(**bounds), kinds=(">i8", ">i8", ">i4"))
         if not orders or not lines:
             continue
         order_keys, members, days = orders
@@ -225,7 +227,9 @@ def copy_touched(conn: Connection, *, timezone: str) -> Iterator[NDArray[np.void
     yield from _copy(conn, _TOUCHED.params(timezone=timezone), TOUCHED_ROW)
 
 
-def _copy_arrays(conn: Connection, query: Any, kinds: Sequence[str]) -> tuple[NDArray[np.int64], ...] | None:
+def copy_arrays(
+    conn: Connection, *, query: Any, kinds: Sequence[str]
+) -> tuple[NDArray[np.int64], ...] | None:
     """Return the columns of a query for one row of arrays, None where they are null: there are no rows."""
     driver: Any = conn.connection.driver_connection
     with (

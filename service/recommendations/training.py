@@ -5,11 +5,10 @@ Imported by the command line and the worker only: it brings in the libraries tha
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime, timedelta
-from itertools import count, groupby
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,37 +17,26 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine
 
 from recommender.artifact import read_manifest
+from recommender.browsing import BROWSED_DAYS
 from recommender.card import write_card
 from recommender.engines import using_engine
 from recommender.errors import ArtifactExists, EmptyInteractions
 from recommender.interactions import Interactions
+from recommender.leaning import LookLog
 from recommender.training import TrainedModel, TrainingConfig, train
-from service.kit.clock import local_day
+from service.kit.clock import local_day, local_midnight
 from service.programme.operations import Programme
-from service.recommendations import register, store, store_training
+from service.recommendations import register, store, store_looks, store_training
 from service.recommendations.errors import NothingToLearn
+from service.recommendations.histories import Columns, read_columns
 from service.recommendations.judging import Judge, Measuring, Report, settle_blend
 from service.recommendations.register import Registered
-from service.recommendations.rules import Bought, Returned, net_purchases
 
 _EPOCH = date(1970, 1, 1)
-
-
-@dataclass(slots=True)
-class _Columns:
-    """Purchases as columns, gathered block by block: keys, days since 1970-01-01, pieces."""
-
-    member_key: list[NDArray[np.int64]] = dataclasses.field(default_factory=list)
-    item_key: list[NDArray[np.int64]] = dataclasses.field(default_factory=list)
-    day: list[NDArray[np.int32]] = dataclasses.field(default_factory=list)
-    quantity: list[NDArray[np.int32]] = dataclasses.field(default_factory=list)
-
-    def add(self, member_key: Any, item_key: Any, day: Any, quantity: Any) -> None:
-        """Append one block."""
-        self.member_key.append(np.asarray(member_key, np.int64))
-        self.item_key.append(np.asarray(item_key, np.int64))
-        self.day.append(np.asarray(day, np.int32))
-        self.quantity.append(np.asarray(quantity, np.int32))
+_DAY_SECONDS = 86_400
+# Four origins of 28 days, and what was looked at before the first.
+_LOOKED_BACK_DAYS = 4 * 28 + BROWSED_DAYS
+_MOST_LOOKERS = 20_000
 
 
 def train_model(
@@ -105,11 +93,12 @@ def _train_model(
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as conn, conn.begin():
         interactions = read_interactions(conn, timezone=programme.timezone, progress=tell)
         tiers = store_training.map_tiers(conn)
+        log = read_looks(conn, interactions, timezone=programme.timezone) if measuring.search else None
     trained = train(interactions, config, seed=seed, progress=_named(tell, "train"))
     judge = Judge(interactions, config, seed, measuring, tiers, tell)
-    searched = judge.search()
+    searched, browsing = judge.lean(judge.search(), log)
     table = judge.evaluate()
-    served, metrics = settle_blend(table, searched, searched=measuring.search)
+    served, metrics = settle_blend(table, searched, searched=measuring.search, browsing=browsing)
     day = local_day(now, timezone=programme.timezone)
     folder = models_folder
     version, content_hash = _write(engine, replace(trained, config=served), metrics, folder=folder, day=day)
@@ -161,39 +150,35 @@ def read_interactions(conn: Connection, *, timezone: str, progress: Report | Non
     Raises:
         NothingToLearn: there is none.
     """
-    tell = progress or _silent
-    total = store_training.prepare_history(conn)
-    columns = _Columns()
-    read = 0
-    for rows in store_training.copy_untouched(conn, timezone=timezone):
-        columns.add(*rows)
-        read += len(rows.item_key)
-        tell("read", read, total)
-    _net_touched(conn, columns, timezone)
-    tell("read", total, total)
-    return _to_interactions(conn, columns)
+    return _to_interactions(conn, read_columns(conn, timezone=timezone, tell=progress or _silent))
 
 
-def _net_touched(conn: Connection, columns: _Columns, timezone: str) -> None:
-    """Net the pairs of member and item of which something was given back, and add what is left."""
-    blocks = list(store_training.copy_touched(conn, timezone=timezone))
-    names = ("member_key", "item_key", "day", "quantity", "order_key", "bought")
-    table = {name: np.concatenate([block[name] for block in blocks]) for name in names}
-    rows = zip(*(table[name].tolist() for name in names), strict=True)
-    left: list[tuple[int, int, int, int]] = []
-    for (member_key, item_key), pair in groupby(rows, key=lambda row: row[:2]):
-        bought: list[Bought] = []
-        returned: list[Returned] = []
-        for _, _, day, quantity, order_key, is_purchase in pair:
-            if is_purchase:
-                bought.append(Bought("", day, quantity, order_key))
-            else:
-                returned.append(Returned("", day, quantity, order_key or None))
-        left += [(member_key, item_key, day, pieces) for _, day, pieces in net_purchases(bought, returned)]
-    columns.add(*np.array(left, np.int64).reshape(-1, 4).T)
+def read_looks(conn: Connection, interactions: Interactions, *, timezone: str) -> LookLog:
+    """Read what members looked at before the origins that the search learns from.
+
+    Of very many members some are drawn, always the same ones.
+    """
+    since = _EPOCH + timedelta(days=max(interactions.first_day, interactions.last_day - _LOOKED_BACK_DAYS))
+    until = _EPOCH + timedelta(days=interactions.last_day + 1)
+    begin, end = (local_midnight(day, timezone=timezone) for day in (since, until))
+    blocks = list(store_looks.copy_looks(conn, timezone=timezone, since=begin, until=end))
+    if not blocks:
+        return LookLog({})
+    member_key, item_key, seconds, kind = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    members = np.unique(member_key)
+    if len(members) > _MOST_LOOKERS:
+        members = np.random.default_rng(0).choice(members, size=_MOST_LOOKERS, replace=False)
+    kept = np.isin(member_key, members)
+    ids, skus = store_training.map_member_ids(conn), store_training.map_skus(conn)
+    return LookLog.of(
+        users=[ids[key] for key in member_key[kept].tolist()],
+        items=[skus[key] for key in item_key[kept].tolist()],
+        moments=(seconds[kept] / _DAY_SECONDS).tolist(),
+        kinds=kind[kept].tolist(),
+    )
 
 
-def _to_interactions(conn: Connection, columns: _Columns) -> Interactions:
+def _to_interactions(conn: Connection, columns: Columns) -> Interactions:
     """Name members and items as the merchant does, so that the order of arrival cannot change a model."""
     member_keys, user_index = _number(np.concatenate(columns.member_key))
     item_keys, item_index = _number(np.concatenate(columns.item_key))

@@ -213,6 +213,7 @@ def _arrange(
                 member_key=asker.member_key,
                 timezone=programme.timezone,
                 locale=asked.locale,
+                now=now,
                 with_categories=True,
             )
         placed = _rank(name, offerings, taken, points, programme, now)

@@ -113,6 +113,8 @@ def test_before_the_first_training_what_is_sold_is_shown(conn: Connection, tmp_p
     assert [item["sku"] for item in kept["items"]] == ["b", "a", "unsold"]
     fewer = operations.recommend(conn, serving=serving, asked=asked("m", exclude=("b",), limit=1), now=NOON)
     assert skus(fewer) == ["a"]
+    own = operations.recommend(conn, serving=serving, asked=asked("m", mode="recently_viewed"), now=NOON)
+    assert (own["items"], own["measurement"]["policy"]["fallback"]) == ([], "empty")
 
 
 def test_the_two_arms_differ_in_what_decides_and_nothing_else(ask: Ask) -> None:

@@ -78,7 +78,7 @@ def test_answers_and_training_see_the_same_purchases(conn: Connection, shop: Sho
     trained_on = _rows(read_interactions(conn, timezone="Asia/Taipei"))
     for member_id in ("returner", "keeper", "member-003"):
         key = store.find_opening(conn, member_id=member_id, context_sku=None, now=NOON).member_key
-        taken = read_taken(conn, member_key=key, timezone="Asia/Taipei", locale="en")
+        taken = read_taken(conn, member_key=key, timezone="Asia/Taipei", locale="en", now=NOON)
         summed: dict[tuple[str, str, int], float] = {}
         for item, day, quantity in taken.purchases:
             summed[member_id, item, day] = summed.get((member_id, item, day), 0) + quantity
