@@ -299,8 +299,9 @@ class Blend:
             gap_days=self.personal.gap_days[items],
             gap_prior=self.personal.config.gap_prior_intervals,
         )
-        general = np.stack((np.ones(len(items)), discover[items], ease), axis=1)
-        return np.concatenate([general, habits], axis=1)
+        found = np.empty((len(items), len(AGAIN_SIGNALS)))
+        found[:, 0], found[:, 1], found[:, 2], found[:, 3:] = 1, discover[items], ease, habits
+        return found
 
     def again_offset(self, history: History) -> NDArray[np.float64]:
         """Give the log of the repeat gate and of the quiet days, (m,), none above zero."""

@@ -7,6 +7,8 @@ GP-TopFreq and the own vector of TIFU-KNN (Hu et al., SIGIR 2020) lie within the
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,6 +38,7 @@ HABIT_SIGNALS = (
     "again_breadth",
     "again_habit",
 )
+_RATES = -1 / np.array(HALF_LIVES)
 _FLOOR = 0.02
 _VISIT_DECAY = 0.9
 
@@ -55,26 +58,27 @@ def habit_signals(
     again at all and within a month, the usual days between takings, to which a person's own are shrunk as
     if by `gap_prior` intervals. Logarithms of counts have 0.02 added, those of days 1.
     """
+    found = np.empty((len(history), len(HABIT_SIGNALS)))
     if not len(history):
-        return np.zeros((0, len(HABIT_SIGNALS)))
+        return found
     starts, times, age = history.starts, history.times, history.age_days
     last = history.last_age_days()
     late = _lateness(last, age[starts], times, gap_days, gap_prior)
-    often, again = np.log(times), np.log(repeat.astype(np.float64))
-    once = (times == 1).astype(np.float64)
-    faded = np.add.reduceat(0.5 ** (age[:, None] / np.array(HALF_LIVES)), starts, axis=0)
+    found[:, :3] = np.log1p(counts.T)
+    found[:, 3], found[:, 4], found[:, 5] = np.log(repeat), np.log(soon), np.log(times)
     # Visits are numbered back from the latest one; a taking weighs more in a small one.
     _, visit, size = np.unique(age, return_inverse=True, return_counts=True)
-    by_visit = np.add.reduceat(np.stack([_VISIT_DECAY**visit, 1 / size[visit]], axis=1), starts, axis=0)
-    repeats = np.log((len(age) - len(times) + 1) / (len(age) + 2))
-    logged = np.log(np.concatenate([faded, by_visit], axis=1) + _FLOOR)
-    alone = np.log1p(counts.astype(np.float64))
-    rest = (np.log1p(last), np.maximum(-late, 0), np.maximum(late, 0), once, once * again, often * again)
-    person = (np.full(len(times), np.log(len(times))), np.full(len(times), repeats))
-    return np.concatenate(
-        [alone.T, np.stack([again, np.log(soon), often], axis=1), logged, np.stack([*rest, *person], axis=1)],
-        axis=1,
-    )
+    faded = np.empty((len(age), len(HALF_LIVES) + 2))
+    faded[:, :-2] = np.exp2(age[:, None] * _RATES)
+    faded[:, -2], faded[:, -1] = _VISIT_DECAY**visit, 1 / size[visit]
+    found[:, 6:13] = np.log(np.add.reduceat(faded, starts, axis=0) + _FLOOR)
+    found[:, 13] = np.log1p(last)
+    found[:, 14], found[:, 15] = np.maximum(-late, 0), np.maximum(late, 0)
+    found[:, 16] = times == 1
+    found[:, 17], found[:, 18] = found[:, 16] * found[:, 3], found[:, 5] * found[:, 3]
+    found[:, 19] = math.log(len(times))
+    found[:, 20] = math.log((len(age) - len(times) + 1) / (len(age) + 2))
+    return found
 
 
 def _lateness(
