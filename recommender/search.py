@@ -45,7 +45,8 @@ _NOT_NEGATIVE = {
     "again_repeat",
     "again_soon",
 }
-_DISCOVER_PULL, _AGAIN_PULL = 0.003, 0.01
+# How many people's worth of doubt holds the weights to the defaults: a small shop moves them less.
+_DISCOVER_PULL, _AGAIN_PULL = 3.6, 12.0
 _ITERATIONS = 80
 _SURE = 2.0
 _BEST, _DRAWN = 500, 1_500
@@ -294,6 +295,7 @@ def _fit_discover(examples: Sequence[Examples], start: NDArray[np.float64]) -> N
     if not any(one.share_of_new.any() for one in examples):
         return start
     spread = _spread(np.mean([one.signals.std(axis=0) for one in examples], axis=0))
+    held = _DISCOVER_PULL / sum(one.people for one in examples)
 
     def loss(scaled: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         weights, value, people = scaled / spread, 0.0, 0
@@ -307,8 +309,8 @@ def _fit_discover(examples: Sequence[Examples], start: NDArray[np.float64]) -> N
             people += int((reached > 0).sum())
         pull = scaled - start * spread
         return (
-            value / people + _DISCOVER_PULL * float(pull @ pull),
-            slope / spread / people + 2 * _DISCOVER_PULL * pull,
+            value / people + held * float(pull @ pull),
+            slope / spread / people + 2 * held * pull,
         )
 
     found: NDArray[np.float64] = _minimise(loss, start * spread, _DISCOVER_SIGNALS) / spread
@@ -319,6 +321,7 @@ def _fit_again(
     examples: Sequence[Examples], discover: NDArray[np.float64], start: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     spread = _spread(np.concatenate([one.again_signals for one in examples]).std(axis=0))
+    held = _AGAIN_PULL / sum(one.people for one in examples)
     at = AGAIN_SIGNALS.index("again_discover")
     prepared = []
     for one in examples:
@@ -341,8 +344,8 @@ def _fit_again(
             people += one.people
         pull = scaled - start * spread
         return (
-            value / people + _AGAIN_PULL * float(pull @ pull),
-            slope / spread / people + 2 * _AGAIN_PULL * pull,
+            value / people + held * float(pull @ pull),
+            slope / spread / people + 2 * held * pull,
         )
 
     found: NDArray[np.float64] = _minimise(loss, start * spread, AGAIN_SIGNALS) / spread

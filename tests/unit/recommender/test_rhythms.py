@@ -16,7 +16,9 @@ from tests.unit.recommender import rhythms, shop
 @cache
 def measured(name: str) -> Evaluation:
     """Learn and measure one shop with every setting at its default, on fewer origins than a real one."""
-    data = rhythms.interactions(name, users=150 * min(SCALE, 8), items=60 * min(SCALE, 4))
+    # Of those who come once hardly anybody can be measured.
+    users = 300 if name == "one_time_buyers" else 150
+    data = rhythms.interactions(name, users=users * min(SCALE, 8), items=60 * min(SCALE, 4))
     return evaluate(data, seed=1, origins=2, search=True, search_origins=2)
 
 
