@@ -50,6 +50,15 @@ test-pg15: $(VENV)/.dev  ## run the suite on the system's PostgreSQL, 15 or newe
 	@$(SYSTEM_POSTGRES)/postgres --version
 	TIDEMARK_TEST_POSTGRES=$(SYSTEM_POSTGRES) $(BIN)/pytest $(PARALLEL) $(ARGS)
 
+# One setting for both shops; UCI is the Online Retail file as Parquet.
+UCI ?= data/uci_online_retail.parquet
+
+.PHONY: quality
+quality: $(VENV)/.dev  ## measure the recommender on two public shops and write its page (UCI=/its/parquet)
+	$(BIN)/python -m recommender report docs/recommender-evaluation.md 'UCI Online Retail=uci:$(UCI)' \
+		'The Complete Journey (simulated groceries)=completejourney' \
+		--search --origins 3 --search-origins 3 --max-users 1200 --seed 20
+
 .PHONY: check
 check: $(VENV)/.dev  ## lint, format, types and the directions between rooms
 	$(BIN)/ruff check .

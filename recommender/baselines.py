@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.blending import MixedArm
+from recommender.arms import DISCOVER_AS, EASE_POPULARITY, SERVED_AS
 from recommender.engines import local
 from recommender.history import History
 from recommender.interactions import Interactions
@@ -54,21 +54,18 @@ DISCOVERERS = (
     "ease",
     "ease_popularity",
 )
-_EASE_POPULARITY = 0.2
 _EASE_ITEMS = 10_000
-SERVED_AS: dict[MixedArm, str] = {
-    "top_frequency": "gp_topfreq",
-    "repeat_popularity": "repeat_popularity",
-    "popularity": "popularity",
-}
-"""The baselines that a model can serve in place of its blend, and what they are called in the tables."""
 
 
 class Scorers(NamedTuple):
-    """Hold the score functions by name: over everything, and those that only make sense for new items."""
+    """Hold the score functions by name: over everything, and those that only make sense for new items.
+
+    `unserved` are the names of those that the model itself cannot serve.
+    """
 
     methods: dict[str, Scores]
     discover: dict[str, Scores]
+    unserved: frozenset[str]
 
 
 def fit_baselines(past: Interactions, model: ServedModel) -> Scorers:
@@ -95,10 +92,13 @@ def fit_baselines(past: Interactions, model: ServedModel) -> Scorers:
     ease = _fit_ease(past, model)
     if ease.fitted:
         lately = counts["popularity_14d"]
-        added = _EASE_POPULARITY * lately / max(1.0, float(lately.max()))
+        added = EASE_POPULARITY * lately / max(1.0, float(lately.max()))
         methods["ease"] = discover["ease"] = ease.score
         discover["ease_popularity"] = lambda history: (ease.score(history) + added).astype(np.float32)
-    return Scorers(methods, discover)
+    served = {*SERVED_AS.values(), *DISCOVER_AS.values(), "personal_frequency"}
+    if not model.ease.fitted:
+        served -= {"ease", "ease_popularity"}
+    return Scorers(methods, discover, frozenset({*methods, *discover} - served))
 
 
 def _fit_ease(past: Interactions, model: ServedModel) -> Ease:

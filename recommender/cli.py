@@ -8,9 +8,9 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from recommender.artifact import EPOCH, read_manifest
 from recommender.card import evaluation_markdown, to_svg, write_card
@@ -19,11 +19,17 @@ from recommender.datasets import read_source
 from recommender.engines import ENGINES, using_engine
 from recommender.errors import InvalidConfig, RecommenderError
 from recommender.evaluation import CANDIDATE, Evaluation, evaluate
+from recommender.files import day_number
 from recommender.gate import decide, settle
 from recommender.interactions import Interactions
+from recommender.listing import list_for, write_lists
 from recommender.search import search
+from recommender.serving import Mode, ServedModel
 from recommender.training import train
 
+_COLUMNS = ("user_id", "item_id", "day", "date", "quantity")
+# As in the service: a model that knows fewer of the items is of another shop.
+_LEAST_KNOWN = 0.5
 _HOW_MEASURED = """Learned up to a day, judged by what the same people took in the days after it.
 Global time cut, rolling origins, the catalogue as of the cut, every item in the
 running; settings come from earlier origins only. Recall, NDCG and hit rate are at
@@ -58,14 +64,22 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="CSV or Parquet: user_id, item_id, day or date, quantity; or uci:PARQUET, or completejourney",
     )
-    _add_settings(shared)
-    training = commands.add_parser("train", parents=[shared], help="fit, measure and write an artefact")
+    shared.add_argument(
+        "--columns",
+        metavar="NAME=COLUMN,…",
+        help="what the file calls user_id, item_id, day or date, and quantity",
+    )
+    _add_listing(commands, shared)
+    settings = argparse.ArgumentParser(add_help=False)
+    _add_settings(settings)
+    both = [shared, settings]
+    training = commands.add_parser("train", parents=both, help="fit, measure and write an artefact")
     training.add_argument("--out", required=True, metavar="DIR", help="a new directory for the artefact")
     training.add_argument("--version", help="the model's name (default: through-YYYY-MM-DD)")
     training.add_argument("--no-evaluation", action="store_true", help="write without measuring")
     training.set_defaults(run=_train)
 
-    measuring = commands.add_parser("evaluate", parents=[shared], help="print the table of all methods")
+    measuring = commands.add_parser("evaluate", parents=both, help="print the table of all methods")
     measuring.add_argument("--json", action="store_true", help="print JSON instead of a table")
     measuring.set_defaults(run=_evaluate)
 
@@ -75,6 +89,17 @@ def _parser() -> argparse.ArgumentParser:
     _add_settings(reporting)
     reporting.set_defaults(run=_report)
     return parser
+
+
+def _add_listing(commands: Any, shared: argparse.ArgumentParser) -> None:
+    listing = commands.add_parser("recommend", parents=[shared], help="write everybody's list, by a model")
+    listing.add_argument("model", metavar="DIR", help="an artefact")
+    listing.add_argument("--out", required=True, metavar="FILE", help="CSV, or Parquet by its name")
+    listing.add_argument("--limit", type=int, default=10)
+    listing.add_argument("--mode", choices=get_args(Mode), default="mixed")
+    listing.add_argument("--user", action="append", metavar="ID", help="only this one; may be repeated")
+    listing.add_argument("--today", metavar="YYYY-MM-DD", help="day of asking (default: after the last)")
+    listing.set_defaults(run=_recommend, engine="local")
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
@@ -95,7 +120,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
-    interactions, config = read_source(options.file), _config(options)
+    interactions, config = _read(options), _config(options)
     metrics: dict[str, Any] = {}
     table = None if options.no_evaluation else _measure(options, interactions, config)
     if options.search:
@@ -120,8 +145,44 @@ def _train(options: argparse.Namespace) -> int:
     return 0
 
 
+def _recommend(options: argparse.Namespace) -> int:
+    """Write a table of lists; all of the file is history."""
+    model, interactions = ServedModel.open(options.model), _read(options)
+    known = model.known_share(interactions.items.ids)
+    if known < _LEAST_KNOWN:
+        raise InvalidConfig(
+            f"{options.model} knows {known:.0%} of the items of {options.file}: another catalogue"
+        )
+    lines = list_for(
+        model,
+        interactions,
+        today=interactions.last_day + 1 if options.today is None else _day(options.today),
+        limit=options.limit,
+        mode=options.mode,
+        users=options.user,
+    )
+    sys.stdout.write(f"{options.out} {write_lists(lines, options.out)} lines\n")
+    return 0
+
+
+def _read(options: argparse.Namespace) -> Interactions:
+    """Read the file that was named, under the columns that were."""
+    pairs = [one.partition("=") for one in options.columns.split(",")] if options.columns else []
+    wrong = [name for name, _, column in pairs if name not in _COLUMNS or not column]
+    if wrong:
+        raise InvalidConfig(f"--columns takes {', '.join(_COLUMNS)}, each =COLUMN; not {wrong[0]!r}")
+    return read_source(options.file, columns={name: column for name, _, column in pairs})
+
+
+def _day(text: str) -> int:
+    try:
+        return day_number(date.fromisoformat(text))
+    except ValueError as wrong:
+        raise InvalidConfig(f"{text!r} is not a day as YYYY-MM-DD") from wrong
+
+
 def _evaluate(options: argparse.Namespace) -> int:
-    table = _measure(options, read_source(options.file), _config(options))
+    table = _measure(options, _read(options), _config(options))
     sys.stdout.write(json.dumps(table.as_dict(), indent=2) if options.json else as_text(table))
     sys.stdout.write("\n")
     return 0

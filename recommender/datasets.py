@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,13 @@ from recommender.interactions import Interactions
 _GOODS = re.compile(r"\d{5}")
 
 
-def read_source(source: str) -> Interactions:
-    """Read `uci:PATH`, `completejourney`, or a CSV or Parquet file of interactions."""
+def read_source(source: str, *, columns: Mapping[str, str] | None = None) -> Interactions:
+    """Read `uci:PATH`, `completejourney`, or a CSV or Parquet file; `columns` is for files."""
     if source.startswith("uci:"):
         return read_uci(source.removeprefix("uci:"))
-    return read_complete_journey() if source == "completejourney" else read_interactions(source)
+    if source == "completejourney":
+        return read_complete_journey()
+    return read_interactions(source, columns=columns)
 
 
 def read_uci(path: str | os.PathLike[str]) -> Interactions:

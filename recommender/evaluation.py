@@ -11,13 +11,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from recommender.baselines import BASELINES, Scorers, fit_baselines
 from recommender.config import TrainingConfig
 from recommender.errors import HistoryTooShort, InvalidConfig
 from recommender.interactions import Interactions
-from recommender.metrics import DISCOUNT, Surroundings, Tally, differences
+from recommender.metrics import DISCOUNT, Surroundings, Tally, differences, top_positions
 from recommender.search import Trainings
 from recommender.search import search as search_config
 from recommender.serving import Mode, ServedModel
@@ -36,7 +35,8 @@ class Evaluation:
     """Hold the table: `methods` ranks everything against everything taken, `discover` only what was new.
 
     `newcomers` are those without a history, `differences` are paired by user with 95 % intervals:
-    the served lists minus each other method. `chosen` are the rankings in force by origin.
+    the served lists minus each other method. `chosen` are the rankings in force by origin, `unserved` the
+    methods that a model cannot serve.
     """
 
     k: int
@@ -47,6 +47,7 @@ class Evaluation:
     newcomers: dict[str, dict[str, Any]]
     differences: dict[str, dict[str, dict[str, float]]]
     chosen: list[dict[str, str]]
+    unserved: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """Give the JSON form, as it goes into a manifest."""
@@ -139,6 +140,7 @@ class _Tables:
     methods: dict[str, Tally] = field(default_factory=dict)
     discover: dict[str, Tally] = field(default_factory=dict)
     newcomers: dict[str, Tally] = field(default_factory=dict)
+    unserved: set[str] = field(default_factory=set)
 
     def measure(
         self, trained: TrainedModel, past: Interactions, cases: Sequence[Case], newcomers: Sequence[Case]
@@ -146,6 +148,7 @@ class _Tables:
         """Rank for every case with every method, and note what was hit."""
         model = trained.serve()
         scorers = fit_baselines(past, model)
+        self.unserved.update(scorers.unserved)
         pairs = past.item_index[past.pair_starts()]
         around = Surroundings.of(
             np.bincount(pairs, minlength=len(past.items)), len(past.users), model.als.item_factors
@@ -186,6 +189,7 @@ class _Tables:
             origins=self.origins,
             differences=compared,
             chosen=self.chosen,
+            unserved=sorted(self.unserved),
             **summed,
         )
 
@@ -238,15 +242,6 @@ class _Tables:
             fallback=fallback,
             group=self.groups.get(case.user_id),
         )
-
-
-def top_positions(scores: NDArray[np.float32], k: int) -> list[int]:
-    """Give the positions of the k best finite scores, best first, ties to the lower position."""
-    number = min(k, len(scores))
-    cut = np.partition(scores, len(scores) - number)[len(scores) - number]
-    near = np.flatnonzero((scores >= cut) & np.isfinite(scores))
-    found: list[int] = near[np.argsort(-scores[near], kind="stable")][:number].tolist()
-    return found
 
 
 def _served(model: ServedModel, case: Case, k: int, mode: Mode) -> tuple[list[int], bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,22 @@ from recommender.interactions import Interactions
 _REQUIRED = ("user_id", "item_id")
 
 
-def read_interactions(path: str | os.PathLike[str]) -> Interactions:
+def read_interactions(
+    path: str | os.PathLike[str], *, columns: Mapping[str, str] | None = None
+) -> Interactions:
     """Read user_id, item_id, day or date, and quantity (1 when there is no such column).
 
     `day` counts days since 1970-01-01, `date` is ISO 8601 or, in Parquet, a date or timestamp (its own
     calendar day, no time zone applied). CSV is UTF-8 with a header. Other columns are left alone.
+    `columns` says what the file calls them, by those names, where it has names of its own.
     InvalidInteractions names the file and, for CSV, the line.
     """
     file = Path(path)
     if not file.is_file():
         raise InvalidInteractions(f"{file} is not a file")
     try:
-        return _from_parquet(file) if file.suffix.lower() in (".parquet", ".pq") else _from_csv(file)
+        read = _from_parquet if file.suffix.lower() in (".parquet", ".pq") else _from_csv
+        return read(file, dict(columns or {}))
     except InvalidInteractions as wrong:
         raise type(wrong)(f"{file}: {wrong}") from wrong
 
@@ -37,11 +41,11 @@ def day_number(day: date) -> int:
     return (day - EPOCH).days
 
 
-def _from_csv(file: Path) -> Interactions:
+def _from_csv(file: Path, named: dict[str, str]) -> Interactions:
     columns: dict[str, list[Any]] = {"user_id": [], "item_id": [], "day": [], "quantity": []}
     try:
         with file.open(encoding="utf-8-sig", newline="") as source:
-            for row in _csv_rows(source):
+            for row in _csv_rows(source, named):
                 for name, value in zip(columns, row, strict=True):
                     columns[name].append(value)
     except UnicodeDecodeError as wrong:
@@ -51,9 +55,9 @@ def _from_csv(file: Path) -> Interactions:
     return Interactions.from_columns(**columns)
 
 
-def _csv_rows(source: Iterator[str]) -> Iterator[tuple[str, str, int, float]]:
+def _csv_rows(source: Iterator[str], named: dict[str, str]) -> Iterator[tuple[str, str, int, float]]:
     reader = csv.reader(source, strict=True)
-    header = [name.strip() for name in next(reader, [])]
+    header = _renamed([name.strip() for name in next(reader, [])], named)
     when = _day_column(header)
     at = {name: header.index(name) for name in (*_REQUIRED, when)}
     quantity_at = header.index("quantity") if "quantity" in header else None
@@ -83,17 +87,18 @@ def _quantity(raw: str, line: int) -> float:
     return quantity
 
 
-def _from_parquet(file: Path) -> Interactions:
+def _from_parquet(file: Path, named: dict[str, str]) -> Interactions:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as absent:
         raise InvalidInteractions("reading Parquet needs pyarrow (the extra 'files')") from absent
     try:
-        names = pq.read_schema(file).names
+        names = _renamed(pq.read_schema(file).names, named)
         when = _day_column(names)
         wanted = [*_REQUIRED, when, *(["quantity"] if "quantity" in names else [])]
-        table = pq.read_table(file, columns=wanted)
+        table = pq.read_table(file, columns=[named.get(name, name) for name in wanted])
+        table = table.rename_columns(wanted)
         empty = [name for name in wanted if table[name].null_count]
         if empty:
             raise InvalidInteractions(f"{empty[0]} is missing in {table[empty[0]].null_count} rows")
@@ -108,6 +113,16 @@ def _from_parquet(file: Path) -> Interactions:
         day=day.to_numpy(),
         quantity=table["quantity"].to_numpy() if "quantity" in names else None,
     )
+
+
+def _renamed(names: list[str], named: dict[str, str]) -> list[str]:
+    """Give the names of the columns as they are known here."""
+    absent = [name for name in named.values() if name not in names]
+    if absent:
+        raise InvalidInteractions(f"there is no column {absent[0]}")
+    known = {own: name for name, own in named.items()}
+    # A column that has such a name already, and is not the one meant, is another one.
+    return [known.get(name, f"({name})" if name in named else name) for name in names]
 
 
 def _day_column(names: list[str]) -> str:

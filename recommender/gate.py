@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from recommender.baselines import SERVED_AS
+from recommender.arms import DISCOVER_AS, SERVED_AS
 from recommender.blending import BlendConfig
 from recommender.evaluation import DISCOVER, Evaluation
+
+_Arm = TypeVar("_Arm", bound=str)
 
 
 class Decision(NamedTuple):
@@ -26,19 +28,35 @@ class Decision(NamedTuple):
 
 def settle(table: Evaluation, blend: BlendConfig) -> BlendConfig:
     """Put the best baseline that can be served where the learned ranking did not find more. Pure."""
-    rivals = {arm: float(table.methods[name]["recall"]) for arm, name in SERVED_AS.items()}
+    rivals = _recalls(table, table.methods, SERVED_AS)
     best = max(rivals, key=lambda arm: rivals[arm])
     if not float(table.candidate["recall"]) > rivals[best]:
         blend = replace(blend, mixed=best)
-    found = table.discover
-    if DISCOVER in found and not found[DISCOVER]["recall"] > found["popularity"]["recall"]:
-        blend = replace(blend, discover="popularity")
+    finders = _recalls(table, table.discover, DISCOVER_AS)
+    if DISCOVER in table.discover and finders:
+        finder = max(finders, key=lambda arm: finders[arm])
+        if not table.discover[DISCOVER]["recall"] > finders[finder]:
+            blend = replace(blend, discover=finder)
     return blend
 
 
-def figures_of(table: Evaluation, blend: BlendConfig) -> Mapping[str, Any]:
-    """Give the figures of the mixed list that a blend serves, among those of its own evaluation."""
-    return table.candidate if blend.mixed == "learned" else table.methods[SERVED_AS[blend.mixed]]
+def _recalls(
+    table: Evaluation, methods: Mapping[str, Mapping[str, Any]], arms: Mapping[_Arm, str]
+) -> dict[_Arm, float]:
+    """Give the recall of each baseline that was measured and that the model can serve, by arm."""
+    return {
+        arm: float(methods[name]["recall"])
+        for arm, name in arms.items()
+        if name in methods and name not in table.unserved
+    }
+
+
+def figures_of(table: Evaluation, blend: BlendConfig) -> Mapping[str, Any] | None:
+    """Give the figures of the mixed list that a blend serves, among those of its own evaluation.
+
+    None where that baseline can no longer be measured.
+    """
+    return table.candidate if blend.mixed == "learned" else table.methods.get(SERVED_AS[blend.mixed])
 
 
 def decide(table: Evaluation, blend: BlendConfig, in_force: Mapping[str, Any] | None) -> Decision:

@@ -129,30 +129,47 @@ class Tally:
         return {"recall_by_group": found} if found else {}
 
 
+def top_positions(scores: NDArray[np.float32], k: int) -> list[int]:
+    """Give the positions of the k best finite scores, best first, ties to the lower position."""
+    number = min(k, len(scores))
+    cut = np.partition(scores, len(scores) - number)[len(scores) - number]
+    near = np.flatnonzero((scores >= cut) & np.isfinite(scores))
+    found: list[int] = near[np.argsort(-scores[near], kind="stable")][:number].tolist()
+    return found
+
+
 def paired_difference(one: Tally, other: Tally, *, seed: int, metric: str = "recall") -> dict[str, float]:
     """Give the mean difference of two methods over the same rows, with a 95 % interval.
 
     Bootstrap over users: all origins of one user are drawn together (Efron and Tibshirani, 1993, chapter 8).
     """
-    if one.users != other.users or one.origins != other.origins:
+    return differences({"one": one, "other": other}, "one", seed=seed, metric=metric)["other"]
+
+
+def differences(
+    tallies: Mapping[str, Tally], of: str, *, seed: int, metric: str = "recall"
+) -> dict[str, dict[str, float]]:
+    """Compare one method with every other, by name: the same draws of users for all."""
+    one = tallies[of]
+    others = {name: other for name, other in sorted(tallies.items()) if name != of and other.users}
+    if any(one.users != other.users or one.origins != other.origins for other in others.values()):
         raise ValueError("the two methods were not measured on the same rows")
-    gap = np.array(one.columns[metric]) - np.array(other.columns[metric])
+    gaps = [np.array(one.columns[metric]) - np.array(other.columns[metric]) for other in others.values()]
     _, member = np.unique(np.array(one.users), return_inverse=True)
-    total, rows = np.bincount(member, gap), np.bincount(member).astype(np.float64)
-    draws = np.random.default_rng(seed).multinomial(
-        len(total), np.full(len(total), 1 / len(total)), size=_RESAMPLES
-    )
-    means = (draws @ total) / (draws @ rows)
-    low, high = np.quantile(means, [0.025, 0.975]).tolist()
-    return {"difference": round(float(gap.mean()), 6), "low": round(low, 6), "high": round(high, 6)}
-
-
-def differences(tallies: Mapping[str, Tally], of: str, *, seed: int) -> dict[str, dict[str, float]]:
-    """Compare one method with every other, by name."""
+    rows = np.bincount(member).astype(np.float64)
+    totals = np.stack([np.bincount(member, gap) for gap in gaps], axis=1)
+    rng, means = np.random.default_rng(seed), []
+    for _ in range(_RESAMPLES):
+        drawn = np.bincount(rng.integers(0, len(rows), len(rows)), minlength=len(rows))
+        means.append((drawn @ totals) / (drawn @ rows))
+    low, high = np.quantile(np.array(means), [0.025, 0.975], axis=0)
     return {
-        name: paired_difference(tallies[of], other, seed=seed)
-        for name, other in sorted(tallies.items())
-        if name != of and other.users
+        name: {
+            "difference": round(float(gap.mean()), 6),
+            "low": round(float(low[at]), 6),
+            "high": round(float(high[at]), 6),
+        }
+        for at, (name, gap) in enumerate(zip(others, gaps, strict=True))
     }
 
 

@@ -1,30 +1,36 @@
 """Learn the blend on rolling origins, and put it in force only where it beats the plain baselines there.
 
-Weights are fitted on the older half of the origins and tried on the later half; where a baseline ranks
-better there, the baseline is chosen. Then the weights are fitted once more on all of them. Nothing after
+Weights are fitted on the older half of the origins and tried on the later half; where a baseline finds more
+there by two standard errors or more, the baseline is chosen (the weights tried had only half of the origins
+to learn from). Then the weights are fitted once more on all of them. Nothing after
 the data's last day is looked at, so a search inside an evaluation sees earlier origins only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple, TypeVar, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from recommender.arms import DISCOVER_AS, SERVED_AS, needs_ease, plain_scores
 from recommender.blending import (
     AGAIN_SIGNALS,
     ITEM_SIGNALS,
     NEAR_SIGNALS,
     BlendConfig,
+    DiscoverArm,
+    MixedArm,
     log_share,
 )
 from recommender.config import TrainingConfig
 from recommender.interactions import Interactions
-from recommender.serving import Mode, ServedModel
+from recommender.metrics import top_positions
+from recommender.serving import ServedModel
 from recommender.splitting import Case, list_cases, list_cuts
 from recommender.training import Progress, TrainedModel, train
 
@@ -35,18 +41,19 @@ _NOT_NEGATIVE = {
     "als",
     "item_to_item",
     "again_discover",
-    "again_recent",
-    "again_steady",
     "again_times",
-    "again_due",
     "again_repeat",
+    "again_soon",
 }
-_DISCOVER_PULL, _AGAIN_PULL = 0.003, 0.01
-_ITERATIONS = 40
+# How many people's worth of doubt holds the weights to the defaults: a small shop moves them less.
+_DISCOVER_PULL, _AGAIN_PULL = 3.6, 12.0
+_ITERATIONS = 80
+_SURE = 2.0
 _BEST, _DRAWN = 500, 1_500
 _LEAST_CASES = 30
 _K = 10
-_MODES: tuple[Mode, ...] = ("mixed", "discover")
+_LEAST_SPREAD = 1e-3
+_Arm = TypeVar("_Arm", bound=str)
 
 
 class Trainings:
@@ -134,33 +141,59 @@ def search(
 def _choose_arms(config: TrainingConfig, tried: Sequence[tuple[TrainedModel, list[Case]]]) -> BlendConfig:
     """Give the blend with each ranking set to what found more of what was taken, over all origins tried."""
     own = replace(config.blend, mixed="learned", discover="learned")
-    plain = replace(own, mixed="top_frequency", discover="popularity")
-    found = {
-        (blend is own, mode): np.mean(
-            [
-                _recall(replace(trained, config=replace(config, blend=blend)).serve(), cases, mode)
-                for trained, cases in tried
-            ]
-        )
-        for blend in (own, plain)
-        for mode in _MODES
-    }
-    return replace(
-        own,
-        mixed="learned" if found[True, "mixed"] >= found[False, "mixed"] else "top_frequency",
-        discover="learned" if found[True, "discover"] >= found[False, "discover"] else "popularity",
-    )
+    found = _Found({}, {})
+    for trained, cases in tried:
+        model = replace(trained, config=replace(config, blend=own)).serve()
+        for case in cases:
+            found.note(model, case)
+    return replace(own, mixed=_better(found.mixed), discover=_better(found.discover))
 
 
-def _recall(model: ServedModel, cases: Sequence[Case], mode: Mode) -> float:
-    found = []
-    for case in cases:
-        truth = case.truth if mode == "mixed" else np.setdiff1d(case.truth, case.history.items)
-        if len(truth):
-            answer = model.recommend(case.purchases, today=case.today, limit=_K, mode=mode)
-            wanted = set(truth.tolist())
-            found.append(sum(model.items.get(one.item_id) in wanted for one in answer.items) / len(truth))
-    return float(np.mean(found)) if found else 0.0
+class _Found(NamedTuple):
+    """Hold, per ranking, the recall of every case, in the order of the cases."""
+
+    mixed: dict[MixedArm, list[float]]
+    discover: dict[DiscoverArm, list[float]]
+
+    def note(self, model: ServedModel, case: Case) -> None:
+        """Rank for one case by the blend and by every baseline that the model can serve."""
+        blend, taken = model.blend, case.history
+        arms: set[MixedArm | DiscoverArm] = {*SERVED_AS, *DISCOVER_AS}
+        scores: dict[str, NDArray[np.float32]] = {
+            arm: plain_scores(arm, blend, model.popularity.scores, taken)
+            for arm in arms
+            if blend.ease.fitted or not needs_ease(arm)
+        }
+        near = blend.near(taken, taken.items, blend.item_to_item.weights(taken))
+        total = blend.discover(near, blend.base())
+        scores["learned"] = total.copy()
+        scores["learned"][taken.items] = blend.again(taken, near, total)
+        for arm in get_args(MixedArm):
+            if arm in scores:
+                self.mixed.setdefault(arm, []).append(_recall(scores[arm], case.truth))
+        new = np.setdiff1d(case.truth, taken.items)
+        scores["learned"] = total
+        for arm in get_args(DiscoverArm):
+            if arm in scores and len(new):
+                unseen = scores[arm]
+                unseen[taken.items] = -np.inf
+                self.discover.setdefault(arm, []).append(_recall(unseen, new))
+
+
+def _recall(scores: NDArray[np.float32], truth: NDArray[np.int32]) -> float:
+    return len(np.intersect1d(top_positions(scores, _K), truth)) / len(truth)
+
+
+def _better(found: Mapping[_Arm, list[float]]) -> _Arm:
+    """Give the baseline that found most where it is surely above the blend, else the blend."""
+    learned: Any = "learned"
+    if not found:
+        return cast(_Arm, learned)
+    own = np.array(found[learned])
+    best = max(found, key=lambda arm: np.mean(found[arm]))
+    gap = np.array(found[best]) - own
+    error = gap.std() / np.sqrt(len(gap))
+    return best if gap.mean() > _SURE * error else cast(_Arm, learned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +292,10 @@ def learn(examples: Sequence[Examples], start: BlendConfig) -> BlendConfig:
 
 
 def _fit_discover(examples: Sequence[Examples], start: NDArray[np.float64]) -> NDArray[np.float64]:
-    spread = np.mean([one.signals.std(axis=0) for one in examples], axis=0).astype(np.float64) + 1e-6
+    if not any(one.share_of_new.any() for one in examples):
+        return start
+    spread = _spread(np.mean([one.signals.std(axis=0) for one in examples], axis=0))
+    held = _DISCOVER_PULL / sum(one.people for one in examples)
 
     def loss(scaled: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         weights, value, people = scaled / spread, 0.0, 0
@@ -273,8 +309,8 @@ def _fit_discover(examples: Sequence[Examples], start: NDArray[np.float64]) -> N
             people += int((reached > 0).sum())
         pull = scaled - start * spread
         return (
-            value / people + _DISCOVER_PULL * float(pull @ pull),
-            slope / spread / people + 2 * _DISCOVER_PULL * pull,
+            value / people + held * float(pull @ pull),
+            slope / spread / people + 2 * held * pull,
         )
 
     found: NDArray[np.float64] = _minimise(loss, start * spread, _DISCOVER_SIGNALS) / spread
@@ -284,8 +320,8 @@ def _fit_discover(examples: Sequence[Examples], start: NDArray[np.float64]) -> N
 def _fit_again(
     examples: Sequence[Examples], discover: NDArray[np.float64], start: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    spread = np.concatenate([one.again_signals for one in examples]).std(axis=0) + 1e-6
-    spread[0] = 1.0
+    spread = _spread(np.concatenate([one.again_signals for one in examples]).std(axis=0))
+    held = _AGAIN_PULL / sum(one.people for one in examples)
     at = AGAIN_SIGNALS.index("again_discover")
     prepared = []
     for one in examples:
@@ -293,7 +329,7 @@ def _fit_again(
         signals = one.again_signals.copy()
         signals[:, at] = one.again_near @ discover
         prepared.append((signals, _log_sum(score, one.person, one.people), one))
-    spread[at] = np.concatenate([signals[:, at] for signals, _, _ in prepared]).std() + 1e-6
+    spread[at] = _spread(np.concatenate([signals[:, at] for signals, _, _ in prepared]).std())
 
     def loss(scaled: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         weights, value, people = scaled / spread, 0.0, 0
@@ -308,12 +344,18 @@ def _fit_again(
             people += one.people
         pull = scaled - start * spread
         return (
-            value / people + _AGAIN_PULL * float(pull @ pull),
-            slope / spread / people + 2 * _AGAIN_PULL * pull,
+            value / people + held * float(pull @ pull),
+            slope / spread / people + 2 * held * pull,
         )
 
     found: NDArray[np.float64] = _minimise(loss, start * spread, AGAIN_SIGNALS) / spread
     return found
+
+
+def _spread(spread: NDArray[Any]) -> NDArray[np.float64]:
+    """Give the scale of each signal; one that hardly differs has 1, so that its weight stays held."""
+    wide = np.asarray(spread, dtype=np.float64)
+    return np.where(wide < _LEAST_SPREAD, 1.0, wide)
 
 
 def _minimise(

@@ -15,8 +15,9 @@ from typing import Any, Literal, NamedTuple, Self, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from recommender.arms import plain_scores, same_order, served_by
 from recommender.artifact import Manifest, open_artifact
-from recommender.blending import WINDOWS, Blend, ItemFacts, Near
+from recommender.blending import WINDOWS, Blend, DiscoverArm, ItemFacts, MixedArm, Near
 from recommender.browsing import Browsed, Kind, explain, lean, leans
 from recommender.config import TrainingConfig
 from recommender.errors import ArtifactCorrupt, InvalidConfig, InvalidRequest
@@ -27,7 +28,6 @@ from recommender.models.ease import Ease
 from recommender.models.item_to_item import ItemToItem
 from recommender.models.personal_frequency import PersonalFrequency
 from recommender.models.popularity import Popularity
-from recommender.models.top_frequency import REPEAT_POPULARITY, TopFrequencyConfig
 from recommender.ranking import OUT, arrange, best
 
 __all__ = ["Answer", "Fallback", "Mode", "Policy", "Purchase", "Recommendation", "ServedModel", "Source"]
@@ -112,7 +112,7 @@ class ServedModel:
         except (KeyError, ValueError, InvalidConfig) as wrong:
             raise ArtifactCorrupt(f"{manifest.version}: {wrong}") from wrong
         self.blend = Blend(
-            config=config.blend,
+            config=served_by(config.blend, ease=self.ease.fitted),
             facts=facts,
             through_day=manifest.trained_through,
             ease=self.ease,
@@ -127,8 +127,6 @@ class ServedModel:
     def _prepare(self) -> None:
         """Compute once what is the same for everybody."""
         self._base = self.blend.base()
-        counts = self.blend.facts.counts[1]
-        self._ties = (counts / max(1.0, float(counts.max(initial=0)))).astype(np.float32)
         self._popular = self._rank_popular()
 
     def refreshed(
@@ -293,13 +291,11 @@ class ServedModel:
         near = self.blend.near(taken, linked, weights)
         discover = self.blend.discover(near, self._base)
         alike = lean(discover, browsed, self.item_to_item, self.blend.config) if browsed else None
+        arm = self._arm(mode, taken)
+        total = discover if arm == "learned" else same_order(self._plain(arm, taken))
         if mode == "discover":
-            plain = self.blend.config.discover == "popularity" and len(taken)
-            total = _logged(self.popularity.scores) if plain else discover
             total[taken.items] = OUT
-        elif self.blend.config.mixed != "learned" and len(taken):
-            total = _logged(self._plain(taken, mode))
-        else:
+        elif arm == "learned":
             total = discover.copy()
             total[taken.items] = self.blend.again(taken, near, discover)
         if mode == "buy_again":
@@ -312,16 +308,20 @@ class ServedModel:
         """Give the mixed score of all items, (items,), on the blend's logarithmic scale; no masks."""
         return self._score(taken, np.zeros(0, np.int32), "mixed").total
 
-    def _plain(self, taken: History, mode: Mode) -> NDArray[np.float32]:
-        """Score all items by the baseline in force, (items,), none below zero."""
-        arm = self.blend.config.mixed
-        if arm == "popularity" and mode == "mixed":
-            return self.popularity.scores
-        fading = arm == "repeat_popularity"
-        like = REPEAT_POPULARITY if fading else TopFrequencyConfig()
-        counts: NDArray[np.float32] = (self._ties * np.float32(like.tie_weight)).astype(np.float32)
-        counts[taken.items] += taken.weights(half_life_days=like.half_life_days).astype(np.float32)
-        return counts
+    def _arm(self, mode: Mode, taken: History) -> MixedArm | DiscoverArm:
+        """Say which ranking is in force; with nothing taken the baselines have nothing to go by."""
+        config = self.blend.config
+        if not len(taken):
+            return "learned"
+        if mode == "discover":
+            return config.discover
+        if mode == "buy_again" and config.mixed.startswith("popularity"):
+            return "top_frequency"
+        return config.mixed
+
+    def _plain(self, arm: MixedArm | DiscoverArm, taken: History) -> NDArray[np.float32]:
+        """Score all items by a baseline, (items,)."""
+        return plain_scores(arm, self.blend, self.popularity.scores, taken)
 
     def _choose(
         self,
@@ -429,6 +429,10 @@ class ServedModel:
             "popularity_counts": (self.blend.facts.counts.shape, (len(WINDOWS), count)),
             "item_first_day": (self.blend.facts.first_day.shape, (count,)),
             "repeat_probability": (self.blend.facts.repeat_probability.shape, (count,)),
+            "repeat_soon": (self.blend.facts.repeat_soon.shape, (count,)),
+            "first_counts": (self.blend.facts.firsts.shape, (2, count)),
+            "popularity_share": (self.blend.facts.share.shape, (count,)),
+            "popularity_14d": (self.blend.facts.fortnight.shape, (count,)),
         }
         for name, (actual, expected) in found.items():
             if actual != expected:
@@ -453,9 +457,3 @@ class ServedModel:
             raise InvalidRequest(
                 f"allowed is {allowed.dtype} {allowed.shape}, not a boolean mask over {len(self.items)} items"
             )
-
-
-def _logged(scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Put scores that are not negative on the logarithmic scale of the blend, in the same order."""
-    logged: NDArray[np.float32] = np.log(scores + np.float32(1e-6))
-    return logged

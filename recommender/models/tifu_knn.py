@@ -86,10 +86,9 @@ class TifuKnn:
         distance[distance + float(own @ own) < 1e-6] = np.inf
         near = np.argsort(distance, kind="stable")[: self.config.neighbours]
         near = near[np.isfinite(distance[near])]
-        mean = np.zeros_like(own)
-        for row in near.tolist():
-            at = slice(int(rows.indptr[row]), int(rows.indptr[row + 1]))
-            mean[rows.indices[at]] += rows.data[at]
+        begin, length = rows.indptr[near], np.diff(rows.indptr)[near]
+        at = np.repeat(begin - np.cumsum(length) + length, length) + np.arange(length.sum())
+        mean = np.bincount(rows.indices[at], rows.data[at], len(own)).astype(np.float32)
         share = np.float32(self.config.own_share)
         return share * own + (1 - share) * mean / np.float32(max(1, len(near)))
 

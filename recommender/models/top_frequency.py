@@ -53,8 +53,7 @@ class TopFrequency:
     @classmethod
     def fit(cls, interactions: Interactions, config: TopFrequencyConfig) -> Self:
         """Count the popularity that breaks ties."""
-        counts = window_counts(interactions, config.tie_window_days)
-        return cls(config, (config.tie_weight * counts / max(1, counts.max())).astype(np.float32))
+        return cls(config, break_ties(window_counts(interactions, config.tie_window_days), config))
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:
         """Give the fitted array by name."""
@@ -66,3 +65,9 @@ class TopFrequency:
         taken = history.weights(half_life_days=self.config.half_life_days).astype(np.float32)
         scores[history.items] = taken + self.ties[history.items]
         return scores
+
+
+def break_ties(counts: NDArray[Any], config: TopFrequencyConfig) -> NDArray[np.float32]:
+    """Give what popularity adds in takings, (items,), from counts (items,): at most `tie_weight`."""
+    exact = counts.astype(np.float64)
+    return np.asarray(config.tie_weight * exact / max(1.0, exact.max(initial=0)), dtype=np.float32)

@@ -12,9 +12,14 @@ import numpy as np
 import pytest
 from sqlalchemy import Connection, Engine
 
+from recommender.arms import SERVED_AS
+from recommender.baselines import fit_baselines
 from recommender.blending import BlendConfig
 from recommender.config import TrainingConfig
+from recommender.history import History
 from recommender.interactions import Interactions
+from recommender.metrics import top_positions
+from recommender.serving import ServedModel
 from service.recommendations import operations, register, store
 from service.recommendations.errors import ModelUnusable, NothingToLearn, UnknownModel
 from service.recommendations.judging import Measuring
@@ -133,9 +138,7 @@ def test_a_baseline_that_finds_more_is_served_under_its_own_name(engine: Engine,
     """Weights that point the wrong way, and no search that could mend them."""
     with engine.begin() as conn:
         fill(Shop(conn))
-    wrong = TrainingConfig(
-        blend=BlendConfig(again=-50.0, again_times=0.0, again_recent=0.0, again_steady=0.0)
-    )
+    wrong = TrainingConfig(blend=BlendConfig(again=-50.0, again_times=0.0, again_120d=0.0, again_240d=0.0))
     model = train_model(
         engine,
         models_folder=tmp_path,
@@ -145,7 +148,7 @@ def test_a_baseline_that_finds_more_is_served_under_its_own_name(engine: Engine,
         measuring=Measuring(search=False),
     )
     served = model.manifest["metrics"]["served"]["mixed"]
-    assert served in ("top_frequency", "repeat_popularity")
+    assert served in SERVED_AS
     assert (
         f"In force for `mixed`: **the baseline `{served}`**"
         in (tmp_path / model.version / "card.md").read_text()
@@ -153,8 +156,14 @@ def test_a_baseline_that_finds_more_is_served_under_its_own_name(engine: Engine,
     asked = operations.Asked("member-003", placement="home", channel="web", limit=5)
     with engine.begin() as conn:
         answer = operations.recommend(conn, serving=open_serving(tmp_path), asked=asked, now=NOON)
+        data = read_interactions(conn, timezone=PROGRAMME.timezone)
     assert answer["measurement"]["policy"]["model"]["name"] == served
     assert "is served" in str(model.decision)
+    own = [row for row in _rows(data) if row[0] == "member-003"]
+    history = History.encode([row[1:] for row in own], items=data.items, today=_day(0))
+    scorers = fit_baselines(data, ServedModel.open(tmp_path / model.version))
+    measured = top_positions(scorers.methods[SERVED_AS[served]](history), 5)
+    assert [one["sku"] for one in answer["items"]] == [data.items.ids[one] for one in measured]
 
 
 def test_the_blend_is_learned_and_the_fit_told_apart_from_search_and_evaluation(

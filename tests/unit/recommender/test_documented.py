@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -25,12 +26,15 @@ def test_every_command_and_the_program_of_the_page_run(
     lines = [f"{row.user_id},{row.item_id},{row.day},{row.quantity}" for row in shop.rows()]
     Path("orders.csv").write_text("\n".join(["user_id,item_id,day,quantity", *lines]) + "\n")
     commands = [shlex.split(line) for block in blocks("sh") for line in block.splitlines()]
-    assert len(commands) == 3
+    assert len(commands) == 4
+    Path("quick.json").write_text(json.dumps(shop.QUICK.as_dict()))
+    sparing = ["--max-users", "40", "--config", "quick.json", "--search-origins", "2"]
     for command in commands:
         assert command[:3] == ["python", "-m", "recommender"]
-        assert main([*command[3:], "--max-users", "40"]) == 0
+        assert main([*command[3:], *([] if "recommend" in command else sparing)]) == 0
     assert (tmp_path / "model" / "card.md").exists()
     assert (tmp_path / "page.svg").exists()
+    assert len((tmp_path / "lists.csv").read_text().splitlines()) == 1_601
     assert "## Ours" in (tmp_path / "page.md").read_text()
     (program,) = blocks("python")
     capsys.readouterr()

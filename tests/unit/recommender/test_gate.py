@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recommender.baselines import SERVED_AS
+from recommender.arms import SERVED_AS
 from recommender.blending import BlendConfig, MixedArm
 from recommender.evaluation import Evaluation, evaluate
 from recommender.gate import decide, figures_of, settle
@@ -38,7 +38,7 @@ def test_a_baseline_that_finds_more_is_served_in_place_of_the_blend(arm: MixedAr
     table = table_of(0.2, **{name: 0.25})
     blend = settle(table, BlendConfig())
     assert blend == BlendConfig(mixed=arm)
-    assert figures_of(table, blend)["recall"] == 0.25
+    assert figures_of(table, blend) == {"recall": 0.25}
     decision = decide(table, blend, None)
     assert decision.promote
     assert name in decision.reason

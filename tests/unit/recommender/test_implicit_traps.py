@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_info, threadpool_limits  # type: ignore[import-untyped]
 
 from recommender.engines import local
 from recommender.history import History
@@ -156,3 +159,30 @@ def test_regularisation_is_not_left_at_the_weak_default() -> None:
         return float(model.score(history)[history.items].mean())
 
     assert fitted_preference(0.01) > fitted_preference(0.3) > fitted_preference(3.0)
+
+
+def test_a_fit_runs_on_one_thread_of_blas_whatever_the_machine_allows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads: list[int] = []
+    fit = local.factorise
+
+    def counted(confidence: Csr, config: AlsConfig, *, seed: int) -> NDArray[np.float32]:
+        threads.extend(one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas")
+        return fit(confidence, config, seed=seed)
+
+    monkeypatch.setattr(local, "factorise", counted)
+    with threadpool_limits(limits=2, user_api="blas"):
+        train(shop.interactions(), shop.QUICK, seed=1)
+    assert set(threads) == {1}
+
+
+def test_folding_in_for_one_member_starts_no_threads_and_needs_no_library(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = shop.trained().serve()
+    monkeypatch.setitem(sys.modules, "implicit", None)
+    monkeypatch.setitem(sys.modules, "implicit.cpu.als", None)
+    before = threading.active_count()
+    assert model.recommend(shop.history_of("u001"), today=TODAY, limit=5, mode="discover").items
+    assert threading.active_count() == before
