@@ -30,6 +30,31 @@ SHOWN_AT = days_before(38)
 WINDOW = 5
 
 
+ANSWERED = text(
+    "SELECT member_id, member_key, sku, "
+    "'rec_' || replace(CAST(exposure_id AS text), '-', '') AS recommendation_id, "
+    "issued_at AS at, CAST(decision #>> '{exploration,candidates,0,0}' AS bigint) = item_key AS is_best "
+    "FROM exposures x JOIN members USING (member_key) "
+    "JOIN items ON item_key = x.item_keys[CAST(decision #>> '{exploration,position}' AS integer)] "
+    "WHERE placement = :placement"
+)
+MORE_MEMBERS = (
+    "INSERT INTO members (member_id, joined_at, created_at, updated_at) "
+    "SELECT 'member-' || n, :at, :at, :at FROM generate_series(100, 549) AS n",
+    "INSERT INTO order_keys (order_id, member_key, placed_at, content_hash) "
+    "SELECT 'log-' || member_id, member_key, :at, '' FROM members WHERE joined_at = :at",
+    "INSERT INTO orders (order_key, placed_at, received_at, member_key, day, currency, order_goods_minor, "
+    "goods_minor, spend_minor) "
+    "SELECT order_key, :at, :at, member_key, CAST(:at AS date), 'TWD', 200, 200, 200 "
+    "FROM order_keys WHERE order_id LIKE 'log-%'",
+    "INSERT INTO order_lines (order_key, placed_at, line_no, item_key, quantity, order_amount_minor, "
+    "amount_minor) SELECT order_key, :at, line_no, item_key, 1, 100, 100 FROM order_keys "
+    "CROSS JOIN (VALUES (1, 1), (2, 7)) AS lines (line_no, step) "
+    "JOIN items ON sku = 'sku-' || lpad(CAST(order_key * step % 30 AS text), 2, '0') "
+    "WHERE order_id LIKE 'log-%'",
+)
+
+
 @dataclass(frozen=True)
 class Answered:
     """An explored answer: to whom, and what stood at the explored place."""
@@ -42,15 +67,18 @@ class Answered:
     at: datetime
 
 
-def answer(standing: Running, member_id: str, *, at: datetime, placement: str, limit: int = 4) -> Answered:
+def show(
+    standing: Running, wanted: dict[str, datetime], *, placement: str, limit: int = 4
+) -> dict[str, Answered]:
+    """Answer members at given moments, and return by member what the explored place held."""
     with standing.engine.begin() as conn:
-        asked = Asked(member_id, placement=placement, channel="web", limit=limit)
-        told = operations.recommend(conn, serving=standing.serving, asked=asked, now=at)
-        record = operations.get_decision(conn, recommendation_id=told["recommendation_id"])
-        key = conn.scalar(text("SELECT member_key FROM members WHERE member_id = :id"), {"id": member_id})
-    candidates = record["exploration"]["candidates"]
-    sku = told["items"][limit - 1]["sku"]
-    return Answered(member_id, int(key or 0), told["recommendation_id"], sku, sku == candidates[0]["sku"], at)
+        for member_id, at in wanted.items():
+            asked = Asked(member_id, placement=placement, channel="web", limit=limit)
+            operations.recommend(conn, serving=standing.serving, asked=asked, now=at)
+        return {
+            row.member_id: Answered(**row._mapping)
+            for row in conn.execute(ANSWERED, {"placement": placement})
+        }
 
 
 def treated(count: int, *, first: int = 0) -> Iterator[str]:
@@ -126,10 +154,10 @@ def test_what_counts_as_bought_and_what_is_left_out(standing: Running) -> None:
         "learned from",
     )
     moments = {"immature": days_before(20), "learned from": days_before(45)}
-    shown = {
-        fate: answer(standing, member_id, at=moments.get(fate, SHOWN_AT), placement="fates")
-        for fate, member_id in zip(fates, treated(len(fates)), strict=True)
-    }
+    members = dict(zip(treated(len(fates)), fates, strict=True))
+    wanted = {member_id: moments.get(fate, SHOWN_AT) for member_id, fate in members.items()}
+    found_there = show(standing, wanted, placement="fates")
+    shown = {fate: found_there[member_id] for member_id, fate in members.items()}
     with standing.engine.begin() as conn:
         shop = Shop(conn)
         shop._numbers = 1_000
@@ -175,10 +203,9 @@ def test_what_counts_as_bought_and_what_is_left_out(standing: Running) -> None:
 def test_a_click_is_one_on_just_this_impression_by_just_this_member(standing: Running) -> None:
     put(standing.engine, placement="clicks", exploration={"candidates": 3, "share_bp": 9_000})
     names = ("clicked", "late", "another place", "somebody else", "nobody known")
-    shown = {
-        name: answer(standing, member_id, at=SHOWN_AT, placement="clicks")
-        for name, member_id in zip(names, treated(len(names)), strict=True)
-    }
+    members = dict(zip(treated(len(names)), names, strict=True))
+    found_there = show(standing, dict.fromkeys(members, SHOWN_AT), placement="clicks")
+    shown = {name: found_there[member_id] for member_id, name in members.items()}
     with standing.engine.begin() as conn:
         for name, one in shown.items():
             click(
@@ -199,14 +226,11 @@ def test_a_click_is_one_on_just_this_impression_by_just_this_member(standing: Ru
 def logged(standing: Running) -> list[Answered]:
     """Four hundred and fifty more members with a purchase or two, and an explored answer for the treated."""
     with standing.engine.begin() as conn:
-        shop = Shop(conn)
-        shop._numbers = 5_000
-        for number in range(100, 550):
-            key = shop.member(f"member-{number:03}", tier="base")
-            shop.order(key, {f"sku-{number % 30:02}": 1, f"sku-{number * 7 % 30:02}": 1}, at=days_before(43))
+        for statement in MORE_MEMBERS:
+            conn.execute(text(statement), {"at": days_before(43)})
     put(standing.engine, placement="log", exploration={"candidates": 2, "share_bp": 5_000})
     members = [one for one in treated(450, first=100) if int(one.removeprefix("member-")) < 550]
-    found = [answer(standing, one, at=SHOWN_AT, placement="log", limit=1) for one in members]
+    found = list(show(standing, dict.fromkeys(members, SHOWN_AT), placement="log", limit=1).values())
     with standing.engine.begin() as conn:
         # The best is clicked on by every other member, what a lot put there by nobody.
         for one in found:
