@@ -41,10 +41,10 @@ from service.recommendations.ranking import (
     Question,
     Ranked,
     Taken,
+    count_taken,
     rank,
     rank_nothing,
     rank_shelf,
-    read_taken,
 )
 from service.recommendations.register import Registered, get_model, list_models, promote_model
 from service.recommendations.rules import explain, pick_name
@@ -140,6 +140,8 @@ def _answer(
             member_id=asked.member_id or "",
             context_sku=asked.context_sku,
             placement=asked.placement,
+            timezone=serving.timezone,
+            locale=asked.locale,
             now=now,
         )
         asked = arrange(asked, opening.placement)
@@ -157,7 +159,7 @@ def _answer(
         conn, active_version=opening.active_model, catalogue_mark=opening.catalogue_mark, now=now
     )
     closed = serving.closed_to(conn, tier=subject.tier, ruleset_version=opening.ruleset_version, now=now)
-    question = Question(asked, _read_taken(conn, serving, subject, asked, opening), today, closed)
+    question = Question(asked, _read_taken(subject, asked, opening), today, closed)
     policy = _choose_policy(subject, policy)
     ranked = rank(conn, shelf=shelf, policy=policy, question=question)
     exposure_id = new_uuid(now)
@@ -184,15 +186,11 @@ def _choose_policy(subject: experiments.Subject, policy: PolicyName) -> PolicyNa
     return BASELINE if policy == PERSONAL and BASELINE in tried else policy
 
 
-def _read_taken(
-    conn: Connection, serving: Serving, subject: experiments.Subject, asked: Asked, opening: Row[Any]
-) -> Taken:
+def _read_taken(subject: experiments.Subject, asked: Asked, opening: Row[Any]) -> Taken:
     taken = Taken()
     # Who objected to profiling is answered as somebody of whom nothing is known.
     if subject.member_key is not None and opening.profiling is not False:
-        taken = read_taken(
-            conn, member_key=subject.member_key, timezone=serving.timezone, locale=asked.locale
-        )
+        taken = count_taken(opening.history or ())
     if asked.context_sku is None:
         return taken
     name = pick_name(opening.context_names or {}, locale=asked.locale)

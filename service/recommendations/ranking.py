@@ -107,6 +107,11 @@ class Ranked:
 def read_taken(conn: Connection, *, member_key: int, timezone: str, locale: str) -> Taken:
     """Return what a member has taken, up to this second."""
     rows = store.list_history(conn, member_key=member_key, timezone=timezone, locale=locale)
+    return count_taken(rows)
+
+
+def count_taken(rows: Sequence[Sequence[Any]]) -> Taken:
+    """Return the same from the rows of `store.list_history`."""
     names: dict[str, str] = {}
     bought: list[Bought] = []
     returned: list[Returned] = []

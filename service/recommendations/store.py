@@ -14,6 +14,7 @@ from sqlalchemy import (
     Select,
     and_,
     bindparam,
+    case,
     cast,
     func,
     literal,
@@ -22,7 +23,7 @@ from sqlalchemy import (
     text,
     union_all,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, TEXT
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TEXT
 
 from service.activity.readable import line_rows, order_rows, return_reasons, return_rows, standing_orders
 from service.catalogue.readable import item_rows
@@ -48,10 +49,88 @@ def _name_in(locale: Any) -> Any:
     return item_rows.c.names.op("->>", return_type=TEXT())(locale)
 
 
+def _history_of(member_key: Any, *around: Any) -> Any:
+    """Return a member's latest order lines and returns, inside a statement that reads `around`."""
+    recent = (
+        select(standing_orders.c.order_key, standing_orders.c.placed_at)
+        .where(standing_orders.c.member_key == member_key)
+        .correlate(*around)
+        .order_by(standing_orders.c.placed_at.desc(), standing_orders.c.order_key.desc())
+        .limit(HISTORY_LINES)
+        .subquery("recent")
+    )
+    bought = (
+        select(
+            literal(True).label("bought"),
+            item_rows.c.sku,
+            func.coalesce(
+                _name_in(bindparam("locale", type_=TEXT)),
+                _name_in(literal("en", TEXT)),
+                _name_in(literal("zh-Hant", TEXT)),
+            ).label("name"),
+            _day_number(recent.c.placed_at).label("day"),
+            line_rows.c.quantity,
+            recent.c.order_key,
+            cast(null(), TEXT).label("reason"),
+        )
+        .select_from(
+            recent.join(
+                line_rows,
+                and_(
+                    line_rows.c.order_key == recent.c.order_key, line_rows.c.placed_at == recent.c.placed_at
+                ),
+            ).join(item_rows, item_rows.c.item_key == line_rows.c.item_key)
+        )
+        .order_by(recent.c.placed_at.desc(), recent.c.order_key.desc(), line_rows.c.line_no)
+        .limit(HISTORY_LINES)
+    )
+    returned = (
+        select(
+            literal(False).label("bought"),
+            item_rows.c.sku,
+            cast(null(), TEXT).label("name"),
+            _day_number(return_rows.c.refunded_at).label("day"),
+            return_rows.c.quantity,
+            return_rows.c.order_key,
+            return_reasons.c.reason,
+        )
+        .select_from(
+            return_rows.join(item_rows, item_rows.c.item_key == return_rows.c.item_key).join(
+                return_reasons,
+                and_(
+                    return_reasons.c.refund_key == return_rows.c.refund_key,
+                    return_reasons.c.refunded_at == return_rows.c.refunded_at,
+                ),
+                isouter=True,
+            )
+        )
+        .where(return_rows.c.member_key == member_key)
+        .correlate(*around)
+        .order_by(return_rows.c.refunded_at.desc())
+        .limit(HISTORY_LINES)
+    )
+    return union_all(bought.subquery("bought_lines").select(), returned.subquery("returned_lines").select())
+
+
+_HISTORY = _history_of(bindparam("member_key"))
+_history = _history_of(known_rows.c.member_key, known_rows).subquery("history")
+# As rows of arrays: one value to send and to read instead of seven for each line.
+_packed_history = (
+    select(func.json_agg(func.json_build_array(*_history.c), type_=JSONB))
+    .correlate(known_rows)
+    .scalar_subquery()
+)
+_profiling = (
+    select(consent_rows.c.profiling)
+    .where(consent_rows.c.member_key == known_rows.c.member_key)
+    .scalar_subquery()
+)
+
+
 # One statement opens an answer: who asks, on which side of the hold-out, which model is in force,
 # whether the catalogue changed, what the page's own item is called, whether the member lets us look at what
-# they bought, and which rule set says what is for which tier,
-# and what the placement is set to.
+# they bought, which rule set says what is for which tier, what the placement is set to,
+# and what the member took lately.
 _OPENING = subject.add_columns(
     select(recommender_models.c.version)
     .where(recommender_models.c.status == "active")
@@ -62,10 +141,9 @@ _OPENING = subject.add_columns(
     .where(item_rows.c.sku == bindparam("context_sku"))
     .scalar_subquery()
     .label("context_names"),
-    select(consent_rows.c.profiling)
-    .where(consent_rows.c.member_key == known_rows.c.member_key)
-    .scalar_subquery()
-    .label("profiling"),
+    _profiling.label("profiling"),
+    # Of whoever objected to profiling nothing is read.
+    case((_profiling.is_(False), null()), else_=_packed_history).label("history"),
     select(ruleset_rows.c.version)
     .where(ruleset_rows.c.effective_from <= bindparam("now", type_=DateTime(timezone=True)))
     .order_by(ruleset_rows.c.effective_from.desc())
@@ -90,62 +168,6 @@ _OPENING = subject.add_columns(
     .scalar_subquery()
     .label("placement"),
 )
-
-_recent = (
-    select(standing_orders.c.order_key, standing_orders.c.placed_at)
-    .where(standing_orders.c.member_key == bindparam("member_key"))
-    .order_by(standing_orders.c.placed_at.desc(), standing_orders.c.order_key.desc())
-    .limit(HISTORY_LINES)
-    .subquery("recent")
-)
-_bought = (
-    select(
-        literal(True).label("bought"),
-        item_rows.c.sku,
-        func.coalesce(
-            _name_in(bindparam("locale", type_=TEXT)),
-            _name_in(literal("en", TEXT)),
-            _name_in(literal("zh-Hant", TEXT)),
-        ).label("name"),
-        _day_number(_recent.c.placed_at).label("day"),
-        line_rows.c.quantity,
-        _recent.c.order_key,
-        cast(null(), TEXT).label("reason"),
-    )
-    .select_from(
-        _recent.join(
-            line_rows,
-            and_(line_rows.c.order_key == _recent.c.order_key, line_rows.c.placed_at == _recent.c.placed_at),
-        ).join(item_rows, item_rows.c.item_key == line_rows.c.item_key)
-    )
-    .order_by(_recent.c.placed_at.desc(), _recent.c.order_key.desc(), line_rows.c.line_no)
-    .limit(HISTORY_LINES)
-)
-_returned = (
-    select(
-        literal(False).label("bought"),
-        item_rows.c.sku,
-        cast(null(), TEXT).label("name"),
-        _day_number(return_rows.c.refunded_at).label("day"),
-        return_rows.c.quantity,
-        return_rows.c.order_key,
-        return_reasons.c.reason,
-    )
-    .select_from(
-        return_rows.join(item_rows, item_rows.c.item_key == return_rows.c.item_key).join(
-            return_reasons,
-            and_(
-                return_reasons.c.refund_key == return_rows.c.refund_key,
-                return_reasons.c.refunded_at == return_rows.c.refunded_at,
-            ),
-            isouter=True,
-        )
-    )
-    .where(return_rows.c.member_key == bindparam("member_key"))
-    .order_by(return_rows.c.refunded_at.desc())
-    .limit(HISTORY_LINES)
-)
-_HISTORY = union_all(_bought.subquery("bought_lines").select(), _returned.subquery("returned_lines").select())
 
 _CATALOGUE: Select[Any] = select(
     item_rows.c.item_key, item_rows.c.sku, item_rows.c.available, item_rows.c.categories
@@ -215,10 +237,24 @@ _ACTIVATE = text(
 
 
 def find_opening(
-    conn: Connection, *, member_id: str, context_sku: str | None, now: datetime, placement: str = ""
+    conn: Connection,
+    *,
+    member_id: str,
+    context_sku: str | None,
+    now: datetime,
+    timezone: str = "UTC",
+    locale: str = "en",
+    placement: str = "",
 ) -> Row[Any]:
-    """Return the one row that opens an answer."""
-    parameters = {"member_id": member_id, "context_sku": context_sku, "now": now, "placement": placement}
+    """Return the one row that opens an answer; `history` has the rows of `list_history`, None for none."""
+    parameters = {
+        "member_id": member_id,
+        "context_sku": context_sku,
+        "now": now,
+        "timezone": timezone,
+        "locale": locale,
+        "placement": placement,
+    }
     return run(conn, _OPENING, parameters).one()
 
 
