@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +23,7 @@ from service.programme.operations import Programme
 from service.recommendations import operations as recommendations
 from service.recommendations.operations import Policy, Serving, Surface
 from service.rewards import operations as rewards
+from service.rewards.operations import Affordable
 from service.tiers import operations as tiers
 
 _SHOWN_EXPIRIES = 5
@@ -125,6 +127,17 @@ def get_card(
         stored=tiers.Stored(row, row.days, lookback_days),
     )
     points = ledger.read_points(row.points or (), programme=programme)
+    affordable: Sequence[Affordable] = ()
+    if row.least_points is not None and row.least_points <= points.available:
+        affordable = rewards.list_affordable(
+            conn,
+            member_key=member_key,
+            tier=standing["tier"],
+            points=points.available,
+            limit=_SHOWN_REWARDS,
+            locale=locale,
+            now=now,
+        )
     return {
         "member_id": subject.member_id,
         "locale": locale,
@@ -142,15 +155,7 @@ def get_card(
         },
         "rewards": [
             {"code": reward.code, "name": reward.name, "kind": reward.kind, "points": reward.points}
-            for reward in rewards.list_affordable(
-                conn,
-                member_key=member_key,
-                tier=standing["tier"],
-                points=points.available,
-                limit=_SHOWN_REWARDS,
-                locale=locale,
-                now=now,
-            )
+            for reward in affordable
         ],
         "explanation": standing["explanation"],
         "measurement": recommendations.measure(

@@ -13,6 +13,7 @@ from service.experiments.readable import subject
 from service.kit.db import run
 from service.ledger.readable import effective_points
 from service.members.readable import known_rows
+from service.rewards.readable import least_points
 from service.tiers.readable import state_rows, timeline_stamp
 
 _DAY_ONE = date(1, 1, 1)
@@ -39,12 +40,16 @@ _CARD = subject.add_columns(
     timeline_stamp.label("stamp"),
     _days.label("days"),
     effective_points(known_rows.c.member_key).label("points"),
+    least_points.label("least_points"),
 ).join(state_rows, state_rows.c.member_key == known_rows.c.member_key, isouter=True)
 
 
 def find_card(
     conn: Connection, *, member_id: str, today: date, lookback_days: int, now: datetime
 ) -> Row[Any]:
-    """Return the one row of a card: the subject's columns, the tier's state with its days, and the points."""
+    """Return the one row of a card: the subject's columns, the tier's state with its days, the points.
+
+    `least_points` is what the cheapest reward costs, None without any.
+    """
     values = {"member_id": member_id, "today": today, "lookback_days": lookback_days, "now": now}
     return run(conn, _CARD, values).one()

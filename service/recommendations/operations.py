@@ -43,9 +43,10 @@ from service.recommendations.ranking import (
     Question,
     Ranked,
     Taken,
+    count_taken,
     rank_nothing,
     rank_shelf,
-    read_taken,
+    seen_since,
 )
 from service.recommendations.register import Registered, get_model, list_models, promote_model
 from service.recommendations.rules import explain, pick_name
@@ -145,7 +146,10 @@ def _answer(
             member_id=asked.member_id or "",
             context_sku=asked.context_sku,
             placement=asked.placement,
+            timezone=serving.timezone,
+            locale=asked.locale,
             now=now,
+            looked_since=seen_since(now),
         )
         asked = arrange(asked, opening.placement)
         # Before anybody is enrolled for an answer that is not given.
@@ -166,7 +170,7 @@ def _answer(
         statistics_version=opening.statistics_version,
     )
     closed = serving.closed_to(conn, tier=subject.tier, ruleset_version=opening.ruleset_version, now=now)
-    taken = _read_taken(conn, serving, subject, asked, opening, now)
+    taken = _read_taken(subject, asked, opening)
     question = _name_tier(
         serving, subject, opening, Question(asked, taken, today, closed, local_moment(now, serving.timezone))
     )
@@ -203,24 +207,11 @@ def _choose_policy(subject: experiments.Subject, policy: PolicyName) -> PolicyNa
     return BASELINE if policy == PERSONAL and BASELINE in tried else policy
 
 
-def _read_taken(
-    conn: Connection,
-    serving: Serving,
-    subject: experiments.Subject,
-    asked: Asked,
-    opening: Row[Any],
-    now: datetime,
-) -> Taken:
+def _read_taken(subject: experiments.Subject, asked: Asked, opening: Row[Any]) -> Taken:
     taken = Taken()
     # Who objected to profiling is answered as somebody of whom nothing is known.
     if subject.member_key is not None and opening.profiling is not False:
-        taken = read_taken(
-            conn,
-            member_key=subject.member_key,
-            timezone=serving.timezone,
-            locale=asked.locale,
-            now=now,
-        )
+        taken = count_taken(opening.history or ())
     if asked.context_sku is None:
         return taken
     name = pick_name(opening.context_names or {}, locale=asked.locale)

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from recommender.browsing import BROWSED_DAYS, Look
 from recommender.serving import Answer, Mode, Recommendation
-from service.recommendations import store
+from service.recommendations import store, store_taken
 from service.recommendations.annotation import Policy
 from service.recommendations.exploration import Exploration, Explored
 from service.recommendations.listing import OWN_LISTS, list_own, list_segment
@@ -133,14 +133,24 @@ def read_taken(
     with_categories: bool = False,
 ) -> Taken:
     """Return what a member has taken and looked at, up to this second."""
-    rows = store.list_history(
+    rows = store_taken.list_history(
         conn,
         member_key=member_key,
         timezone=timezone,
         locale=locale,
-        looked_since=now - timedelta(days=BROWSED_DAYS),
+        looked_since=seen_since(now),
         with_categories=with_categories,
     )
+    return count_taken(rows, with_categories=with_categories)
+
+
+def seen_since(now: datetime) -> datetime:
+    """Return from when on it matters what somebody looked at."""
+    return now - timedelta(days=BROWSED_DAYS)
+
+
+def count_taken(rows: Sequence[Sequence[Any]], *, with_categories: bool = False) -> Taken:
+    """Return the same from the rows of `store_taken.list_history`."""
     categories = {row[1]: row[7] for row in rows if row[0]} if with_categories else {}
     names: dict[str, str] = {}
     bought: list[Bought] = []
@@ -153,7 +163,7 @@ def read_taken(
         if was_bought:
             bought.append(Bought(sku, day, quantity, order_key))
         elif was_bought is None:
-            looks.append(Look(sku, order_key / _DAY_SECONDS, store.LOOK_KINDS[reason]))
+            looks.append(Look(sku, order_key / _DAY_SECONDS, store_taken.LOOK_KINDS[reason]))
         else:
             returned.append(Returned(sku, day, quantity, order_key))
             if was_at_fault(reason):
@@ -161,7 +171,7 @@ def read_taken(
     return Taken(
         purchases=net_purchases(bought, returned),
         names=names,
-        whole=len(bought) < store.HISTORY_LINES,
+        whole=len(bought) < store_taken.HISTORY_LINES,
         last_order_day=max((line.day for line in bought), default=None),
         spoiled=frozenset(spoiled),
         # Lines come latest order first.

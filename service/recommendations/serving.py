@@ -25,6 +25,7 @@ from recommender.serving import ServedModel
 from recommender.statistics import Figures
 from service.recommendations import store, store_statistics
 from service.recommendations.attribution import AttributionKeys
+from service.recommendations.store_taken import HISTORY_LINES
 from service.tiers import operations as tiers
 from service.tiers.rules import Tier
 
@@ -319,7 +320,7 @@ def _read_statistics(conn: Connection, shelf: Shelf, *, sought: int | None) -> S
 
 def hash_config(model: ServedModel, *, statistics: int | None = None) -> str:
     """Return a hash of everything that decides a ranking besides member and catalogue."""
-    parts = f"{store.HISTORY_LINES}/{model.content_hash}"
+    parts = f"{HISTORY_LINES}/{model.content_hash}"
     if statistics is not None:
         parts += f"/{statistics}"
     return hashlib.sha256(parts.encode()).hexdigest()[:16]

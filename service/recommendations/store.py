@@ -7,35 +7,24 @@ from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
-    Boolean,
     Connection,
-    Date,
     DateTime,
     Row,
     Select,
     and_,
     bindparam,
+    case,
     cast,
     func,
-    literal,
     null,
     select,
     text,
-    type_coerce,
-    union_all,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, TEXT
-from sqlalchemy.types import NULLTYPE
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TEXT
 
-from recommender.browsing import Kind
 from service.activity.readable import (
-    browse_rows,
     line_rows,
     order_rows,
-    return_reasons,
-    return_rows,
-    standing_orders,
 )
 from service.catalogue.readable import item_rows
 from service.experiments.readable import subject
@@ -46,34 +35,29 @@ from service.recommendations.models import (
     recommender_models,
     recommender_statistics,
 )
+from service.recommendations.store_taken import history_of
 from service.tiers.readable import ruleset_rows
 
-HISTORY_LINES = 200
-"""How many of a member's latest order lines an answer looks at: what one request may cost is bounded."""
-
-LOOKS = 50
-"""How many of the latest things that a member looked at an answer goes by."""
-LOOK_KINDS: Mapping[str, Kind] = {"view_item": "viewed", "add_to_cart": "carted", "wishlist": "wished"}
-"""Which events say that something was looked at, and how."""
-# Of all a member's latest events, whatever their kind: one with very many costs no more.
-_EVENTS_SEEN = 500
 _RECENT_ORDERS = 2_000
-_EPOCH = date(1970, 1, 1)
 
-
-def _day_number(moment: Any) -> Any:
-    """Days since 1970-01-01 of a moment, in the zone `:timezone`."""
-    return cast(func.timezone(bindparam("timezone", type_=TEXT), moment), Date) - literal(_EPOCH, Date)
-
-
-def _name_in(locale: Any) -> Any:
-    return item_rows.c.names.op("->>", return_type=TEXT())(locale)
+# As rows of arrays: one value to send and to read instead of seven for each line.
+_history = history_of(known_rows.c.member_key, known_rows).subquery("history")
+_packed_history = (
+    select(func.json_agg(func.json_build_array(*_history.c), type_=JSONB))
+    .correlate(known_rows)
+    .scalar_subquery()
+)
+_profiling = (
+    select(consent_rows.c.profiling)
+    .where(consent_rows.c.member_key == known_rows.c.member_key)
+    .scalar_subquery()
+)
 
 
 # One statement opens an answer: who asks, on which side of the hold-out, which model is in force,
 # whether the catalogue changed, what the page's own item is called, whether the member lets us look at what
-# they bought, and which rule set says what is for which tier,
-# and what the placement is set to.
+# they bought, which rule set says what is for which tier, what the placement is set to,
+# and what the member took and looked at lately.
 _OPENING = subject.add_columns(
     select(recommender_models.c.version)
     .where(recommender_models.c.status == "active")
@@ -85,10 +69,9 @@ _OPENING = subject.add_columns(
     .where(item_rows.c.sku == bindparam("context_sku"))
     .scalar_subquery()
     .label("context_names"),
-    select(consent_rows.c.profiling)
-    .where(consent_rows.c.member_key == known_rows.c.member_key)
-    .scalar_subquery()
-    .label("profiling"),
+    _profiling.label("profiling"),
+    # Of whoever objected to profiling nothing is read.
+    case((_profiling.is_(False), null()), else_=_packed_history).label("history"),
     select(ruleset_rows.c.version)
     .where(ruleset_rows.c.effective_from <= bindparam("now", type_=DateTime(timezone=True)))
     .order_by(ruleset_rows.c.effective_from.desc())
@@ -116,111 +99,6 @@ _OPENING = subject.add_columns(
     .limit(1)
     .scalar_subquery()
     .label("placement"),
-)
-
-_recent = (
-    select(standing_orders.c.order_key, standing_orders.c.placed_at)
-    .where(standing_orders.c.member_key == bindparam("member_key"))
-    .order_by(standing_orders.c.placed_at.desc(), standing_orders.c.order_key.desc())
-    .limit(HISTORY_LINES)
-    .subquery("recent")
-)
-_lines_bought = (
-    select(
-        literal(True).label("bought"),
-        item_rows.c.sku,
-        func.coalesce(
-            _name_in(bindparam("locale", type_=TEXT)),
-            _name_in(literal("en", TEXT)),
-            _name_in(literal("zh-Hant", TEXT)),
-        ).label("name"),
-        _day_number(_recent.c.placed_at).label("day"),
-        line_rows.c.quantity,
-        _recent.c.order_key,
-        cast(null(), TEXT).label("reason"),
-    )
-    .select_from(
-        _recent.join(
-            line_rows,
-            and_(line_rows.c.order_key == _recent.c.order_key, line_rows.c.placed_at == _recent.c.placed_at),
-        ).join(item_rows, item_rows.c.item_key == line_rows.c.item_key)
-    )
-    .order_by(_recent.c.placed_at.desc(), _recent.c.order_key.desc(), line_rows.c.line_no)
-    .limit(HISTORY_LINES)
-)
-_lines_returned = (
-    select(
-        literal(False).label("bought"),
-        item_rows.c.sku,
-        cast(null(), TEXT).label("name"),
-        _day_number(return_rows.c.refunded_at).label("day"),
-        return_rows.c.quantity,
-        return_rows.c.order_key,
-        return_reasons.c.reason,
-    )
-    .select_from(
-        return_rows.join(item_rows, item_rows.c.item_key == return_rows.c.item_key).join(
-            return_reasons,
-            and_(
-                return_reasons.c.refund_key == return_rows.c.refund_key,
-                return_reasons.c.refunded_at == return_rows.c.refunded_at,
-            ),
-            isouter=True,
-        )
-    )
-    .where(return_rows.c.member_key == bindparam("member_key"))
-    .order_by(return_rows.c.refunded_at.desc())
-    .limit(HISTORY_LINES)
-)
-_latest_events = (
-    select(browse_rows.c.item_key, browse_rows.c.type, browse_rows.c.occurred_at, browse_rows.c.event_key)
-    .where(
-        browse_rows.c.member_key == bindparam("member_key"),
-        browse_rows.c.occurred_at > bindparam("looked_since", type_=DateTime(timezone=True)),
-    )
-    .order_by(browse_rows.c.occurred_at.desc())
-    .limit(_EVENTS_SEEN)
-    .subquery("latest_events")
-)
-_looked = (
-    select(
-        cast(null(), Boolean).label("bought"),
-        item_rows.c.sku,
-        func.coalesce(
-            _name_in(bindparam("locale", type_=TEXT)),
-            _name_in(literal("en", TEXT)),
-            _name_in(literal("zh-Hant", TEXT)),
-        ).label("name"),
-        _day_number(_latest_events.c.occurred_at).label("day"),
-        literal(0).label("quantity"),
-        # Seconds of the local clock since 1970-01-01.
-        cast(
-            func.extract(
-                "epoch", func.timezone(bindparam("timezone", type_=TEXT), _latest_events.c.occurred_at)
-            ),
-            BigInteger,
-        ).label("order_key"),
-        _latest_events.c.type.label("reason"),
-    )
-    .select_from(_latest_events.join(item_rows, item_rows.c.item_key == _latest_events.c.item_key))
-    .where(_latest_events.c.type.in_([literal(kind, TEXT) for kind in LOOK_KINDS]))
-    .order_by(_latest_events.c.occurred_at.desc(), _latest_events.c.event_key.desc())
-    .limit(LOOKS)
-)
-
-
-def _history(*parts: Select[Any]) -> Any:
-    return union_all(*(part.subquery(name).select() for part, name in zip(parts, _PARTS, strict=True)))
-
-
-_PARTS = ("bought_lines", "returned_lines", "looks")
-_HISTORY = _history(_lines_bought, _lines_returned, _looked)
-# As the driver gives them: a list of texts.
-_no_categories = type_coerce(cast(null(), ARRAY(TEXT)), NULLTYPE).label("categories")
-_HISTORY_WITH_CATEGORIES = _history(
-    _lines_bought.add_columns(type_coerce(item_rows.c.categories, NULLTYPE).label("categories")),
-    _lines_returned.add_columns(_no_categories),
-    _looked.add_columns(_no_categories),
 )
 
 _CATALOGUE: Select[Any] = select(
@@ -291,35 +169,27 @@ _ACTIVATE = text(
 
 
 def find_opening(
-    conn: Connection, *, member_id: str, context_sku: str | None, now: datetime, placement: str = ""
-) -> Row[Any]:
-    """Return the one row that opens an answer."""
-    parameters = {"member_id": member_id, "context_sku": context_sku, "now": now, "placement": placement}
-    return run(conn, _OPENING, parameters).one()
-
-
-def list_history(
     conn: Connection,
     *,
-    member_key: int,
-    timezone: str,
-    locale: str,
+    member_id: str,
+    context_sku: str | None,
+    now: datetime,
     looked_since: datetime,
-    with_categories: bool = False,
-) -> Sequence[tuple[Any, ...]]:
-    """Return a member's latest order lines, what was given back, and what was looked at since a moment.
-
-    Rows are (bought, sku, name, day, quantity, order_key, reason of return), at most `HISTORY_LINES` of
-    either kind, and the item's categories where they are asked for; of the last `LOOKS` looks, `bought` is
-    null, `order_key` the seconds of the local clock and the reason the type of the event.
-    """
+    timezone: str = "UTC",
+    locale: str = "en",
+    placement: str = "",
+) -> Row[Any]:
+    """Return the one row that opens an answer; `history` has the rows of `list_history`, None for none."""
     parameters = {
-        "member_key": member_key,
+        "member_id": member_id,
+        "context_sku": context_sku,
+        "now": now,
+        "looked_since": looked_since,
         "timezone": timezone,
         "locale": locale,
-        "looked_since": looked_since,
+        "placement": placement,
     }
-    return run(conn, _HISTORY_WITH_CATEGORIES if with_categories else _HISTORY, parameters).all()
+    return run(conn, _OPENING, parameters).one()
 
 
 def read_catalogue(conn: Connection, *, since: datetime | None) -> Iterator[Row[Any]]:

@@ -13,7 +13,7 @@ from sqlalchemy import BigInteger, Connection, DateTime, Text, bindparam, case, 
 from recommender.browsing import KINDS
 from service.activity.readable import browse_rows
 from service.members.readable import consent_rows
-from service.recommendations.store import LOOK_KINDS
+from service.recommendations.store_taken import LOOK_KINDS
 from service.recommendations.store_training import copy_arrays
 
 _RANGE = timedelta(days=7)

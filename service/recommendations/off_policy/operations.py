@@ -30,6 +30,7 @@ from service.recommendations.off_policy.replaying import pick
 from service.recommendations.off_policy.rules import Fact, Shown, expect, place_of, purchases_before
 from service.recommendations.off_policy.sentences import LABEL, tell_evaluation
 from service.recommendations.serving import open_model
+from service.recommendations.store_taken import HISTORY_LINES
 
 log = logging.getLogger(__name__)
 
@@ -278,7 +279,7 @@ def _choose(
     picked = pick(
         model,
         candidates=[skus[key] for key in keys],
-        purchases=purchases_before(facts, row.issued_at, most=models.HISTORY_LINES),
+        purchases=purchases_before(facts, row.issued_at, most=HISTORY_LINES),
         today=today,
         mode=row.mode,
         steered_by=row.steered_by,

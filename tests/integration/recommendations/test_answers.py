@@ -305,7 +305,7 @@ def test_the_token_belongs_to_the_answer_and_its_member(ask: Ask, running: Runni
         verify_token(keys, token, member_id=HELD_OUT, now=NOON)
 
 
-def test_an_answer_takes_three_statements(ask: Ask, running: Running) -> None:
+def test_an_answer_takes_two_statements(ask: Ask, running: Running) -> None:
     ask(TREATED)
     statements: list[str] = []
 
@@ -317,7 +317,7 @@ def test_an_answer_takes_three_statements(ask: Ask, running: Running) -> None:
         ask(TREATED)
     finally:
         event.remove(running.engine, "before_cursor_execute", note)
-    assert len(statements) == 3
+    assert len(statements) == 2
 
 
 def test_reading_writes_only_the_exposure_and_the_first_assignment(ask: Ask, running: Running) -> None:

@@ -82,7 +82,9 @@ def test_answers_and_training_see_the_same_purchases(conn: Connection, shop: Sho
     _add_givings_back(shop)
     trained_on = _rows(read_interactions(conn, timezone="Asia/Taipei"))
     for member_id in ("returner", "keeper", "member-003"):
-        key = store.find_opening(conn, member_id=member_id, context_sku=None, now=NOON).member_key
+        key = store.find_opening(
+            conn, member_id=member_id, context_sku=None, now=NOON, looked_since=NOON
+        ).member_key
         taken = read_taken(conn, member_key=key, timezone="Asia/Taipei", locale="en", now=NOON)
         summed: dict[tuple[str, str, int], float] = {}
         for item, day, quantity in taken.purchases:
@@ -223,7 +225,7 @@ def test_a_damaged_or_unknown_model_is_not_promoted(running: Running) -> None:
                 conn, version="1999-01-01.1", models_folder=running.models_folder, actor="test", now=NOON
             )
         assert (
-            store.find_opening(conn, member_id="", context_sku=None, now=NOON).active_model
+            store.find_opening(conn, member_id="", context_sku=None, now=NOON, looked_since=NOON).active_model
             == running.model.version
         )
 
