@@ -6,7 +6,6 @@ import logging
 from importlib.metadata import version
 from typing import Any
 
-import flask_smorest
 import orjson
 from flask import Flask, Response, jsonify
 from flask.json.provider import JSONProvider
@@ -27,6 +26,7 @@ from service.intake.events.api import blueprint as events
 from service.intake.quotes.api import blueprint as quotes
 from service.kit import member_tokens, migrate
 from service.kit.auth import Authenticator
+from service.kit.describing import Api
 from service.kit.errors import Unavailable
 from service.kit.fields import MERCHANT_ID_SCHEMA, complete_property
 from service.kit.http import Blueprint, Desk
@@ -124,7 +124,7 @@ def create_app(settings: Settings, engine: Engine) -> Flask:
         timezone=settings.timezone,
     )
     app.extensions["tidemark"] = desk
-    api = flask_smorest.Api(app, spec_kwargs=_spec_options())
+    api = Api(app, spec_kwargs=_spec_options())
     api.DEFAULT_ERROR_RESPONSE_NAME = None
     api.ma_plugin.converter.add_attribute_function(complete_property)
     surround(app, max_in_flight=settings.max_in_flight)
@@ -136,7 +136,7 @@ def create_app(settings: Settings, engine: Engine) -> Flask:
     api.register_converter(MerchantIdConverter, lambda _: dict(MERCHANT_ID_SCHEMA))
     for room in ROOMS:
         api.register_blueprint(room)
-    documents.publish(app, api.spec)
+    documents.publish(app, api)
     _add_probes(app, engine)
     return app
 

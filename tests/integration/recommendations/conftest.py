@@ -13,8 +13,10 @@ from service.experiments import operations as experiments
 from service.programme.operations import Programme
 from service.programme.rules import default_values, read_settings
 from service.recommendations.attribution import AttributionKeys
+from service.recommendations.judging import Measuring
 from service.recommendations.register import Registered
 from service.recommendations.serving import Serving
+from service.recommendations.training import train_model
 from tests.integration.recommendations.shop import NOON, Shop, days_before
 
 ITEMS = 30
@@ -53,16 +55,29 @@ def open_serving(folder: Path) -> Serving:
     return Serving(models_folder=folder, keys=AttributionKeys.derive(b"secret"), timezone=PROGRAMME.timezone)
 
 
+QUICK = Measuring(search=False, members=10, origins=1)
+"""For tests that do not ask how well a model ranks."""
+
+
 @pytest.fixture
 def running(engine: Engine, tmp_path: Path) -> Running:
     """A filled shop, a trained model in force, and the global hold-out."""
-    from service.recommendations.training import train_model
+    return open_shop(engine, tmp_path, measuring=QUICK)
 
+
+@pytest.fixture
+def judged(engine: Engine, tmp_path: Path) -> Running:
+    """The same, its blend learned and its figures measured as a shop's own are."""
+    return open_shop(engine, tmp_path, measuring=Measuring())
+
+
+def open_shop(engine: Engine, folder: Path, *, measuring: Measuring) -> Running:
+    """Fill a shop and train its first model."""
     with engine.begin() as conn:
         experiments.ensure_global_holdout(conn, now=days_before(100), today=NOON.date())
         fill(Shop(conn))
-    model = train_model(engine, models_folder=tmp_path, programme=PROGRAMME, now=NOON)
-    return Running(engine, open_serving(tmp_path), tmp_path, model)
+    model = train_model(engine, models_folder=folder, programme=PROGRAMME, now=NOON, measuring=measuring)
+    return Running(engine, open_serving(folder), folder, model)
 
 
 @pytest.fixture

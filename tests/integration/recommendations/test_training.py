@@ -20,7 +20,7 @@ from service.recommendations.errors import ModelUnusable, NothingToLearn, Unknow
 from service.recommendations.judging import Measuring
 from service.recommendations.ranking import read_taken
 from service.recommendations.training import read_interactions, train_model
-from tests.integration.recommendations.conftest import PROGRAMME, Running, fill, open_serving
+from tests.integration.recommendations.conftest import PROGRAMME, QUICK, Running, fill, open_serving
 from tests.integration.recommendations.shop import NOON, Shop, days_before
 
 
@@ -114,10 +114,10 @@ def test_a_history_too_short_to_evaluate_still_gives_a_first_model(engine: Engin
     assert second.decision == "the history is too short to hold some of it back for evaluation"
 
 
-def test_two_trainings_on_the_same_data_have_the_same_hash(running: Running) -> None:
-    again = train_model(running.engine, models_folder=running.models_folder, programme=PROGRAMME, now=NOON)
+def test_two_trainings_on_the_same_data_have_the_same_hash(judged: Running) -> None:
+    again = train_model(judged.engine, models_folder=judged.models_folder, programme=PROGRAMME, now=NOON)
     assert again.version == "2026-11-21.2"
-    assert again.content_hash == running.model.content_hash
+    assert again.content_hash == judged.model.content_hash
 
 
 def test_the_register_keeps_figures_against_the_baselines(running: Running) -> None:
@@ -177,10 +177,10 @@ def test_the_blend_is_learned_and_the_fit_told_apart_from_search_and_evaluation(
     assert list(metrics["methods"]["mixed"]["recall_by_group"]) == ["base"]
 
 
-def test_a_searched_model_in_force_is_measured_without_having_seen_the_days(running: Running) -> None:
+def test_a_searched_model_in_force_is_measured_without_having_seen_the_days(judged: Running) -> None:
     """Its weights were learned on the very days it would be judged by; its method is judged instead."""
-    again = train_model(running.engine, models_folder=running.models_folder, programme=PROGRAMME, now=NOON)
-    metrics, before = again.manifest["metrics"], running.model.manifest["metrics"]
+    again = train_model(judged.engine, models_folder=judged.models_folder, programme=PROGRAMME, now=NOON)
+    metrics, before = again.manifest["metrics"], judged.model.manifest["metrics"]
     assert metrics["methods"]["mixed"]["recall"] == before["methods"]["mixed"]["recall"]
     assert "of the model in force" not in str(again.decision)
 
@@ -223,7 +223,12 @@ def test_old_artefacts_go_and_what_is_or_was_in_force_stays(running: Running) ->
     first = running.model.version
     for _ in range(4):
         train_model(
-            running.engine, models_folder=running.models_folder, programme=PROGRAMME, now=NOON, kept=2
+            running.engine,
+            models_folder=running.models_folder,
+            programme=PROGRAMME,
+            now=NOON,
+            kept=2,
+            measuring=QUICK,
         )
     with running.engine.connect() as conn:
         listed = [model.version for model in register.list_models(conn)]
@@ -238,7 +243,9 @@ def test_old_artefacts_go_and_what_is_or_was_in_force_stays(running: Running) ->
 
 def test_a_swap_under_load_fails_no_request_and_mixes_no_answer(running: Running) -> None:
     """Readers go on asking while two models take turns; each answer is of one of them, whole."""
-    train_model(running.engine, models_folder=running.models_folder, programme=PROGRAMME, now=NOON)
+    train_model(
+        running.engine, models_folder=running.models_folder, programme=PROGRAMME, now=NOON, measuring=QUICK
+    )
     with running.engine.connect() as conn:
         versions = [model.version for model in register.list_models(conn)]
     assert len(versions) == 2
