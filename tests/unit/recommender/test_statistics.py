@@ -145,8 +145,7 @@ def test_a_refreshed_model_is_the_one_that_a_training_would_have_made() -> None:
         fresh.personal_frequency.gap_days, model.personal_frequency.gap_days, rtol=1e-6
     )
     history = [Purchase("sku-021", past.last_day - 30), Purchase("sku-022", past.last_day - 9)]
-    asked = {"today": past.last_day + 1, "limit": 20}
-    mine, theirs = fresh.recommend(history, **asked), model.recommend(history, **asked)
+    mine, theirs = (one.recommend(history, today=past.last_day + 1, limit=20) for one in (fresh, model))
     assert [one.item_id for one in mine.items] == [one.item_id for one in theirs.items]
 
 
