@@ -17,7 +17,6 @@ from service.activity import operations as activity
 from service.experiments import operations as experiments
 from service.experiments.operations import Visitor
 from service.recommendations import operations
-from service.recommendations.judging import Measuring
 from service.recommendations.operations import Asked, Surface
 from service.recommendations.refreshing import refresh_statistics
 from service.recommendations.serving import Serving
@@ -25,7 +24,7 @@ from service.recommendations.showing import expose_visitor
 from service.recommendations.training import read_interactions, read_looks, train_model
 from service.tiers import operations as tiers
 from tests.conftest import wipe
-from tests.integration.recommendations.conftest import PROGRAMME, fill, open_serving
+from tests.integration.recommendations.conftest import PROGRAMME, QUICK, fill, open_serving
 from tests.integration.recommendations.shop import NOON, Shop, days_before
 from tests.integration.recommendations.test_answers import HELD_OUT, TREATED, held_out, plan_words, skus
 
@@ -95,9 +94,7 @@ def trained(shared_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> 
         experiments.ensure_global_holdout(conn, now=days_before(100), today=NOON.date())
         tiers.ensure_default_ruleset(conn, currency="TWD", now=days_before(400))
         fill(Shop(conn))
-    train_model(
-        shared_engine, models_folder=folder, programme=PROGRAMME, now=NOON, measuring=Measuring(search=False)
-    )
+    train_model(shared_engine, models_folder=folder, programme=PROGRAMME, now=NOON, measuring=QUICK)
     yield folder
     wipe(shared_engine)
 

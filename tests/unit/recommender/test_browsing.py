@@ -61,6 +61,18 @@ def test_what_was_looked_at_comes_forward_and_says_so(leaning: ServedModel, kind
     assert sorted(ids(after)) == sorted(ids(before))
 
 
+def test_what_was_looked_at_comes_forward_among_what_to_buy_again_too(leaning: ServedModel) -> None:
+    before = leaning.recommend(shop.history_of("u001"), today=TODAY, limit=20, mode="buy_again")
+    fourth = ids(before)[3]
+    looks = [looked(fourth, kind="carted")]
+    after = leaning.recommend(
+        shop.history_of("u001"), today=TODAY, limit=20, mode="buy_again", looks=looks, now=NOW
+    )
+    assert ids(after).index(fourth) < 3
+    assert sorted(ids(after)) == sorted(ids(before))
+    assert {one.source for one in after.items} == {"buy_again"}
+
+
 def test_it_fades_with_age_until_it_is_forgotten(leaning: ServedModel) -> None:
     item = ids(leaning.recommend(BOUGHT, today=TODAY, limit=80))[60]
     places = []
