@@ -28,7 +28,7 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON consent_change
 
 -- What is known of the past: when each member last said so.
 INSERT INTO consent_changes (member_key, purpose, granted, text_version, changed_at)
-SELECT m.member_key, p.purpose, (p.said ->> 'granted')::boolean, p.said ->> 'text_version', (p.said ->> 'at')::timestamptz
+SELECT m.member_key, p.purpose, (p.said ->> 'granted')::boolean, p.said ->> 'text_version', coalesce((p.said ->> 'at')::timestamptz, m.updated_at)
 FROM members m
 CROSS JOIN LATERAL (VALUES ('marketing', m.consent_marketing), ('profiling', m.consent_profiling)) AS p (purpose, said)
 WHERE p.said IS NOT NULL
@@ -38,7 +38,7 @@ CREATE FUNCTION note_consent() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO consent_changes (member_key, purpose, granted, was_granted, text_version, changed_at)
     SELECT NEW.member_key, p.purpose, (p.said ->> 'granted')::boolean, (p.before ->> 'granted')::boolean,
-        p.said ->> 'text_version', (p.said ->> 'at')::timestamptz
+        p.said ->> 'text_version', coalesce((p.said ->> 'at')::timestamptz, NEW.updated_at)
     FROM (VALUES
         ('marketing', NEW.consent_marketing, OLD.consent_marketing),
         ('profiling', NEW.consent_profiling, OLD.consent_profiling)
