@@ -134,6 +134,14 @@ def test_four_thousand_others_add_no_statement_and_no_scan(shop: Ladder, ask: As
     assert {table for statement, given in among_many for table in scanned(engine, statement, given)} == set()
 
 
+def test_a_card_takes_one_statement_where_no_reward_can_be_afforded(shop: Ladder) -> None:
+    engine = shop.client.engine
+    read_card(shop.client, "warm")
+    with noted(engine) as seen:
+        assert read_card(shop.client, "").json["rewards"] == []
+    assert len(seen) == 1
+
+
 def test_a_list_of_members_takes_no_statement_for_each(shop: Ladder) -> None:
     engine = shop.client.engine
     with noted(engine) as alone:
