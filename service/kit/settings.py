@@ -41,6 +41,7 @@ KNOWN = {
     "TIDEMARK_RATE_LIMIT_PER_ADDRESS": "Failed keys a minute from one address; `0`: no limit (`300`).",
     "TIDEMARK_TRUSTED_PROXIES": "Proxies in front whose `X-Forwarded-For` is believed (`0`).",
     "TIDEMARK_CHANGES_KEPT_DAYS": "Days that the change feed reaches back; `0`: for ever (`400`).",
+    "TIDEMARK_REPORTS_KEPT_DAYS": "Days that computed reports are kept; `0`: for ever (`400`).",
     "TIDEMARK_MODELS_KEPT": "Artefacts of trained models that are kept besides the one in force (`5`).",
     "TIDEMARK_SEARCH_MEMBERS": "Members per origin that a blend is learned from; `0`: not learned (`400`).",
     "TIDEMARK_REVIEW_REDEMPTIONS": "Redemptions by one member a day that are looked at; `0`: none (`10`).",

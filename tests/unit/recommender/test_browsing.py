@@ -30,7 +30,7 @@ def model() -> ServedModel:
 @pytest.fixture(scope="module")
 def leaning() -> ServedModel:
     """The same model with weights for what was looked at."""
-    blend = BlendConfig(viewed=2.0, wanted=3.0, like_viewed=1.0)
+    blend = BlendConfig(viewed=5.0, wanted=7.0, like_viewed=1.0)
     return replace(shop.trained(), config=replace(shop.QUICK, blend=blend)).serve()
 
 

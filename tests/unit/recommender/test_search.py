@@ -99,4 +99,4 @@ def test_blend_weights_that_are_not_numbers_are_refused() -> None:
         BlendConfig(ease=float("nan"))
     with pytest.raises(InvalidConfig):
         BlendConfig(mixed="magic")  # type: ignore[arg-type]
-    assert len(fields(BlendConfig)) == 36
+    assert len(fields(BlendConfig)) == 39
