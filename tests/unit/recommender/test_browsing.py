@@ -30,7 +30,7 @@ def model() -> ServedModel:
 @pytest.fixture(scope="module")
 def leaning() -> ServedModel:
     """The same model with weights for what was looked at."""
-    blend = BlendConfig(viewed=5.0, wanted=7.0, like_viewed=1.0)
+    blend = BlendConfig(viewed=5.0, wanted=7.0, like_viewed=0.5)
     return replace(shop.trained(), config=replace(shop.QUICK, blend=blend)).serve()
 
 
@@ -79,8 +79,9 @@ def test_it_fades_with_age_until_it_is_forgotten(leaning: ServedModel) -> None:
     for days in (0.1, 6, 15, BROWSED_DAYS + 0.1):
         looks = [looked(item, days_ago=days)]
         places.append(ids(leaning.recommend(BOUGHT, today=TODAY, limit=80, looks=looks, now=NOW)).index(item))
-    assert places == sorted(places)
-    assert places[0] < places[-1] == 60
+    assert places[:3] == sorted(places[:3])
+    # Forgotten, it stands where it stood, and what is like it no longer passes it.
+    assert places[0] < places[1] < places[-1] == 60
 
 
 def test_a_wish_that_was_fulfilled_no_longer_speaks(leaning: ServedModel) -> None:
