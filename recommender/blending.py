@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.errors import InvalidConfig
-from recommender.habits import HABIT_SIGNALS, habit_signals
 from recommender.history import History
 from recommender.interactions import Interactions
 from recommender.models.als import Als
@@ -54,20 +53,23 @@ DiscoverArm = Literal[
 ]
 
 WINDOWS: tuple[int | None, ...] = (7, 28, None)
-ITEM_SIGNALS = (
-    "popular_7d",
-    "popular_28d",
-    "popular_all",
-    "first_28d",
-    "first_all",
-    "popular_share",
-    "newness",
-)
+ITEM_SIGNALS = ("popular_7d", "popular_28d", "popular_all", "newness")
 NEAR_SIGNALS = ("ease", "als", "item_to_item")
-AGAIN_SIGNALS = ("again", "again_discover", "again_ease", *HABIT_SIGNALS)
+AGAIN_SIGNALS = (
+    "again",
+    "again_discover",
+    "again_ease",
+    "again_popular_all",
+    "again_recent",
+    "again_steady",
+    "again_times",
+    "again_due",
+    "again_repeat",
+    "again_breadth",
+)
 _NEW_DAYS = 28.0
-_SOON_DAYS = 28
 _FLOOR = np.float32(0.02)
+_RECENT_DAYS, _STEADY_DAYS = 60.0, 240.0
 _LEAST_GATE = 1e-3
 _LEAST_REPEAT = 1e-3
 
@@ -83,40 +85,23 @@ class BlendConfig:
 
     mixed: MixedArm = "learned"
     discover: DiscoverArm = "learned"
-    popular_7d: float = 0.06
-    popular_28d: float = 0.19
+    popular_7d: float = 0.1
+    popular_28d: float = 0.6
     popular_all: float = -0.2
-    first_28d: float = 0.2
-    first_all: float = 0.35
-    popular_share: float = -0.08
-    newness: float = 1.7
-    ease: float = 0.47
-    als: float = 0.54
-    item_to_item: float = 0.38
-    again: float = 1.4
-    again_discover: float = 0.55
-    again_ease: float = -0.5
-    again_popular_7d: float = 0.0
-    again_popular_28d: float = 0.01
-    again_popular_all: float = 0.13
-    again_repeat: float = 0.02
-    again_soon: float = 0.02
-    again_times: float = 0.15
-    again_14d: float = 0.06
-    again_30d: float = 0.07
-    again_60d: float = 0.09
-    again_120d: float = 0.1
-    again_240d: float = 0.06
-    again_visits: float = 0.2
-    again_small_visits: float = 0.26
-    again_last: float = 0.33
-    again_early: float = 0.35
-    again_late: float = -0.02
-    again_once: float = 0.47
-    again_once_repeat: float = 0.24
-    again_times_repeat: float = -0.16
-    again_breadth: float = -0.1
-    again_habit: float = 0.1
+    newness: float = 0.8
+    ease: float = 0.45
+    als: float = 0.4
+    item_to_item: float = 0.2
+    again: float = 1.0
+    again_discover: float = 1.0
+    again_ease: float = -0.4
+    again_popular_all: float = 0.1
+    again_recent: float = 1.0
+    again_steady: float = 2.0
+    again_times: float = 0.4
+    again_due: float = 0.1
+    again_repeat: float = 0.6
+    again_breadth: float = -0.3
     viewed: float = 0.0
     wanted: float = 0.0
     like_viewed: float = 0.0
@@ -135,46 +120,28 @@ class BlendConfig:
 
 @dataclass(frozen=True, slots=True)
 class ItemFacts:
-    """Hold what is known of items alone, each (items,), counts per window (3, items).
+    """Hold what is known of items alone: counts per window (3, items), first day and repeat probability.
 
-    `firsts` (2, items) count the people who took the item for the first time in the last 28 days and ever;
-    `share` adds up what part of a person's takings it is, so that everybody counts once; `fortnight` counts
-    takings in 14 days; `repeat_probability` is the chance that a buyer takes it again, `repeat_soon` that
-    one does within 28 days.
+    `fortnight` (items,) counts takings in 14 days, by which one of the baselines ranks.
     """
 
     counts: NDArray[np.float32]
     first_day: NDArray[np.int32]
     repeat_probability: NDArray[np.float32]
-    repeat_soon: NDArray[np.float32]
-    firsts: NDArray[np.float32]
-    share: NDArray[np.float32]
     fortnight: NDArray[np.float32]
 
     @classmethod
     def fit(cls, interactions: Interactions, *, prior_buyers: float) -> Self:
         """Count within each window, and find each item's first day."""
-        items = len(interactions.items)
         counts = np.stack([window_counts(interactions, days) for days in WINDOWS]).astype(np.float32)
-        first = np.full(items, interactions.last_day, dtype=np.int32)
+        first = np.full(len(interactions.items), interactions.last_day, dtype=np.int32)
         np.minimum.at(first, interactions.item_index, interactions.day)
         probability, _ = repeat_probability(interactions, prior_buyers=prior_buyers)
-        starts = interactions.pair_starts()
-        lately = interactions.day[starts] > interactions.last_day - _SOON_DAYS
-        item_of_pair = interactions.item_index[starts]
-        firsts = np.stack(
-            [np.bincount(item_of_pair[lately], minlength=items), np.bincount(item_of_pair, minlength=items)]
-        )
-        taken = np.bincount(interactions.user_index, minlength=len(interactions.users))
-        share = np.bincount(interactions.item_index, 1 / taken[interactions.user_index], items)
+        # Where nobody bought anything twice the estimate is 0, and its logarithm is needed.
         return cls(
             counts,
             first,
-            # Where nobody bought anything twice the estimate is 0, and its logarithm is needed.
             np.maximum(probability, _LEAST_REPEAT).astype(np.float32),
-            _repeat_soon(interactions, starts, lately, prior_buyers),
-            firsts.astype(np.float32),
-            share.astype(np.float32),
             window_counts(interactions, 14).astype(np.float32),
         )
 
@@ -188,48 +155,17 @@ class ItemFacts:
         return {array: getattr(self, name) for name, array in _ARRAYS.items()}
 
     def signals(self, *, through_day: int) -> NDArray[np.float32]:
-        """Give `ITEM_SIGNALS`, (7, items).
-
-        log(1 + count) per window, log(1 + first takings) of 28 days and ever, log(share + 0.02), and 1 for
-        an item of today, fading.
-        """
+        """Give `ITEM_SIGNALS`, (4, items): log(1 + count) per window, and 1 for an item of today, fading."""
         age = np.maximum(through_day - self.first_day, 0)
-        parts = (
-            np.log1p(self.counts),
-            np.log1p(self.firsts),
-            log_share(self.share)[None],
-            np.exp(-age / _NEW_DAYS)[None],
-        )
-        return np.concatenate(parts).astype(np.float32)
+        return np.concatenate([np.log1p(self.counts), np.exp(-age / _NEW_DAYS)[None]]).astype(np.float32)
 
 
 _ARRAYS = {
     "counts": "popularity_counts",
     "first_day": "item_first_day",
     "repeat_probability": "repeat_probability",
-    "repeat_soon": "repeat_soon",
-    "firsts": "first_counts",
-    "share": "popularity_share",
     "fortnight": "popularity_14d",
 }
-
-
-def _repeat_soon(
-    interactions: Interactions, starts: NDArray[np.int64], lately: NDArray[np.bool_], prior_buyers: float
-) -> NDArray[np.float32]:
-    """Estimate the chance that one who had an item 28 days ago has taken it again since, (items,).
-
-    Shrunk to the average over all pairs, which counts as `prior_buyers` buyers.
-    """
-    items = len(interactions.items)
-    last_row = np.append(starts[1:], len(interactions)) - 1
-    again = interactions.day[last_row] > interactions.last_day - _SOON_DAYS
-    before, item = ~lately, interactions.item_index[starts]
-    buyers = np.bincount(item[before], minlength=items)
-    repeaters = np.bincount(item[before], weights=again[before], minlength=items)
-    average = repeaters.sum() / max(1, buyers.sum())
-    chance = (repeaters + prior_buyers * average) / (buyers + prior_buyers)
-    return np.asarray(np.maximum(chance, _LEAST_REPEAT), dtype=np.float32)
 
 
 class Near(NamedTuple):
@@ -245,7 +181,9 @@ class Blend:
     """Put the signals of all models together.
 
     `ease`, `als` and `item_to_item` enter as log(score ÷ best score + 0.02); the item signals as they are.
-    For what was taken before: a constant, the discover score, the EASE signal and `habits.HABIT_SIGNALS`. The
+    For what was taken before: a constant, the discover score, the EASE signal and log(1 + count) once more,
+    the decayed takings s ÷ (1 + s) at half-lives of 60 and 240 days, log of the days it was taken on, how
+    due it is, log of the item's repeat probability, and log of how many items the person takes. The
     repeat gate and the quiet days of `PersonalFrequencyConfig` act on top.
     """
 
@@ -292,20 +230,24 @@ class Blend:
     def again_signals(
         self, history: History, near: Near, discover: NDArray[np.float32]
     ) -> NDArray[np.float64]:
-        """Give `AGAIN_SIGNALS`, (m, 24)."""
+        """Give `AGAIN_SIGNALS`, (m, 10)."""
         items = history.items
+        recent = history.weights(half_life_days=_RECENT_DAYS)
+        steady = history.weights(half_life_days=_STEADY_DAYS)
         ease = np.zeros(len(items)) if near.ease is None else log_share(near.ease[items])
-        habits = habit_signals(
-            history,
-            counts=self.facts.counts[:, items],
-            repeat=self.facts.repeat_probability[items],
-            soon=self.facts.repeat_soon[items],
-            gap_days=self.personal.gap_days[items],
-            gap_prior=self.personal.config.gap_prior_intervals,
+        columns = (
+            np.ones(len(items)),
+            discover[items],
+            ease,
+            np.log1p(self.facts.counts[2, items]),
+            recent / (1 + recent),
+            steady / (1 + steady),
+            np.log(history.times),
+            self.personal.due(history),
+            np.log(self.facts.repeat_probability[items]),
+            np.full(len(items), np.log(max(1, len(items)))),
         )
-        found = np.empty((len(items), len(AGAIN_SIGNALS)))
-        found[:, 0], found[:, 1], found[:, 2], found[:, 3:] = 1, discover[items], ease, habits
-        return found
+        return np.stack(columns, axis=1)
 
     def again_offset(self, history: History) -> NDArray[np.float64]:
         """Give the log of the repeat gate and of the quiet days, (m,), none above zero."""

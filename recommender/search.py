@@ -41,9 +41,11 @@ _NOT_NEGATIVE = {
     "als",
     "item_to_item",
     "again_discover",
+    "again_recent",
+    "again_steady",
     "again_times",
+    "again_due",
     "again_repeat",
-    "again_soon",
 }
 # How many people's worth of doubt holds the weights to the defaults: a small shop moves them less.
 _DISCOVER_PULL, _AGAIN_PULL = 3.6, 12.0

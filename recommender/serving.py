@@ -429,9 +429,6 @@ class ServedModel:
             "popularity_counts": (self.blend.facts.counts.shape, (len(WINDOWS), count)),
             "item_first_day": (self.blend.facts.first_day.shape, (count,)),
             "repeat_probability": (self.blend.facts.repeat_probability.shape, (count,)),
-            "repeat_soon": (self.blend.facts.repeat_soon.shape, (count,)),
-            "first_counts": (self.blend.facts.firsts.shape, (2, count)),
-            "popularity_share": (self.blend.facts.share.shape, (count,)),
             "popularity_14d": (self.blend.facts.fortnight.shape, (count,)),
         }
         for name, (actual, expected) in found.items():

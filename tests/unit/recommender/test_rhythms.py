@@ -47,12 +47,6 @@ def test_where_nothing_is_taken_twice_the_list_holds_new_things() -> None:
     assert table.differences["mixed"]["gp_topfreq"]["low"] > 0
 
 
-def test_one_time_buyers_count_once_each_for_what_is_new() -> None:
-    """What they take is popular; the many takings of the few with long histories are not."""
-    table = measured("one_time_buyers")
-    assert table.differences["discover"]["popularity_all"]["low"] > 0
-
-
 def test_a_shop_where_nobody_takes_anything_new_can_be_learned_from() -> None:
     lines = [
         shop.Row(f"u{user}", f"i{(user + number) % 9}", shop.FIRST_DAY + day, 1.0)

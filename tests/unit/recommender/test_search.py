@@ -48,7 +48,7 @@ def test_a_search_through_a_day_does_not_see_what_came_after() -> None:
 
 def test_weights_that_must_not_speak_against_an_item_do_not() -> None:
     found = search(shop.interactions(), shop.QUICK, seed=1, origins=2, max_users=60).blend
-    for name in ("ease", "als", "item_to_item", "again_times", "again_repeat", "again_soon"):
+    for name in ("ease", "als", "item_to_item", "again_times", "again_repeat", "again_due"):
         assert getattr(found, name) >= 0
 
 
@@ -77,7 +77,7 @@ def test_learning_makes_what_was_taken_likelier() -> None:
 def test_a_baseline_is_put_in_force_where_it_ranks_better() -> None:
     """Weights that point the wrong way lose to a baseline on every origin."""
     upside_down = BlendConfig(
-        again=-50.0, again_discover=0.0, again_120d=0.0, again_240d=0.0, again_times=0.0, again_repeat=0.0
+        again=-50.0, again_discover=0.0, again_recent=0.0, again_steady=0.0, again_times=0.0, again_repeat=0.0
     )
     from recommender import search as module
 
@@ -99,4 +99,4 @@ def test_blend_weights_that_are_not_numbers_are_refused() -> None:
         BlendConfig(ease=float("nan"))
     with pytest.raises(InvalidConfig):
         BlendConfig(mixed="magic")  # type: ignore[arg-type]
-    assert len(fields(BlendConfig)) == 39
+    assert len(fields(BlendConfig)) == 22
