@@ -29,7 +29,7 @@ serve: $(VENV)/.runtime  ## run the service on PORT (8000), with a demo shop in 
 	@exec $(BIN)/tidemark serve $(ARGS)
 
 # A process for each core, each with a PostgreSQL of its own; what shares a file shares a process.
-PARALLEL ?= -n logical --maxprocesses 4 --dist loadfile
+PARALLEL ?= -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test
 test: $(VENV)/.dev  ## run the whole suite at reduced counts (ARGS='-k tiers' for a part)

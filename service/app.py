@@ -120,7 +120,7 @@ def create_app(settings: Settings, engine: Engine, *, reads: Engine | None = Non
         authenticator=Authenticator(engine, token_key=member_tokens.derive_key(settings.secret_key)),
         settings=settings,
         sealer=Sealer(settings.secret_key),
-        limiter=RateLimiter(open_storage(settings.rate_limit_url, engine)),
+        limiter=RateLimiter(open_storage(settings.rate_limit_url, reads or engine)),
         strangers=_watch_strangers(settings),
         reads=reads,
     )

@@ -74,7 +74,11 @@ class PostgresStorage(Storage):
 
     def __init__(self, engine: Engine) -> None:
         super().__init__()
-        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._engine = engine
+
+    def _connect(self) -> Connection:
+        # Said of the connection: of an engine that was told otherwise before, the first word would stand.
+        return self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
 
     @property
     def base_exceptions(self) -> type[Exception]:
@@ -84,7 +88,7 @@ class PostgresStorage(Storage):
     def take(self, key: str, *, amount: int, seconds: int) -> tuple[int, float]:
         """Add to a count and return it with the seconds until it starts anew."""
         values = {"bucket": key, "amount": amount, "seconds": seconds}
-        with self._engine.connect() as conn:
+        with self._connect() as conn:
             row = conn.execute(self._INCREMENT, values).one()
         return row.spent, row.seconds_left
 
@@ -94,12 +98,12 @@ class PostgresStorage(Storage):
 
     def get(self, key: str) -> int:
         """Return a count."""
-        with self._engine.connect() as conn:
+        with self._connect() as conn:
             return conn.scalar(self._GET, {"bucket": key}) or 0
 
     def get_expiry(self, key: str) -> float:
         """Return when a count starts anew, in seconds since 1970."""
-        with self._engine.connect() as conn:
+        with self._connect() as conn:
             return conn.scalar(self._GET_END, {"bucket": key}) or 0.0
 
     def check(self) -> bool:
@@ -112,12 +116,12 @@ class PostgresStorage(Storage):
 
     def reset(self) -> int:
         """Forget every count."""
-        with self._engine.connect() as conn:
+        with self._connect() as conn:
             return conn.execute(self._RESET).rowcount
 
     def clear(self, key: str) -> None:
         """Forget one count."""
-        with self._engine.connect() as conn:
+        with self._connect() as conn:
             conn.execute(self._CLEAR, {"bucket": key})
 
 

@@ -101,6 +101,7 @@ def test_rewards_stand_in_the_order_that_suits_the_member_and_say_why(client: Cl
         "version": "1",
         "model": {"name": None, "version": None, "trained_through": None},
         "fallback": None,
+        "refreshed_through": None,
     }
     assert answer["measurement"]["surface"] == {"placement": "wallet", "channel": "web"}
     assert answer["measurement"]["assignment"]["arm"] == "treatment"
