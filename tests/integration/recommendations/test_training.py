@@ -140,7 +140,9 @@ def test_a_baseline_that_finds_more_is_served_under_its_own_name(engine: Engine,
     """Weights that point the wrong way, and no search that could mend them."""
     with engine.begin() as conn:
         fill(Shop(conn))
-    wrong = TrainingConfig(blend=BlendConfig(again=-50.0, again_times=0.0, again_120d=0.0, again_240d=0.0))
+    wrong = TrainingConfig(
+        blend=BlendConfig(again=-50.0, again_times=0.0, again_recent=0.0, again_steady=0.0)
+    )
     model = train_model(
         engine,
         models_folder=tmp_path,
