@@ -22,9 +22,9 @@ from recommender.evaluation import CANDIDATE, Evaluation, evaluate
 from recommender.files import day_number
 from recommender.gate import decide, settle
 from recommender.interactions import Interactions
-from recommender.listing import list_for, write_lists
 from recommender.search import search
 from recommender.serving import Mode, ServedModel
+from recommender.tables import list_for, write_lists
 from recommender.training import train
 
 _COLUMNS = ("user_id", "item_id", "day", "date", "quantity")

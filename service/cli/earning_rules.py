@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 import orjson
 
-from service.cli.output import read_object, tell, tell_rows
+from service.cli.output import LANGUAGE, VERSION, read_object, show_finding, tell, tell_findings, tell_rows
 from service.earning import operations
 from service.earning.definition import read_rules
 from service.earning.findings import look_through
@@ -18,14 +17,6 @@ from service.kit.versioned import STATES
 from service.startup import ready_engine
 
 _MOST = 500
-_VERSION = click.argument("version", type=click.IntRange(1, 2**31 - 1))
-_LANGUAGE = click.option(
-    "--language",
-    type=click.Choice(["en", "zh-Hant"]),
-    default="en",
-    show_default=True,
-    help="Of what is found.",
-)
 
 
 @click.group("earning-rules")
@@ -44,8 +35,8 @@ def list_(settings: Settings, state: str | None) -> None:
 
 
 @earning_rules.command()
-@_VERSION
-@_LANGUAGE
+@VERSION
+@LANGUAGE
 @click.pass_obj
 def show(settings: Settings, version: int, language: str) -> None:
     """Show a version: who, when, why, and what is found in it."""
@@ -56,7 +47,7 @@ def show(settings: Settings, version: int, language: str) -> None:
 
 
 @earning_rules.command()
-@_VERSION
+@VERSION
 @click.pass_obj
 def export(settings: Settings, version: int) -> None:
     """Print the definition of a version as JSON; as a new draft it says the same."""
@@ -67,29 +58,18 @@ def export(settings: Settings, version: int) -> None:
 
 @earning_rules.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@_LANGUAGE
+@LANGUAGE
 @click.pass_obj
 def validate(settings: Settings, file: Path, language: str) -> None:
     """Say what is wrong with a definition in a file; exit 1 when it could not be published."""
     rules, faults = read_rules(read_object(file), version=1, currency=settings.currency)
-    rows = [
-        {"severity": "error", "name": fault.name, "pointer": fault.pointer, "text": fault.text[language]}
-        for fault in faults
-    ]
+    rows = [show_finding("error", fault.name, fault.pointer, fault.text[language]) for fault in faults]
     if rules is not None:
         rows = [
-            {
-                "severity": finding.severity,
-                "name": finding.name,
-                "pointer": finding.pointers[0],
-                "text": finding.text[language],
-            }
+            show_finding(finding.severity, finding.name, finding.pointers[0], finding.text[language])
             for finding in look_through(rules)
         ]
-    tell_rows(rows)
-    errors = sum(row["severity"] == "error" for row in rows)
-    tell({"errors": errors, "warnings": len(rows) - errors})
-    sys.exit(1 if errors else 0)
+    tell_findings(rows)
 
 
 def _summary(rules: operations.RulesVersion) -> dict[str, object]:

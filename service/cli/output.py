@@ -14,6 +14,15 @@ from rich.table import Table
 
 from service.kit.exact_json import parse_json
 
+LANGUAGE = click.option(
+    "--language",
+    type=click.Choice(["en", "zh-Hant"]),
+    default="en",
+    show_default=True,
+    help="Of what is found.",
+)
+VERSION = click.argument("version", type=click.IntRange(1, 2**31 - 1))
+
 
 def tell(values: Mapping[str, object]) -> None:
     """Print one result: aligned names and values on a terminal, one JSON object otherwise."""
@@ -37,6 +46,19 @@ def tell_rows(rows: Sequence[Mapping[str, object]]) -> None:
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
     Console().print(table)
+
+
+def tell_findings(rows: Sequence[Mapping[str, object]]) -> None:
+    """Print what was found in a definition and how much of it; exit 1 when it could not be published."""
+    tell_rows(rows)
+    errors = sum(row["severity"] == "error" for row in rows)
+    tell({"errors": errors, "warnings": len(rows) - errors})
+    sys.exit(1 if errors else 0)
+
+
+def show_finding(severity: str, name: str, pointer: str, text: str) -> dict[str, object]:
+    """Return one row of what was found in a definition."""
+    return {"severity": severity, "name": name, "pointer": pointer, "text": text}
 
 
 def read_object(file: Path) -> dict[str, Any]:

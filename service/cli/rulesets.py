@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 import orjson
 
-from service.cli.output import read_object, tell, tell_rows
+from service.cli.output import LANGUAGE, VERSION, read_object, show_finding, tell, tell_findings, tell_rows
 from service.kit.clock import read_clock
 from service.kit.settings import Settings
 from service.kit.versioned import STATES
@@ -19,13 +18,6 @@ from service.tiers.publishing.findings import look_through
 from service.tiers.publishing.views import ruleset_json, summary_json
 
 _MOST = 500
-_LANGUAGE = click.option(
-    "--language",
-    type=click.Choice(["en", "zh-Hant"]),
-    default="en",
-    show_default=True,
-    help="Of what is found.",
-)
 
 
 @click.group()
@@ -45,7 +37,7 @@ def list_(settings: Settings, state: str | None) -> None:
 
 
 @rulesets.command()
-@click.argument("version", type=click.IntRange(1, 2**31 - 1))
+@VERSION
 @click.pass_obj
 def show(settings: Settings, version: int) -> None:
     """Show a version: who, when, why, and what is found in it."""
@@ -57,7 +49,7 @@ def show(settings: Settings, version: int) -> None:
 
 
 @rulesets.command()
-@click.argument("version", type=click.IntRange(1, 2**31 - 1))
+@VERSION
 @click.pass_obj
 def export(settings: Settings, version: int) -> None:
     """Print the definition of a version as JSON; as a new draft it says the same."""
@@ -68,27 +60,16 @@ def export(settings: Settings, version: int) -> None:
 
 @rulesets.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@_LANGUAGE
+@LANGUAGE
 @click.pass_obj
 def validate(settings: Settings, file: Path, language: str) -> None:
     """Say what is wrong with a definition in a file; exit 1 when it could not be published."""
     definition = read_object(file)
     rules, faults = read_definition(definition, version=1, currency=settings.currency)
-    rows = [
-        {"severity": "error", "name": fault.name, "pointer": fault.pointer, "text": fault.text[language]}
-        for fault in faults
-    ]
+    rows = [show_finding("error", fault.name, fault.pointer, fault.text[language]) for fault in faults]
     if rules is not None:
         rows = [
-            {
-                "severity": finding.severity,
-                "name": finding.name,
-                "pointer": finding.pointers[0],
-                "text": finding.text[language],
-            }
+            show_finding(finding.severity, finding.name, finding.pointers[0], finding.text[language])
             for finding in look_through(rules, definition=definition)
         ]
-    tell_rows(rows)
-    errors = sum(row["severity"] == "error" for row in rows)
-    tell({"errors": errors, "warnings": len(rows) - errors})
-    sys.exit(1 if errors else 0)
+    tell_findings(rows)

@@ -24,7 +24,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from service.kit import errors, idempotency, preconditions
-from service.kit.auth import ROLES, Authenticator, Caller, Role
+from service.kit.auth import Authenticator, Caller, Role
 from service.kit.clock import read_clock
 from service.kit.db import try_again
 from service.kit.fields import is_merchant_id
@@ -487,10 +487,3 @@ def _read_idempotency_key(route: Route, caller: Caller, raw: object) -> idempote
     asked = orjson.dumps(sorted(request.args.items(multi=True)))
     digest = idempotency.hash_request(request.method.encode(), request.path.encode(), asked, body)
     return idempotency.KeyedRequest(caller.scope, checked, digest)
-
-
-def check_roles(roles: Sequence[str]) -> None:
-    """Refuse a role that does not exist, at start rather than at the first request."""
-    unknown = set(roles) - set(ROLES)
-    if unknown:
-        raise ValueError(f"unknown roles: {', '.join(sorted(unknown))}")

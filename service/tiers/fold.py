@@ -150,10 +150,6 @@ class MemberFold(Judge):
         first, after = self._period(day.toordinal())
         return date.fromordinal(first), date.fromordinal(after)
 
-    def window_totals(self) -> list[tuple[int, int, int, int]]:
-        """Return (day, goods, net spend, orders) of the days that count in the window, minor units."""
-        return self._window.list_totals()
-
     def ahead(self) -> MemberFold:
         """Return a second fold of this member, to look at the days to come under the rules of today.
 

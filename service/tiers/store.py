@@ -18,7 +18,6 @@ _TIMELINE = text(
     "SELECT version, CAST(xmin AS text) AS stamp, effective_from, definition "  # noqa: S608
     f"FROM tier_rulesets WHERE {PUBLISHED} ORDER BY version"
 )
-_DEFINITION = text("SELECT definition FROM tier_rulesets WHERE version = :version")
 _ADD_FIRST_RULESET = text(
     """
     INSERT INTO tier_rulesets (version, state, definition, effective_from, created_at, published_at,
@@ -131,12 +130,6 @@ def void_pin(conn: Connection, *, pin_key: int, actor: str) -> None:
 def list_published(conn: Connection) -> Sequence[Row[Any]]:
     """Return every published rule set with the moment from which it is in force and its row's stamp."""
     return conn.execute(_TIMELINE).all()
-
-
-def get_definition(conn: Connection, *, version: int) -> Mapping[str, Any]:
-    """Return the definition of a rule set that exists."""
-    definition: Mapping[str, Any] = conn.execute(_DEFINITION, {"version": version}).scalar_one()
-    return definition
 
 
 def add_first_ruleset(conn: Connection, *, definition: Mapping[str, object], now: datetime) -> None:

@@ -63,8 +63,6 @@ _READ_SOME = _by_key.where(
     tier_states.c.member_key == any_(bindparam("member_keys", type_=ARRAY(BigInteger)))
 )
 _LOCK_SOME = _READ_SOME.with_for_update(key_share=True)
-_READ_EVERYONE = _by_key.where(_later).limit(_limit)
-_LOCK_EVERYONE = _READ_EVERYONE.with_for_update(key_share=True)
 _READ_DUE = _by_key.where(or_(_due, _outdated), _later).limit(_limit)
 _LOCK_DUE = (
     _states.where(_due)
@@ -193,11 +191,6 @@ def lock_outdated(
     ).all()
 
 
-def lock_everyone(conn: Connection, *, after: int, limit: int) -> Sequence[Row[Any]]:
-    """Return the next states by key, waiting for those that somebody else holds."""
-    return conn.execute(_LOCK_EVERYONE, {"after": after, "limit": limit}).all()
-
-
 def list_due(
     conn: Connection, *, today: date, versions: Sequence[int] = (), after: int, limit: int
 ) -> Sequence[Row[Any]]:
@@ -205,11 +198,6 @@ def list_due(
     return conn.execute(
         _READ_DUE, {"today": today, "outdated": list(versions), "after": after, "limit": limit}
     ).all()
-
-
-def list_everyone(conn: Connection, *, after: int, limit: int) -> Sequence[Row[Any]]:
-    """Return the next states by key, holding none."""
-    return conn.execute(_READ_EVERYONE, {"after": after, "limit": limit}).all()
 
 
 def count_states(conn: Connection, *, due_by: date | None, versions: Sequence[int] = ()) -> int:

@@ -71,7 +71,6 @@ _YEAR = timedelta(days=365)
 # As `GROUPING(cohort, store_key)` tells the sets of a tally apart: whatever a set leaves out counts.
 _ALL, _COHORT, _STORE, _SAMPLE, _COST = 3, 1, 2, -1, -2
 _WHAT: Mapping[int, Literal["all", "cohort", "store"]] = {_ALL: "all", _COHORT: "cohort", _STORE: "store"}
-_CARRIED = ("member_key", "held", "is_pinned", "cohort", "store_key")
 # A range is small: it fits into memory, and a second process of the server would only do the same sums again.
 _ALONE = select(
     func.set_config("work_mem", "32MB", True),
