@@ -26,6 +26,7 @@ def draw_model(item_ids: Sequence[str], *, through_day: int, seed: int = 3) -> T
         "popularity_counts": counts,
         "item_first_day": chance.integers(through_day - 700, through_day, count, dtype=np.int32),
         "repeat_probability": chance.uniform(0.01, 0.5, count).astype(np.float32),
+        "popularity_14d": (bought * 2).astype(np.float32),
         "repeat_gate": chance.uniform(0.3, 1, count).astype(np.float32),
         "repeat_gap_days": chance.uniform(7, 120, count).astype(np.float32),
         "item_neighbours": chance.integers(0, count, (count, near), dtype=np.int32),

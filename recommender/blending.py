@@ -10,7 +10,8 @@ apart as Ariannezhad et al. advise (ReCANet, SIGIR 2022). numpy only.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from math import log
 from typing import Any, Literal, NamedTuple, Self, get_args
 
 import numpy as np
@@ -21,7 +22,7 @@ from recommender.history import History
 from recommender.interactions import Interactions
 from recommender.models.als import Als
 from recommender.models.ease import Ease
-from recommender.models.item_to_item import ItemToItem
+from recommender.models.item_to_item import ItemToItem, Spread
 from recommender.models.personal_frequency import PersonalFrequency, repeat_probability
 from recommender.models.popularity import window_counts
 
@@ -169,11 +170,31 @@ _ARRAYS = {
 
 
 class Near(NamedTuple):
-    """Keep the collaborative signals apart, each (items,) and 1 at its best; None where there is none."""
+    """Keep the collaborative signals apart; None where there is none.
+
+    `ease` and `als` (items,), 1 at their best; what goes with an item speaks for few others.
+    """
 
     ease: NDArray[np.float32] | None
     als: NDArray[np.float32] | None
-    item_to_item: NDArray[np.float32] | None
+    item_to_item: Spread | None
+
+    def shares(self, positions: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Give `NEAR_SIGNALS` at these positions, (3, p), each in [0, 1] and 0 where there is none."""
+        shares = np.zeros((len(self), len(positions)), np.float32)
+        if self.ease is not None:
+            shares[0] = self.ease[positions]
+        if self.als is not None:
+            shares[1] = self.als[positions]
+        if self.item_to_item is not None:
+            shares[2] = self.item_to_item.share(positions)
+        return shares
+
+    def logged(self, positions: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Give the same as they enter the score, (3, p): `log_share`, and 0 where there is none."""
+        logged = log_share(self.shares(positions))
+        logged[[part is None for part in self]] = 0
+        return logged
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +215,13 @@ class Blend:
     als: Als
     item_to_item: ItemToItem
     personal: PersonalFrequency
+    # What of `again` is the item's own, (items, 3): logs of its count, its repeat probability and its gate.
+    _own: NDArray[np.float32] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        gate = np.log(np.maximum(self.personal.gate, _LEAST_GATE))
+        own = (np.log1p(self.facts.counts[2]), np.log(self.facts.repeat_probability), gate)
+        object.__setattr__(self, "_own", np.stack(own, axis=1).astype(np.float32))
 
     def base(self) -> NDArray[np.float32]:
         """Give the part of the discover score that is the same for everybody, (items,)."""
@@ -201,24 +229,30 @@ class Blend:
         base: NDArray[np.float32] = self.config.weights(ITEM_SIGNALS).astype(np.float32) @ signals
         return base
 
-    def near(self, history: History, linked: NDArray[np.int32], weights: NDArray[np.float64]) -> Near:
-        """Score all items by what is in the history and the cart: `linked` positions and weights, (m,)."""
-        ease = als = item_to_item = None
-        if self.ease.fitted and len(linked) and (self.config.ease or self.config.again_ease):
-            ease = _to_best(self.ease.score_items(linked))
+    def near(self, history: History, linked: Spread) -> Near:
+        """Score all items by what is in the history, and by that and the cart: `linked` is its spread."""
+        ease = als = None
+        if self.ease.fitted and len(linked.items) and (self.config.ease or self.config.again_ease):
+            ease = _to_best(self.ease.score_items(linked.items))
         if len(history) and self.config.als:
             als = _to_best(self.als.score(history))
-        if len(linked) and self.config.item_to_item:
-            item_to_item = _to_best(self.item_to_item.score_items(linked, weights))
-        return Near(ease, als, item_to_item)
+        spoken = linked.best > 0 and self.config.item_to_item
+        return Near(ease, als, linked if spoken else None)
 
     def discover(self, near: Near, base: NDArray[np.float32]) -> NDArray[np.float32]:
         """Give the discover score of all items, (items,)."""
         total = base.copy()
-        for name, part in zip(NEAR_SIGNALS, near, strict=True):
-            weight = np.float32(getattr(self.config, name))
+        for weight, part in ((self.config.ease, near.ease), (self.config.als, near.als)):
             if part is not None and weight:
-                total += weight * log_share(part)
+                logged = log_share(part)
+                logged *= np.float32(weight)
+                total += logged
+        spread = near.item_to_item
+        if spread is not None:
+            logged = log_share(spread.share(spread.near)) - np.log(_FLOOR)
+            total += self.config.item_to_item * np.log(_FLOOR)
+            # Positions repeat, each time with the same sum.
+            total[spread.near] += np.float32(self.config.item_to_item) * logged
         return total
 
     def again(self, history: History, near: Near, discover: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -234,35 +268,33 @@ class Blend:
         items = history.items
         recent = history.weights(half_life_days=_RECENT_DAYS)
         steady = history.weights(half_life_days=_STEADY_DAYS)
-        ease = np.zeros(len(items)) if near.ease is None else log_share(near.ease[items])
-        columns = (
-            np.ones(len(items)),
-            discover[items],
-            ease,
-            np.log1p(self.facts.counts[2, items]),
-            recent / (1 + recent),
-            steady / (1 + steady),
-            np.log(history.times),
-            self.personal.due(history),
-            np.log(self.facts.repeat_probability[items]),
-            np.full(len(items), np.log(max(1, len(items)))),
-        )
-        return np.stack(columns, axis=1)
+        signals = np.empty((len(items), len(AGAIN_SIGNALS)))
+        signals[:, 0] = 1
+        signals[:, 1] = discover[items]
+        signals[:, 2] = 0 if near.ease is None else log_share(near.ease[items])
+        signals[:, 3] = self._own[items, 0]
+        signals[:, 4] = recent / (1 + recent)
+        signals[:, 5] = steady / (1 + steady)
+        signals[:, 6] = np.log(history.times)
+        signals[:, 7] = self.personal.due(history)
+        signals[:, 8] = self._own[items, 1]
+        signals[:, 9] = log(max(1, len(items)))
+        return signals
 
     def again_offset(self, history: History) -> NDArray[np.float64]:
         """Give the log of the repeat gate and of the quiet days, (m,), none above zero."""
-        gate = np.maximum(self.personal.gate[history.items], _LEAST_GATE).astype(np.float64)
-        offset: NDArray[np.float64] = np.log(gate)
+        offset: NDArray[np.float64] = self._own[history.items, 2].astype(np.float64)
         settings = self.personal.config
         if settings.quiet_days and settings.quiet_factor < 1:
             quiet = history.last_age_days() < settings.quiet_days
-            offset[quiet] += np.log(max(settings.quiet_factor, _LEAST_GATE))
+            offset += quiet * log(max(settings.quiet_factor, _LEAST_GATE))
         return offset
 
 
 def log_share(part: NDArray[np.float32]) -> NDArray[np.float32]:
     """Give log(part + 0.02); what nothing speaks for keeps a chance."""
-    logged: NDArray[np.float32] = np.log(part + _FLOOR)
+    logged: NDArray[np.float32] = part + _FLOOR
+    np.log(logged, out=logged)
     return logged
 
 

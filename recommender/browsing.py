@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from recommender.blending import BlendConfig
 from recommender.history import History
 from recommender.idmap import IdMap
-from recommender.models.item_to_item import ItemToItem
+from recommender.models.item_to_item import ItemToItem, Spread
 
 Kind = Literal["viewed", "carted", "wished"]
 
@@ -94,12 +94,16 @@ class Browsed:
 
     def alike(self, near: ItemToItem) -> NDArray[np.float32]:
         """Give how alike every item is to what was looked at, (items,) in [0, 1], on a logarithmic scale."""
-        part = near.score_items(self.items, self.viewed + self.wanted)
-        best = float(part.max(initial=0))
-        if best <= 0:
-            return np.zeros(len(part), np.float32)
-        shared = np.maximum(part, 0) / best
-        return np.asarray((np.log(shared + _FLOOR) - np.log(_FLOOR)) / _SPAN, np.float32)
+        spread = self.spread(near)
+        alike = np.zeros(len(near.neighbours), np.float32)
+        if spread is not None:
+            alike[spread.near] = likeness(spread, spread.near)
+        return alike
+
+    def spread(self, near: ItemToItem) -> Spread | None:
+        """Spread what was looked at over what goes with it; None where nothing does."""
+        spread = near.spread(self.items, self.viewed + self.wanted)
+        return spread if spread.best > 0 else None
 
 
 def leans(blend: BlendConfig) -> bool:
@@ -107,33 +111,33 @@ def leans(blend: BlendConfig) -> bool:
     return bool(blend.viewed or blend.wanted or blend.like_viewed)
 
 
+def likeness(spread: Spread, positions: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Give how alike these items are to what was looked at, in [0, 1], on a logarithmic scale."""
+    return np.asarray((np.log(spread.share(positions) + _FLOOR) - np.log(_FLOOR)) / _SPAN, np.float32)
+
+
 def lean(
     scores: NDArray[np.float32], browsed: Browsed, near: ItemToItem, blend: BlendConfig
-) -> NDArray[np.float32] | None:
+) -> Spread | None:
     """Add to the discover score of all items, in place, what browsing says; give `alike` where it counts."""
     scores[browsed.items] += browsed.own() @ np.array([blend.viewed, blend.wanted], np.float32)
-    if not blend.like_viewed:
-        return None
-    alike = browsed.alike(near)
-    scores += np.float32(blend.like_viewed) * alike
-    return alike
+    spread = browsed.spread(near) if blend.like_viewed else None
+    if spread is not None:
+        # Positions repeat, each time with the same likeness.
+        scores[spread.near] += np.float32(blend.like_viewed) * likeness(spread, spread.near)
+    return spread
 
 
 def explain(
-    browsed: Browsed | None,
-    alike: NDArray[np.float32] | None,
-    chosen: NDArray[np.intp],
-    near: ItemToItem,
-    blend: BlendConfig,
+    browsed: Browsed | None, alike: Spread | None, chosen: NDArray[np.intp], blend: BlendConfig
 ) -> dict[int, tuple[str, int | None]]:
     """Give the reason of each chosen item that browsing spoke for: looked at itself, or like what was."""
     found: dict[int, tuple[str, int | None]] = {}
     if not browsed:
         return found
     if alike is not None:
-        close = chosen[alike[chosen] >= _MUCH_ALIKE]
-        links = near.strongest_links(close, browsed.items, browsed.viewed + browsed.wanted)
-        found |= {item: ("like_viewed", by) for item, by in links.items()}
+        close = chosen[likeness(alike, chosen) >= _MUCH_ALIKE]
+        found |= {item: ("like_viewed", by) for item, by in alike.strongest(close).items()}
     speaks = {"viewed": blend.viewed, "carted": blend.wanted, "wished": blend.wanted}
     for item, kind in zip(browsed.items.tolist(), browsed.kinds, strict=True):
         if speaks[kind]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from statistics import median
 from typing import NamedTuple, Self
 
@@ -44,26 +44,34 @@ class History:
         Days after `today` count as today. Purchases of one item on one day are added up.
         """
         find = items.find
-        known = [
-            (position, today - day if day < today else 0, quantity)
+        # In Python: some tens of purchases are sorted and added up sooner than numpy is asked to.
+        found = sorted(
+            (position, day - today if day < today else 0, float(quantity))
             for item_id, day, quantity in purchases
-            if (position := find(item_id)) is not None and quantity > 0
-        ]
-        if not known:
-            return cls.empty()
-        table = np.array(known, dtype=np.float64)
-        table = table[np.lexsort((-table[:, 1], table[:, 0]))]
-        item_at, age = table[:, 0], table[:, 1]
-        new_item = np.ones(len(table), dtype=bool)
-        new_item[1:] = item_at[1:] != item_at[:-1]
-        new_day = new_item.copy()
-        new_day[1:] |= age[1:] != age[:-1]
-        rows = np.flatnonzero(new_day)
+            if quantity > 0 and (position := find(item_id)) is not None
+        )
+        distinct: list[int] = []
+        times: list[int] = []
+        age: list[int] = []
+        quantities: list[float] = []
+        for position, since, quantity in found:
+            if not distinct or position != distinct[-1]:
+                distinct.append(position)
+                times.append(0)
+            elif -since == age[-1]:
+                quantities[-1] += quantity
+                continue
+            times[-1] += 1
+            age.append(-since)
+            quantities.append(quantity)
+        ends = np.array(list(accumulate(times)), np.int64)
+        counted = np.array(times, np.int64)
         return cls(
-            items=item_at[new_item].astype(np.int32),
-            **_runs(new_item[rows]),
-            age_days=age[rows],
-            quantity=np.add.reduceat(table[:, 2], rows),
+            items=np.array(distinct, np.int32),
+            starts=ends - counted,
+            times=counted,
+            age_days=np.array(age, np.float64),
+            quantity=np.array(quantities, np.float64),
         )
 
     @classmethod
@@ -92,11 +100,13 @@ class History:
         """Add up 0.5^(age ÷ half-life) × quantity^exponent per item, (m,); the same sum as in training."""
         if not len(self):
             return np.zeros(0, np.float64)
-        weight: NDArray[np.float64] = np.ones(len(self.age_days))
+        weight: NDArray[np.float64]
+        if half_life_days is None:
+            weight = np.ones(len(self.age_days))
+        else:
+            weight = np.exp2(self.age_days / -half_life_days)
         if quantity_exponent:
             weight *= self.quantity**quantity_exponent
-        if half_life_days is not None:
-            weight *= 0.5 ** (self.age_days / half_life_days)
         summed: NDArray[np.float64] = np.add.reduceat(weight, self.starts)
         return summed
 

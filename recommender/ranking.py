@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 OUT = np.float32(-np.inf)
+_COLUMNS = 512
 _POOL = 5
 _POOL_AT_LEAST = 50
 
@@ -80,9 +81,23 @@ def _pool_size(number: int, diversity: float) -> int:
 def _top(scores: NDArray[np.float32], number: int) -> NDArray[np.intp]:
     if number <= 0:
         return np.zeros(0, dtype=np.intp)
-    cut = np.partition(scores, len(scores) - number)[len(scores) - number]
-    near = np.flatnonzero((scores >= cut) & (scores > OUT))
+    cut = _low_cut(scores, number)
+    near = (scores >= cut if cut > OUT else scores > OUT).nonzero()[0]
     return near[np.argsort(-scores[near], kind="stable")][:number]
+
+
+def _low_cut(scores: NDArray[np.float32], number: int) -> np.float32:
+    """Give a score that `number` items reach, and hardly more: the best of as many columns reach it.
+
+    The largest of each of 512 columns cost 5 µs of 20,000 scores, where partitioning them costs 100.
+    """
+    rows = len(scores) // _COLUMNS
+    if rows < 4 or number > _COLUMNS // 2:
+        highest = scores
+    else:
+        highest = scores[: rows * _COLUMNS].reshape(rows, _COLUMNS).max(axis=0)
+    cut: np.float32 = np.partition(highest, len(highest) - number)[len(highest) - number]
+    return cut
 
 
 def _capped(

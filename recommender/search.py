@@ -25,7 +25,7 @@ from recommender.blending import (
     BlendConfig,
     DiscoverArm,
     MixedArm,
-    log_share,
+    Near,
 )
 from recommender.config import TrainingConfig
 from recommender.interactions import Interactions
@@ -166,7 +166,7 @@ class _Found(NamedTuple):
             for arm in arms
             if blend.ease.fitted or not needs_ease(arm)
         }
-        near = blend.near(taken, taken.items, blend.item_to_item.weights(taken))
+        near = blend.near(taken, blend.item_to_item.spread_history(taken))
         total = blend.discover(near, blend.base())
         scores["learned"] = total.copy()
         scores["learned"][taken.items] = blend.again(taken, near, total)
@@ -226,22 +226,20 @@ def collect(model: ServedModel, cases: Sequence[Case], *, seed: int) -> Examples
     items = model.blend.facts.signals(through_day=model.trained_through)
     base = model.blend.base()
     parts: list[tuple[NDArray[np.float32], ...]] = []
-    again: list[tuple[NDArray[np.float64], ...]] = []
+    again: list[tuple[NDArray[Any], ...]] = []
     for case in cases:
         taken = case.history
-        near = model.blend.near(taken, taken.items, model.item_to_item.weights(taken))
+        near = model.blend.near(taken, model.item_to_item.spread_history(taken))
         total = model.blend.discover(near, base)
-        every = np.stack(
-            [*items, *(np.zeros_like(base) if part is None else log_share(part) for part in near)], axis=1
-        )
         rows, weight = _draw(total, taken.items, case.truth, rng)
         new = np.setdiff1d(case.truth, taken.items)
         hit = np.isin(rows, new).astype(np.float32)
         share = hit / np.float32(len(case.truth))
-        parts.append((every[rows], weight, share, hit / np.float32(max(1, len(new)))))
+        parts.append((_signals(items, near, rows), weight, share, hit / np.float32(max(1, len(new)))))
         known = np.isin(taken.items, case.truth) / len(case.truth)
         signals = model.blend.again_signals(taken, near, total)
-        again.append((signals, every[taken.items], model.blend.again_offset(taken), known))
+        nearby = _signals(items, near, taken.items.astype(np.intp))
+        again.append((signals, nearby, model.blend.again_offset(taken), known))
     return Examples(
         people=len(cases),
         person=np.repeat(np.arange(len(cases)), [len(one[1]) for one in parts]),
@@ -255,6 +253,11 @@ def collect(model: ServedModel, cases: Sequence[Case], *, seed: int) -> Examples
         again_offset=np.concatenate([one[2] for one in again]),
         again_share=np.concatenate([one[3] for one in again]),
     )
+
+
+def _signals(items: NDArray[np.float32], near: Near, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Give `_DISCOVER_SIGNALS` of these items, (r, 7)."""
+    return np.concatenate([items[:, rows], near.logged(rows)]).T.copy()
 
 
 def _draw(

@@ -25,7 +25,7 @@ from recommender.history import History, Purchase
 from recommender.idmap import IdMap
 from recommender.models.als import Als
 from recommender.models.ease import Ease
-from recommender.models.item_to_item import ItemToItem
+from recommender.models.item_to_item import ItemToItem, Spread
 from recommender.models.personal_frequency import PersonalFrequency
 from recommender.models.popularity import Popularity
 from recommender.ranking import OUT, arrange, best
@@ -79,10 +79,9 @@ class _Scored(NamedTuple):
 
     total: NDArray[np.float32]
     near: Near
-    linked_items: NDArray[np.int32]
-    linked_weights: NDArray[np.float64]
+    linked: Spread
     browsed: Browsed | None = None
-    alike: NDArray[np.float32] | None = None
+    alike: Spread | None = None
 
 
 class _Arrangement(NamedTuple):
@@ -111,6 +110,7 @@ class ServedModel:
             facts = ItemFacts.from_arrays(arrays)
         except (KeyError, ValueError, InvalidConfig) as wrong:
             raise ArtifactCorrupt(f"{manifest.version}: {wrong}") from wrong
+        self._check_shapes(facts)
         self.blend = Blend(
             config=served_by(config.blend, ease=self.ease.fitted),
             facts=facts,
@@ -121,7 +121,6 @@ class ServedModel:
             personal=self.personal_frequency,
         )
         self._config = config
-        self._check_shapes()
         self._prepare()
 
     def _prepare(self) -> None:
@@ -254,17 +253,16 @@ class ServedModel:
         self._check_request(limit, "mixed", "model", allowed)
         basket = self.items.known(item_ids)
         out = np.concatenate([self.items.known(exclude), basket])
-        weights = np.ones(len(basket))
-        near = self.item_to_item.score_items(basket, weights)
-        if not near.any():
+        spread = self.item_to_item.spread(basket, np.ones(len(basket)))
+        if not spread.best:
             return self._popular_answer(_Arrangement(limit), allowed, out, fallback="popular")
-        near /= near.max()
+        near = spread.summed.astype(np.float32) / spread.best
         # Popularity orders what is not related at all, below everything that is.
         scores = np.where(near > 0, 1 + near, self.popularity.scores).astype(np.float32)
         chosen, candidate_count = best(scores, limit, allowed, out)
         if not candidate_count:
             return Answer((), "empty", 0)
-        links = self.item_to_item.strongest_links(chosen, basket, weights)
+        links = spread.strongest(chosen)
         return Answer(
             tuple(
                 Recommendation(
@@ -286,23 +284,26 @@ class ServedModel:
         self, taken: History, context: NDArray[np.int32], mode: Mode, browsed: Browsed | None = None
     ) -> _Scored:
         """Score all items for a mode on the blend's scale; what the mode does not give is out."""
-        linked = np.concatenate([taken.items, context])
-        weights = np.concatenate([self.item_to_item.weights(taken), np.ones(len(context))])
-        near = self.blend.near(taken, linked, weights)
-        discover = self.blend.discover(near, self._base)
-        alike = lean(discover, browsed, self.item_to_item, self.blend.config) if browsed else None
-        arm = self._arm(mode, taken)
-        total = discover if arm == "learned" else same_order(self._plain(arm, taken))
+        linked = self.item_to_item.spread_history(taken, context)
+        near = self.blend.near(taken, linked)
+        config = self.blend.config
+        arm, alike = self._arm(mode, taken), None
+        if arm == "learned":
+            total = self.blend.discover(near, self._base)
+            if browsed:
+                alike = lean(total, browsed, self.item_to_item, config)
+        else:
+            total = same_order(self._plain(arm, taken))
+            if browsed and config.like_viewed:
+                alike = browsed.spread(self.item_to_item)
         if mode == "discover":
             total[taken.items] = OUT
-        elif arm == "learned":
-            total = discover.copy()
-            total[taken.items] = self.blend.again(taken, near, discover)
-        if mode == "buy_again":
-            kept = total[taken.items]
-            total[:] = OUT
+        else:
+            kept = self.blend.again(taken, near, total) if arm == "learned" else total[taken.items]
+            if mode == "buy_again":
+                total[:] = OUT
             total[taken.items] = kept
-        return _Scored(total, near, linked, weights, browsed, alike)
+        return _Scored(total, near, linked, browsed, alike)
 
     def score(self, taken: History) -> NDArray[np.float32]:
         """Give the mixed score of all items, (items,), on the blend's logarithmic scale; no masks."""
@@ -348,15 +349,10 @@ class ServedModel:
     ) -> tuple[Recommendation, ...]:
         """Give each chosen item its source, and the reason it stands out by most."""
         before = {item: index for index, item in enumerate(taken.items.tolist())}
-        links = self.item_to_item.strongest_links(chosen, scored.linked_items, scored.linked_weights)
-        near = {
-            name: np.zeros(len(chosen)) if part is None else part[chosen]
-            for name, part in scored.near._asdict().items()
-        }
-        linked = near["item_to_item"].tolist()
-        taste = np.maximum(near["als"], near["ease"]).tolist()
+        links = scored.linked.strongest(chosen)
+        ease, als, linked = scored.near.shares(chosen).tolist()
         popular = self.popularity.scores[chosen].tolist()
-        looked = explain(scored.browsed, scored.alike, chosen, self.item_to_item, self.blend.config)
+        looked = explain(scored.browsed, scored.alike, chosen, self.blend.config)
         values = np.exp(scored.total[chosen].astype(np.float64) - highest).tolist()
         explained = []
         for rank, item in enumerate(chosen.tolist()):
@@ -366,9 +362,9 @@ class ServedModel:
                 code, because = looked[item]
                 by = None if because is None else self.items.ids[because]
                 one = self._discovered(item, values[rank], code, by)
-            elif item in links and linked[rank] >= max(taste[rank], popular[rank]):
+            elif item in links and linked[rank] >= max(ease[rank], als[rank], popular[rank]):
                 one = self._discovered(item, values[rank], "often_bought_with", self.items.ids[links[item]])
-            elif taste[rank] > popular[rank]:
+            elif max(ease[rank], als[rank]) > popular[rank]:
                 one = self._discovered(item, values[rank], "like_your_purchases")
             else:
                 one = self.by_popularity(item, values[rank], source="discover")
@@ -414,7 +410,7 @@ class ServedModel:
         popular[np.argsort(-self.popularity.scores, kind="stable")[:number]] = True
         return popular & (self.popularity.scores > 0)
 
-    def _check_shapes(self) -> None:
+    def _check_shapes(self, facts: ItemFacts) -> None:
         count, factors = len(self.items), self.als.gram.shape[0]
         found = {
             "popularity_scores": (self.popularity.scores.shape, (count,)),
@@ -426,10 +422,10 @@ class ServedModel:
             "als_gram": (self.als.gram.shape, (factors, factors)),
             "ease_neighbours": (self.ease.neighbours.shape[:1], (count,)),
             "ease_weights": (self.ease.weights.shape, self.ease.neighbours.shape),
-            "popularity_counts": (self.blend.facts.counts.shape, (len(WINDOWS), count)),
-            "item_first_day": (self.blend.facts.first_day.shape, (count,)),
-            "repeat_probability": (self.blend.facts.repeat_probability.shape, (count,)),
-            "popularity_14d": (self.blend.facts.fortnight.shape, (count,)),
+            "popularity_counts": (facts.counts.shape, (len(WINDOWS), count)),
+            "item_first_day": (facts.first_day.shape, (count,)),
+            "repeat_probability": (facts.repeat_probability.shape, (count,)),
+            "popularity_14d": (facts.fortnight.shape, (count,)),
         }
         for name, (actual, expected) in found.items():
             if actual != expected:

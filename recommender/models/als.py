@@ -7,7 +7,7 @@ regularisation of each row scaled by how many entries it has: Zhou et al. (AAIM 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -59,6 +59,14 @@ class Als:
     config: AlsConfig
     item_factors: NDArray[np.float32]
     gram: NDArray[np.float32]
+    # YᵀY = V·diag(e)·Vᵀ: e (f,) and V (f, f), worked out once.
+    _energies: NDArray[np.float64] = field(init=False, repr=False)
+    _axes: NDArray[np.float64] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        energies, axes = np.linalg.eigh(self.gram.astype(np.float64))
+        object.__setattr__(self, "_energies", energies)
+        object.__setattr__(self, "_axes", axes)
 
     @classmethod
     def fit(cls, interactions: Interactions, config: AlsConfig, *, factorise: Factorise, seed: int) -> Self:
@@ -84,15 +92,26 @@ class Als:
     def fold_in(self, history: History) -> NDArray[np.float32]:
         """Solve for the person's factors, (f,): equation 4 of the paper, (YᵀCY + λnI)⁻¹ YᵀC1.
 
-        Only what was taken enters: YᵀCY = YᵀY + Σ (c-1) y yᵀ. Reads the arrays, never writes them.
+        Only what was taken enters: YᵀCY = YᵀY + TᵀET, T (m, f) the factors of what was taken and E = C - 1.
+        Few items make a system of m equations out of that of f, since YᵀY + λnI turned onto its own axes is
+        diagonal: x = D⁻¹Tᵀz with (I + E·T·D⁻¹Tᵀ)z = C1 (Sherman, Morrison and Woodbury).
         """
-        weight = history.weights(half_life_days=self.config.half_life_days)
-        extra = (self.config.confidence_scale * weight).astype(np.float32)
-        taken = self.item_factors[history.items]
-        system = self.gram + (taken.T * extra) @ taken
-        system.flat[:: len(system) + 1] += self.config.regularization * len(history)
-        solved: NDArray[np.float32] = np.linalg.solve(system, (1 + extra) @ taken)
-        return solved
+        extra = self.config.confidence_scale * history.weights(half_life_days=self.config.half_life_days)
+        taken = self.item_factors[history.items].astype(np.float64)
+        held = self.config.regularization * len(history)
+        solved: NDArray[Any]
+        if len(taken) < len(self.gram):
+            turned = taken @ self._axes
+            spread = turned / (self._energies + held)
+            few = (spread @ turned.T) * extra[:, None]
+            few.flat[:: len(few) + 1] += 1
+            solved = self._axes @ (np.linalg.solve(few, 1 + extra) @ spread)
+        else:
+            system = self.gram + (taken.T * extra) @ taken
+            system.flat[:: len(system) + 1] += held
+            solved = np.linalg.solve(system, (1 + extra) @ taken)
+        person: NDArray[np.float32] = solved.astype(np.float32)
+        return person
 
     def score(self, history: History) -> NDArray[np.float32]:
         """Score all items, (items,): the predicted preference, about 0 to 1."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from recommender.history import History
 from recommender.interactions import Csr, Interactions
 
 Weighting = Literal["cosine", "bm25"]
+_NONE = np.zeros(0, np.int32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,32 +88,57 @@ class ItemToItem:
 
     def score(self, history: History) -> NDArray[np.float32]:
         """Score all items, (items,): sum over the history of weight × similarity."""
-        return self.score_items(history.items, self.weights(history))
+        return self.spread_history(history).summed.astype(np.float32)
 
     def weights(self, history: History) -> NDArray[np.float64]:
         """Give the weight of each item of the history, (m,), in (0, 1]: how lately it was taken."""
         if self.config.half_life_days is None or not len(history):
             return np.ones(len(history))
-        weight: NDArray[np.float64] = 0.5 ** (history.last_age_days() / self.config.half_life_days)
+        weight: NDArray[np.float64] = np.exp2(history.last_age_days() / -self.config.half_life_days)
         return weight
 
-    def score_items(self, items: NDArray[np.int32], weights: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Score all items, (items,), from positions and weights, both (m,)."""
-        spread = self.similarities[items] * weights[:, None]
-        summed = np.bincount(self.neighbours[items].ravel(), spread.ravel(), len(self.neighbours))
-        return summed.astype(np.float32)
+    def spread_history(self, history: History, more: NDArray[np.int32] = _NONE) -> Spread:
+        """Spread a history over what goes with it, and `more` (m,) with the full weight, a cart say."""
+        if not len(more):
+            return self.spread(history.items, self.weights(history))
+        weights = np.concatenate([self.weights(history), np.ones(len(more))])
+        return self.spread(np.concatenate([history.items, more]), weights)
 
-    def strongest_links(
-        self, targets: NDArray[np.intp], items: NDArray[np.int32], weights: NDArray[np.float64]
-    ) -> dict[int, int]:
+    def spread(self, items: NDArray[np.int32], weights: NDArray[np.float64]) -> Spread:
+        """Spread weights from positions, both (m,), over the neighbours of each."""
+        near = self.neighbours[items].astype(np.intp)
+        strength = self.similarities[items] * weights[:, None]
+        summed: NDArray[Any] = np.bincount(near.ravel(), strength.ravel(), len(self.neighbours))
+        return Spread(items, near, strength, summed, np.float32(summed[near].max(initial=0)))
+
+
+class Spread(NamedTuple):
+    """Hold what a few items say of their neighbours: of all others nothing.
+
+    `items` (m,) int32 positions; `near` (m, k) the neighbours of each, so with repeats, and `strength` (m, k)
+    how much speaks for them from there; `summed` (items,) float64 all of it, and `best` the largest sum.
+    """
+
+    items: NDArray[np.int32]
+    near: NDArray[np.intp]
+    strength: NDArray[np.float64]
+    summed: NDArray[np.float64]
+    best: np.float32
+
+    def share(self, positions: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Give sum ÷ best sum at these positions, (p,) in [0, 1]; the best has to be above 0."""
+        shared: NDArray[np.float32] = self.summed[positions].astype(np.float32) / self.best
+        return shared
+
+    def strongest(self, targets: NDArray[np.intp]) -> dict[int, int]:
         """Tell, for each target that has one, which of `items` speaks for it most: {target: item}."""
-        if not len(items) or not len(targets):
-            return {}
-        wanted = np.zeros(len(self.neighbours), dtype=bool)
+        wanted = np.zeros(len(self.summed), dtype=bool)
         wanted[targets] = True
-        near = self.neighbours[items]
-        row, column = np.nonzero(wanted[near])
-        strength = self.similarities[items[row], column] * weights[row]
-        order = np.argsort(strength, kind="stable")
-        order = order[strength[order] > 0]
-        return dict(zip(near[row[order], column[order]].tolist(), items[row[order]].tolist(), strict=True))
+        hits = wanted[self.near].nonzero()
+        told = zip(self.near[hits].tolist(), self.strength[hits].tolist(), hits[0].tolist(), strict=True)
+        most: dict[int, tuple[float, int]] = {}
+        for target, strength, row in told:
+            # Of equals the later item.
+            if strength > 0 and (strength, row) >= most.get(target, (0.0, 0)):
+                most[target] = strength, row
+        return {target: int(self.items[row]) for target, (_, row) in most.items()}

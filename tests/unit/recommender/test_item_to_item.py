@@ -97,6 +97,6 @@ def test_the_strongest_link_names_what_speaks_for_an_item() -> None:
     model = fit(data, shrinkage=0)
     a, b, c, d = range(4)
     items = np.array([a, c], dtype=np.int32)
-    assert model.strongest_links(np.array([b, d]), items, np.ones(2)) == {b: a}
-    assert model.strongest_links(np.array([b]), items, np.array([0.1, 1.0])) == {b: c}
-    assert model.strongest_links(np.array([], dtype=np.intp), items, np.ones(2)) == {}
+    assert model.spread(items, np.ones(2)).strongest(np.array([b, d])) == {b: a}
+    assert model.spread(items, np.array([0.1, 1.0])).strongest(np.array([b])) == {b: c}
+    assert model.spread(items, np.ones(2)).strongest(np.array([], dtype=np.intp)) == {}
