@@ -70,6 +70,8 @@ AGAIN_SIGNALS = (
 )
 _NEW_DAYS = 28.0
 _FLOOR = np.float32(0.02)
+LOG_BEST = log(1 + float(_FLOOR))
+"""What `log_share` gives for the best item."""
 _RECENT_DAYS, _STEADY_DAYS = 60.0, 240.0
 _LEAST_GATE = 1e-3
 _LEAST_REPEAT = 1e-3
@@ -229,15 +231,26 @@ class Blend:
         base: NDArray[np.float32] = self.config.weights(ITEM_SIGNALS).astype(np.float32) @ signals
         return base
 
-    def near(self, history: History, linked: Spread) -> Near:
-        """Score all items by what is in the history, and by that and the cart: `linked` is its spread."""
-        ease = als = None
-        if self.ease.fitted and len(linked.items) and (self.config.ease or self.config.again_ease):
+    def person(self, history: History) -> NDArray[np.float32] | None:
+        """Give the person's own hidden tastes, (f,); None where they play no part."""
+        return self.als.fold_in(history) if len(history) and self.config.als else None
+
+    def near(self, linked: Spread, person: NDArray[np.float32] | None) -> Near:
+        """Score all items by the person's tastes, and by what is in the history and the cart (`linked`)."""
+        ease = None
+        if len(linked.items) and self.asks_ease:
             ease = _to_best(self.ease.score_items(linked.items))
-        if len(history) and self.config.als:
-            als = _to_best(self.als.score(history))
-        spoken = linked.best > 0 and self.config.item_to_item
-        return Near(ease, als, linked if spoken else None)
+        als = None if person is None else _to_best(self.als.item_factors @ person)
+        return Near(ease, als, self.spoken(linked))
+
+    def spoken(self, linked: Spread) -> Spread | None:
+        """Give what goes with the history and the cart, or None where it plays no part."""
+        return linked if linked.best > 0 and self.config.item_to_item else None
+
+    @property
+    def asks_ease(self) -> bool:
+        """Tell whether EASE plays any part."""
+        return self.ease.fitted and bool(self.config.ease or self.config.again_ease)
 
     def discover(self, near: Near, base: NDArray[np.float32]) -> NDArray[np.float32]:
         """Give the discover score of all items, (items,)."""
@@ -247,31 +260,41 @@ class Blend:
                 logged = log_share(part)
                 logged *= np.float32(weight)
                 total += logged
-        spread = near.item_to_item
-        if spread is not None:
-            logged = log_share(spread.share(spread.near)) - np.log(_FLOOR)
-            total += self.config.item_to_item * np.log(_FLOOR)
-            # Positions repeat, each time with the same sum.
-            total[spread.near] += np.float32(self.config.item_to_item) * logged
+        if near.item_to_item is not None:
+            self.link(total, near.item_to_item)
+            total += self.silence
         return total
 
-    def again(self, history: History, near: Near, discover: NDArray[np.float32]) -> NDArray[np.float32]:
+    @property
+    def silence(self) -> np.float32:
+        """Give what an item gets that goes with nothing of the history, where others do."""
+        return np.float32(self.config.item_to_item * np.log(_FLOOR))
+
+    def link(self, scores: NDArray[np.float32], linked: Spread) -> None:
+        """Add to the scores of all items, in place, what is above `silence`: of few, and 0 of the others."""
+        logged = log_share(linked.share(linked.near)) - np.log(_FLOOR)
+        # Positions repeat, each time with the same sum.
+        scores[linked.near] += np.float32(self.config.item_to_item) * logged
+
+    def again(
+        self, history: History, ease: NDArray[np.float32] | None, discover: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
         """Give the score of what was taken before, (m,) in the order of `history.items`."""
-        signals = self.again_signals(history, near, discover)
+        signals = self.again_signals(history, ease, discover)
         scores = signals @ self.config.weights(AGAIN_SIGNALS) + self.again_offset(history)
         return scores.astype(np.float32)
 
     def again_signals(
-        self, history: History, near: Near, discover: NDArray[np.float32]
+        self, history: History, ease: NDArray[np.float32] | None, discover: NDArray[np.float32]
     ) -> NDArray[np.float64]:
-        """Give `AGAIN_SIGNALS`, (m, 10)."""
+        """Give `AGAIN_SIGNALS`, (m, 10), from the EASE signal (items,) and the discover scores (m,)."""
         items = history.items
         recent = history.weights(half_life_days=_RECENT_DAYS)
         steady = history.weights(half_life_days=_STEADY_DAYS)
         signals = np.empty((len(items), len(AGAIN_SIGNALS)))
         signals[:, 0] = 1
-        signals[:, 1] = discover[items]
-        signals[:, 2] = 0 if near.ease is None else log_share(near.ease[items])
+        signals[:, 1] = discover
+        signals[:, 2] = 0 if ease is None else log_share(ease[items])
         signals[:, 3] = self._own[items, 0]
         signals[:, 4] = recent / (1 + recent)
         signals[:, 5] = steady / (1 + steady)

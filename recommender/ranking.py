@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +11,37 @@ OUT = np.float32(-np.inf)
 _COLUMNS = 512
 _POOL = 5
 _POOL_AT_LEAST = 50
+
+
+class Arrangement(NamedTuple):
+    """Say how a list is put together once scores stand; see `arrange`."""
+
+    limit: int
+    diversity: float = 0.0
+    groups: NDArray[np.int32] | None = None
+    cap: int | None = None
+
+
+def choose(
+    scores: NDArray[np.float32],
+    how: Arrangement,
+    allowed: NDArray[np.bool_] | None,
+    out: NDArray[np.int32],
+    *,
+    vectors: NDArray[np.float32],
+) -> tuple[NDArray[np.intp], int]:
+    """Mask `scores` in place, and give the list's positions and how many were in the running."""
+    chosen, candidate_count = best(scores, how.limit, allowed, out)
+    if how.diversity or how.cap is not None:
+        chosen = arrange(
+            scores,
+            how.limit,
+            vectors=vectors,
+            diversity=how.diversity,
+            groups=how.groups,
+            cap=how.cap,
+        )
+    return chosen, candidate_count
 
 
 def best(
@@ -81,12 +114,12 @@ def _pool_size(number: int, diversity: float) -> int:
 def _top(scores: NDArray[np.float32], number: int) -> NDArray[np.intp]:
     if number <= 0:
         return np.zeros(0, dtype=np.intp)
-    cut = _low_cut(scores, number)
+    cut = low_cut(scores, number)
     near = (scores >= cut if cut > OUT else scores > OUT).nonzero()[0]
     return near[np.argsort(-scores[near], kind="stable")][:number]
 
 
-def _low_cut(scores: NDArray[np.float32], number: int) -> np.float32:
+def low_cut(scores: NDArray[np.float32], number: int) -> np.float32:
     """Give a score that `number` items reach, and hardly more: the best of as many columns reach it.
 
     The largest of each of 512 columns cost 5 µs of 20,000 scores, where partitioning them costs 100.

@@ -166,10 +166,10 @@ class _Found(NamedTuple):
             for arm in arms
             if blend.ease.fitted or not needs_ease(arm)
         }
-        near = blend.near(taken, blend.item_to_item.spread_history(taken))
+        near = blend.near(blend.item_to_item.spread_history(taken), blend.person(taken))
         total = blend.discover(near, blend.base())
         scores["learned"] = total.copy()
-        scores["learned"][taken.items] = blend.again(taken, near, total)
+        scores["learned"][taken.items] = blend.again(taken, near.ease, total[taken.items])
         for arm in get_args(MixedArm):
             if arm in scores:
                 self.mixed.setdefault(arm, []).append(_recall(scores[arm], case.truth))
@@ -229,7 +229,7 @@ def collect(model: ServedModel, cases: Sequence[Case], *, seed: int) -> Examples
     again: list[tuple[NDArray[Any], ...]] = []
     for case in cases:
         taken = case.history
-        near = model.blend.near(taken, model.item_to_item.spread_history(taken))
+        near = model.blend.near(model.item_to_item.spread_history(taken), model.blend.person(taken))
         total = model.blend.discover(near, base)
         rows, weight = _draw(total, taken.items, case.truth, rng)
         new = np.setdiff1d(case.truth, taken.items)
@@ -237,7 +237,7 @@ def collect(model: ServedModel, cases: Sequence[Case], *, seed: int) -> Examples
         share = hit / np.float32(len(case.truth))
         parts.append((_signals(items, near, rows), weight, share, hit / np.float32(max(1, len(new)))))
         known = np.isin(taken.items, case.truth) / len(case.truth)
-        signals = model.blend.again_signals(taken, near, total)
+        signals = model.blend.again_signals(taken, near.ease, total[taken.items])
         nearby = _signals(items, near, taken.items.astype(np.intp))
         again.append((signals, nearby, model.blend.again_offset(taken), known))
     return Examples(

@@ -15,24 +15,24 @@ from typing import Any, Literal, NamedTuple, Self, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.arms import plain_scores, same_order, served_by
+from recommender.arms import served_by
 from recommender.artifact import Manifest, open_artifact
-from recommender.blending import WINDOWS, Blend, DiscoverArm, ItemFacts, MixedArm, Near
-from recommender.browsing import Browsed, Kind, explain, lean, leans
+from recommender.blending import WINDOWS, Blend, ItemFacts
+from recommender.browsing import Browsed, Kind, explain, leans
 from recommender.config import TrainingConfig
 from recommender.errors import ArtifactCorrupt, InvalidConfig, InvalidRequest
 from recommender.history import History, Purchase
 from recommender.idmap import IdMap
 from recommender.models.als import Als
 from recommender.models.ease import Ease
-from recommender.models.item_to_item import ItemToItem, Spread
+from recommender.models.item_to_item import ItemToItem
 from recommender.models.personal_frequency import PersonalFrequency
 from recommender.models.popularity import Popularity
-from recommender.ranking import OUT, arrange, best
+from recommender.ranker import Asked, Listed, Mode, Ranker
+from recommender.ranking import Arrangement, best, choose
 
 __all__ = ["Answer", "Fallback", "Mode", "Policy", "Purchase", "Recommendation", "ServedModel", "Source"]
 
-Mode = Literal["mixed", "buy_again", "discover"]
 Policy = Literal["model", "baseline"]
 Source = Literal["buy_again", "discover", "popular", "trending", "recently_viewed"]
 Fallback = Literal["popular", "empty"]
@@ -74,25 +74,6 @@ class Repeats(NamedTuple):
     gap_days: NDArray[np.float32]
 
 
-class _Scored(NamedTuple):
-    """Keep what a ranking came from: scores (items,), and what spoke for the discoveries among them."""
-
-    total: NDArray[np.float32]
-    near: Near
-    linked: Spread
-    browsed: Browsed | None = None
-    alike: Spread | None = None
-
-
-class _Arrangement(NamedTuple):
-    """Say how a list is put together once scores stand."""
-
-    limit: int
-    diversity: float = 0.0
-    groups: NDArray[np.int32] | None = None
-    cap: int | None = None
-
-
 class ServedModel:
     """Rank items for histories. Holds only read-only arrays, so threads may share it."""
 
@@ -125,7 +106,7 @@ class ServedModel:
 
     def _prepare(self) -> None:
         """Compute once what is the same for everybody."""
-        self._base = self.blend.base()
+        self._ranker = Ranker.of(self.blend, self.popularity.scores)
         self._popular = self._rank_popular()
 
     def refreshed(
@@ -217,7 +198,7 @@ class ServedModel:
         """
         self._check_request(limit, mode, policy, allowed)
         self._check_arrangement(diversity, groups, cap)
-        how = _Arrangement(limit, diversity, groups, cap)
+        how = Arrangement(limit, diversity, groups, cap)
         context = self.items.known(context_items)
         out = np.concatenate([self.items.known(exclude), context])
         if policy == "baseline":
@@ -229,14 +210,14 @@ class ServedModel:
             browsed = Browsed.encode(looks, items=self.items, now=asked_at, taken=taken, today=today)
         if not len(taken) and (mode == "buy_again" or not (len(context) or browsed)):
             return self._popular_answer(how, allowed, out, fallback="popular")
-        scored = self._score(taken, context, mode, browsed)
-        highest = float(scored.total.max(initial=OUT))
-        chosen, candidate_count = self._choose(scored.total, how, allowed, out)
-        if not candidate_count:
+        linked = self.item_to_item.spread_history(taken, context)
+        asked = Asked(taken, linked, browsed, mode, how, allowed, out)
+        listed = self._ranker.rank(asked)
+        if not listed.candidate_count:
             if mode == "buy_again":
                 return self._popular_answer(how, allowed, out, fallback="popular")
             return Answer((), "empty", 0)
-        return Answer(self._explain(chosen, scored, highest, taken), None, candidate_count)
+        return Answer(self._explain(asked, listed), None, listed.candidate_count)
 
     def related(
         self,
@@ -255,7 +236,7 @@ class ServedModel:
         out = np.concatenate([self.items.known(exclude), basket])
         spread = self.item_to_item.spread(basket, np.ones(len(basket)))
         if not spread.best:
-            return self._popular_answer(_Arrangement(limit), allowed, out, fallback="popular")
+            return self._popular_answer(Arrangement(limit), allowed, out, fallback="popular")
         near = spread.summed.astype(np.float32) / spread.best
         # Popularity orders what is not related at all, below everything that is.
         scores = np.where(near > 0, 1 + near, self.popularity.scores).astype(np.float32)
@@ -280,80 +261,21 @@ class ServedModel:
             candidate_count,
         )
 
-    def _score(
-        self, taken: History, context: NDArray[np.int32], mode: Mode, browsed: Browsed | None = None
-    ) -> _Scored:
-        """Score all items for a mode on the blend's scale; what the mode does not give is out."""
-        linked = self.item_to_item.spread_history(taken, context)
-        near = self.blend.near(taken, linked)
-        config = self.blend.config
-        arm, alike = self._arm(mode, taken), None
-        if arm == "learned":
-            total = self.blend.discover(near, self._base)
-            if browsed:
-                alike = lean(total, browsed, self.item_to_item, config)
-        else:
-            total = same_order(self._plain(arm, taken))
-            if browsed and config.like_viewed:
-                alike = browsed.spread(self.item_to_item)
-        if mode == "discover":
-            total[taken.items] = OUT
-        else:
-            kept = self.blend.again(taken, near, total) if arm == "learned" else total[taken.items]
-            if mode == "buy_again":
-                total[:] = OUT
-            total[taken.items] = kept
-        return _Scored(total, near, linked, browsed, alike)
-
     def score(self, taken: History) -> NDArray[np.float32]:
         """Give the mixed score of all items, (items,), on the blend's logarithmic scale; no masks."""
-        return self._score(taken, np.zeros(0, np.int32), "mixed").total
+        linked = self.item_to_item.spread_history(taken)
+        asked = Asked(taken, linked, None, "mixed", Arrangement(0), None, np.zeros(0, np.int32))
+        return self._ranker.score(asked, self.blend.near(linked, self.blend.person(taken)))[0]
 
-    def _arm(self, mode: Mode, taken: History) -> MixedArm | DiscoverArm:
-        """Say which ranking is in force; with nothing taken the baselines have nothing to go by."""
-        config = self.blend.config
-        if not len(taken):
-            return "learned"
-        if mode == "discover":
-            return config.discover
-        if mode == "buy_again" and config.mixed.startswith("popularity"):
-            return "top_frequency"
-        return config.mixed
-
-    def _plain(self, arm: MixedArm | DiscoverArm, taken: History) -> NDArray[np.float32]:
-        """Score all items by a baseline, (items,)."""
-        return plain_scores(arm, self.blend, self.popularity.scores, taken)
-
-    def _choose(
-        self,
-        scores: NDArray[np.float32],
-        how: _Arrangement,
-        allowed: NDArray[np.bool_] | None,
-        out: NDArray[np.int32],
-    ) -> tuple[NDArray[np.intp], int]:
-        """Mask `scores` in place, and give the list's positions and how many were in the running."""
-        chosen, candidate_count = best(scores, how.limit, allowed, out)
-        if how.diversity or how.cap is not None:
-            chosen = arrange(
-                scores,
-                how.limit,
-                vectors=self.als.item_factors,
-                diversity=how.diversity,
-                groups=how.groups,
-                cap=how.cap,
-            )
-        return chosen, candidate_count
-
-    def _explain(
-        self, chosen: NDArray[np.intp], scored: _Scored, highest: float, taken: History
-    ) -> tuple[Recommendation, ...]:
+    def _explain(self, asked: Asked, listed: Listed) -> tuple[Recommendation, ...]:
         """Give each chosen item its source, and the reason it stands out by most."""
+        taken, chosen = asked.taken, listed.chosen
         before = {item: index for index, item in enumerate(taken.items.tolist())}
-        links = scored.linked.strongest(chosen)
-        ease, als, linked = scored.near.shares(chosen).tolist()
+        links = asked.linked.strongest(chosen)
+        ease, als, linked = listed.shares.tolist()
         popular = self.popularity.scores[chosen].tolist()
-        looked = explain(scored.browsed, scored.alike, chosen, self.blend.config)
-        values = np.exp(scored.total[chosen].astype(np.float64) - highest).tolist()
+        looked = explain(asked.browsed, listed.alike, chosen, self.blend.config)
+        values = np.exp(listed.totals.astype(np.float64) - listed.highest).tolist()
         explained = []
         for rank, item in enumerate(chosen.tolist()):
             if item in before:
@@ -390,14 +312,14 @@ class ServedModel:
 
     def _popular_answer(
         self,
-        how: _Arrangement,
+        how: Arrangement,
         allowed: NDArray[np.bool_] | None,
         out: NDArray[np.int32],
         *,
         fallback: Fallback | None,
     ) -> Answer:
         scores = self.popularity.scores.copy()
-        chosen, candidate_count = self._choose(scores, how, allowed, out)
+        chosen, candidate_count = choose(scores, how, allowed, out, vectors=self.als.item_factors)
         if not candidate_count:
             return Answer((), "empty", 0)
         items = tuple(self.by_popularity(item, float(scores[item])) for item in chosen.tolist())
