@@ -219,11 +219,13 @@ class Blend:
     personal: PersonalFrequency
     # What of `again` is the item's own, (items, 3): logs of its count, its repeat probability and its gate.
     _own: NDArray[np.float32] = field(init=False, repr=False)
+    _again: NDArray[np.float64] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         gate = np.log(np.maximum(self.personal.gate, _LEAST_GATE))
         own = (np.log1p(self.facts.counts[2]), np.log(self.facts.repeat_probability), gate)
         object.__setattr__(self, "_own", np.stack(own, axis=1).astype(np.float32))
+        object.__setattr__(self, "_again", self.config.weights(AGAIN_SIGNALS))
 
     def base(self) -> NDArray[np.float32]:
         """Give the part of the discover score that is the same for everybody, (items,)."""
@@ -281,7 +283,7 @@ class Blend:
     ) -> NDArray[np.float32]:
         """Give the score of what was taken before, (m,) in the order of `history.items`."""
         signals = self.again_signals(history, ease, discover)
-        scores = signals @ self.config.weights(AGAIN_SIGNALS) + self.again_offset(history)
+        scores = signals @ self._again + self.again_offset(history)
         return scores.astype(np.float32)
 
     def again_signals(
@@ -295,12 +297,13 @@ class Blend:
         signals[:, 0] = 1
         signals[:, 1] = discover
         signals[:, 2] = 0 if ease is None else log_share(ease[items])
-        signals[:, 3] = self._own[items, 0]
+        count, repeat, _ = self._own[items].T
+        signals[:, 3] = count
         signals[:, 4] = recent / (1 + recent)
         signals[:, 5] = steady / (1 + steady)
         signals[:, 6] = np.log(history.times)
         signals[:, 7] = self.personal.due(history)
-        signals[:, 8] = self._own[items, 1]
+        signals[:, 8] = repeat
         signals[:, 9] = log(max(1, len(items)))
         return signals
 

@@ -37,6 +37,7 @@ Policy = Literal["model", "baseline"]
 Source = Literal["buy_again", "discover", "popular", "trending", "recently_viewed"]
 Fallback = Literal["popular", "empty"]
 
+_MODES, _POLICIES = get_args(Mode), get_args(Policy)
 _POPULAR_SHARE = 0.1
 _POPULAR_AT_LEAST = 20
 
@@ -200,7 +201,7 @@ class ServedModel:
         self._check_arrangement(diversity, groups, cap)
         how = Arrangement(limit, diversity, groups, cap)
         context = self.items.known(context_items)
-        out = np.concatenate([self.items.known(exclude), context])
+        out = np.concatenate([self.items.known(exclude), context]) if exclude else context
         if policy == "baseline":
             return self._popular_answer(how, allowed, out, fallback=None)
         taken = History.encode(history, items=self.items, today=today)
@@ -364,9 +365,9 @@ class ServedModel:
     def _check_request(self, limit: int, mode: str, policy: str, allowed: NDArray[np.bool_] | None) -> None:
         if limit < 0:
             raise InvalidRequest(f"limit {limit} is below zero")
-        if mode not in get_args(Mode):
+        if mode not in _MODES:
             raise InvalidRequest(f"unknown mode {mode!r}")
-        if policy not in get_args(Policy):
+        if policy not in _POLICIES:
             raise InvalidRequest(f"unknown policy {policy!r}")
         if allowed is not None and (allowed.dtype != np.bool_ or allowed.shape != (len(self.items),)):
             raise InvalidRequest(

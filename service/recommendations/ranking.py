@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -205,7 +204,7 @@ def rank_shelf(shelf: Shelf, *, policy: PolicyName, question: Question) -> Ranke
         segment = list_segment(shelf, question, allowed)
         if segment is not None:
             answer, fallback = segment
-    return _rank_answer(shelf, answer, policy, question, allowed, fallback=fallback)
+    return _rank_answer(shelf, answer, policy, question, fallback=fallback)
 
 
 def _rank_answer(
@@ -213,16 +212,14 @@ def _rank_answer(
     answer: Answer,
     policy: PolicyName,
     question: Question,
-    allowed: NDArray[np.bool_],
     *,
     fallback: str | None,
 ) -> Ranked:
-    version = shelf.model.version
-    position_of = shelf.model.items.get
-    keys, statistics = shelf.item_keys, shelf.statistics
+    version, statistics = shelf.model.version, shelf.statistics
+    positions = [shelf.model.items.get(item.item_id) for item in answer.items]
     return Ranked(
         answer=answer,
-        item_keys=[int(keys[position_of(item.item_id)]) for item in answer.items],
+        item_keys=shelf.item_keys[positions].tolist() if positions else [],
         policy=Policy(
             policy,
             version,
@@ -233,7 +230,7 @@ def _rank_answer(
             None if statistics is None else statistics.refreshed_at,
         ),
         statistics_version=None if statistics is None else statistics.version,
-        candidates_hash=_hash_candidates(shelf, question, allowed),
+        candidates_hash=_hash_candidates(shelf, question),
         config_hash=shelf.config_hash,
     )
 
@@ -263,14 +260,14 @@ def _fall_back(shelf: Shelf, policy: PolicyName, question: Question, allowed: ND
             log.exception("relating to the last basket failed", extra={"model": shelf.model.version})
         else:
             if answer.fallback is None and answer.items:
-                return _rank_answer(shelf, answer, policy, question, allowed, fallback="last_basket")
+                return _rank_answer(shelf, answer, policy, question, fallback="last_basket")
     try:
         segment = None if question.asked.mode in OWN_LISTS else list_segment(shelf, question, allowed)
     except Exception:
         log.exception("listing a segment failed", extra={"model": shelf.model.version})
     else:
         if segment is not None and policy == PERSONAL:
-            return _rank_answer(shelf, segment[0], policy, question, allowed, fallback=segment[1])
+            return _rank_answer(shelf, segment[0], policy, question, fallback=segment[1])
     served = rank_shelf(shelf, policy=BASELINE, question=question)
     fallback = served.policy.fallback or "popular"
     return replace(served, policy=replace(served.policy, name=policy, fallback=fallback))
@@ -301,10 +298,9 @@ def _ask_model(shelf: Shelf, policy: PolicyName, question: Question, allowed: ND
     )
 
 
-def _hash_candidates(shelf: Shelf, question: Question, allowed: NDArray[np.bool_]) -> str:
+def _hash_candidates(shelf: Shelf, question: Question) -> str:
     """Return a mark of the set of items that were in the running."""
-    digest = hashlib.blake2b(shelf.model.content_hash.encode(), digest_size=8)
-    digest.update(np.packbits(allowed).tobytes())
+    digest = shelf.mark_candidates(question.asked.category)
     digest.update("\x1f".join(sorted({*question.barred, *question.context})).encode())
     return digest.hexdigest()
 

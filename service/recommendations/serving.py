@@ -72,6 +72,7 @@ class Shelf:
     statistics_sought: int | None = None
     statistics: FreshStatistics | None = None
     _masks: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    _marks: dict[str | None, hashlib.blake2b] = field(default_factory=dict)
     _groups: list[NDArray[np.int32]] = field(default_factory=list)
 
     def allowed(self, category: str | None) -> NDArray[np.bool_]:
@@ -85,6 +86,16 @@ class Shelf:
             if len(self._masks) < 1_000:
                 self._masks[category] = mask
         return mask
+
+    def mark_candidates(self, category: str | None) -> hashlib.blake2b:
+        """Return the beginning of a hash of the candidates: the model and what `allowed` lets through."""
+        known = self._marks.get(category)
+        if known is None:
+            known = hashlib.blake2b(self.model.content_hash.encode(), digest_size=8)
+            known.update(np.packbits(self.allowed(category)).tobytes())
+            if len(self._marks) < 1_000:
+                self._marks[category] = known
+        return known.copy()
 
     def groups(self) -> NDArray[np.int32]:
         """Return the number of each item's first category, (n,); -1 where it has none."""
