@@ -52,9 +52,9 @@ def measure_rules(world: World, *, rounds: int) -> list[Row]:
             f"{lines / median(by_category):,.0f} lines/s",
             f"one rate {lines / median(plain):,.0f} lines/s",
             ratio=ratio_of(by_category, plain),
-            note=f"{lines:,} lines in {median(by_category):.1f} s and {median(plain):.1f} s, CPU of the command "
-            f"{median(used[True]):.1f} s and {median(used[False]):.1f} s; two categories with rates of their own, "
-            "one left out, a limit for each order and each day",
+            note=f"{lines:,} lines in {median(by_category):.1f} s and {median(plain):.1f} s, "
+            f"{median(used[True]):.1f} s and {median(used[False]):.1f} s of it CPU of the command; two "
+            "categories with rates of their own, one left out, a limit for each order and each day",
         )
     ]
 
