@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from service.tiers.conditions import AllOf, AnyOf, AtLeast, Compare, Condition, whole_bounds
+from service.tiers.conditions import AllOf, AnyOf, AtLeast, Compare, Condition
 
 FAR = 10**18
 
@@ -30,7 +30,7 @@ def simplify(condition: Condition) -> Condition:
 
 def ends_of(leaf: Compare) -> tuple[int | None, int | None]:
     """Return the least and the most of a whole-number metric that satisfy a comparison, None for no end."""
-    low, high = whole_bounds(leaf)
+    low, high = leaf.low, leaf.high
     return (None if low <= -FAR else low), (None if high >= FAR else high)
 
 
