@@ -145,7 +145,8 @@ subject: Select[Any] = select(
     _version.c.experiment,
     _version.c.version,
     _version.c.salt,
-    _version.c.arms,
+    # As text: the same version's need not be taken apart for everybody.
+    cast(_version.c.arms, Text).label("arms"),
     _version.c.window_days,
     _version.c.refund_grace_days,
     _version.c.status,

@@ -8,7 +8,7 @@ from service.tiers.needs import Need, Rise
 from service.tiers.periods import CalendarYear, MembershipYear, RollingWindow
 from service.tiers.standing import Standing
 from service.tiers.telling.chinese_rules import day_text, describe_condition, spaced, tell_needs
-from service.tiers.telling.numbers import money_text_zh, number_text
+from service.tiers.telling.numbers import money_text_zh, ratio_text
 
 _DAY = timedelta(days=1)
 
@@ -41,8 +41,8 @@ def _tell_activity(standing: Standing) -> str:
     spent = spaced(f"消費總淨額為 {money_text_zh(metrics.net_spend_minor, currency=standing.currency)}")
     if metrics.days_since_last_visit is None:
         return f"{period}沒有列入計算的消費" + (f"，{spent}。" if metrics.net_spend_minor else "。")
-    interval = metrics.visit_interval()
-    rhythm = "" if interval is None else f"（平均間隔 {number_text(interval)} 天）"
+    gaps = metrics.active_days - 1
+    rhythm = "" if gaps < 1 else f"（平均間隔 {ratio_text(metrics.span_days, gaps)} 天）"
     last = standing.day - timedelta(days=metrics.days_since_last_visit)
     return (
         f"{period}您共有 {metrics.active_days:,} 天消費{rhythm}，{spent}，最近一次消費是 {day_text(last)}。"

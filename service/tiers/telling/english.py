@@ -14,8 +14,9 @@ from service.tiers.telling.english_rules import (
     describe_condition,
     month_name,
     tell_needs,
+    with_noun,
 )
-from service.tiers.telling.numbers import money_text
+from service.tiers.telling.numbers import money_text, ratio_text
 
 _DAY = timedelta(days=1)
 
@@ -58,8 +59,8 @@ def _tell_activity(standing: Standing) -> str:
 
 
 def _rhythm(metrics: Metrics) -> str:
-    interval = metrics.visit_interval()
-    return "" if interval is None else f", {count_text(interval, 'day')} apart on average,"
+    gaps = metrics.active_days - 1
+    return "" if gaps < 1 else f", {with_noun(ratio_text(metrics.span_days, gaps), 'day')} apart on average,"
 
 
 def _period(standing: Standing) -> str:
