@@ -53,9 +53,10 @@ class Rise(NamedTuple):
 
 def needs_to_stay(tier: Tier, metrics: Metrics) -> tuple[Need, ...]:
     """Return the needs of the cheapest way to stay, by `keep` or by `enter`; none for the base tier."""
-    if tier.enter is None:
+    enter, keep = tier.enter, tier.keep
+    if enter is None:
         return ()
-    return _needs_of_either((tier.enter,) if tier.keep is None else (tier.keep, tier.enter), metrics)
+    return _needs_of_either((enter,) if keep is None else (keep, enter), metrics)
 
 
 def rise_above(tier: Tier, rules: RuleSet, metrics: Metrics) -> Rise | None:
@@ -65,14 +66,14 @@ def rise_above(tier: Tier, rules: RuleSet, metrics: Metrics) -> Rise | None:
     goal = rules.tiers[tier.rank + 1]
     if goal.enter is None:
         return None
+    conditions = (goal.enter,)
     after, missing, undone = _after_an_order(metrics), [], []
-    for leaf, met in _easiest_of((goal.enter,), metrics):
+    for leaf, met in _easiest_of(conditions, metrics):
         if not met(metrics):
             missing.append(Need(leaf, metrics.value_of(leaf.metric), False))
         elif not met(after):
             undone.append(Need(leaf, after.value_of(leaf.metric), False))
-    is_enough = _reaches((goal.enter,), metrics, after)
-    return Rise(goal, tuple(missing), is_enough, tuple(undone))
+    return Rise(goal, tuple(missing), _reaches(conditions, metrics, after), tuple(undone))
 
 
 def needs_of(condition: Condition, metrics: Metrics) -> tuple[Need, ...]:
@@ -105,24 +106,19 @@ def _easiest_of(conditions: tuple[Condition, ...], metrics: Metrics) -> Sequence
     if branches is None:
         whole = conditions[0] if len(conditions) == 1 else AnyOf(conditions)
         return [(leaf, compile_condition(leaf)) for leaf in _choose_by_parts(whole, metrics)]
-    if len(branches) == 1:
-        return branches[0].ways
+    first = branches[0]
+    # Nothing lacks less than the first, if it lacks nothing.
+    if len(branches) == 1 or (first.agree and first.holds(metrics)):
+        return first.ways
+    return _nearest_of(known, branches, metrics).ways
+
+
+def _nearest_of(known: _Known, branches: Sequence[_Branch], metrics: Metrics) -> _Branch:
+    """Return the branch that lacks least."""
     # A comparison stands in many branches: each is looked at once.
-    holding = [met(metrics) for _, met in known.leaves]
-    for branch in branches:
-        # Nothing lacks less than the first that lacks nothing.
-        if branch.agree and branch.holds_by(holding):
-            return branch.ways
-    return _nearest_of(known.leaves, branches, holding, metrics).ways
-
-
-def _nearest_of(
-    leaves: Sequence[_Leaf], branches: Sequence[_Branch], holding: Sequence[bool], metrics: Metrics
-) -> _Branch:
-    """Return the branch that lacks least, by which comparisons hold."""
     lacks = [
-        None if met else _hopelessness(leaf, metrics.value_of(leaf.metric))
-        for (leaf, _), met in zip(leaves, holding, strict=True)
+        None if met(metrics) else _hopelessness(leaf, metrics.value_of(leaf.metric))
+        for leaf, met in known.leaves
     ]
     ranked = [_rank([lacks[place] for place in branch.places], branch.agree) for branch in branches]
     least = min(ranked)
@@ -142,10 +138,10 @@ class _Branch(NamedTuple):
     places: tuple[int, ...]
     agree: bool
 
-    def holds_by(self, holding: Sequence[bool]) -> bool:
+    def holds(self, metrics: Metrics) -> bool:
         """Say whether all its comparisons hold."""
-        for place in self.places:  # noqa: SIM110 - a generator costs twice as much
-            if not holding[place]:
+        for _, met in self.ways:  # noqa: SIM110 - a generator costs twice as much
+            if not met(metrics):
                 return False
         return True
 
@@ -309,9 +305,10 @@ def _reaches(conditions: tuple[Condition], metrics: Metrics, after: Metrics) -> 
     (met,), spent = known.met, metrics.net_spend_minor
     if met(after):
         return True
+    active_days, span_days, days_since, _, orders, member_days = after
     # More spend turns a condition true only where some comparison begins to hold.
-    for amount in known.spends:  # noqa: SIM110 - a generator costs twice as much
-        if amount > spent and met(after._replace(net_spend_minor=amount)):
+    for amount in known.spends:
+        if amount > spent and met(Metrics(active_days, span_days, days_since, amount, orders, member_days)):
             return True
     return False
 

@@ -24,17 +24,17 @@ from service.tiers.window import RunningWindow
 def read_state(row: Row[Any]) -> TierState:
     """Return a stored state as the fold takes it."""
     return TierState(
-        rank=row.rank,
-        since=row.since,
-        ruleset_version=row.ruleset_version,
-        unqualified_since=row.unqualified_since,
-        carrier_order_key=row.carrier_order_key,
-        through=row.through,
-        next_review_on=row.next_review_on,
-        stands_until=row.stands_until,
-        rated_rank=row.rated_rank,
-        rated_since=row.rated_since,
-        pinned_until=row.pinned_until,
+        row.rank,
+        row.since,
+        row.ruleset_version,
+        row.unqualified_since,
+        row.carrier_order_key,
+        row.through,
+        row.next_review_on,
+        row.stands_until,
+        row.rated_rank,
+        row.rated_since,
+        row.pinned_until,
     )
 
 
