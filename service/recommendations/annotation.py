@@ -6,9 +6,8 @@ beat. Where a thing does not apply the name is still there, with null.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from service.experiments.operations import Baseline, Subject, window_of
 from service.kit.clock import format_time
@@ -24,8 +23,7 @@ UNASSIGNED = "not_assigned"
 ASSIGNMENT_UNAVAILABLE = "assignment_unavailable"
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(NamedTuple):
     """What decided the answer: by name and version, the model behind it, and the fallback it needed.
 
     `refreshed_through`: statistics made after the training hold everything committed by then.
@@ -40,8 +38,7 @@ class Policy:
     refreshed_through: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Surface:
+class Surface(NamedTuple):
     """Where the answer is shown."""
 
     placement: str

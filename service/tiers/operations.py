@@ -6,7 +6,6 @@ Every write locks the member's state; whoever locks the member's balance too doe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -90,8 +89,7 @@ class InShort(NamedTuple):
     explanation: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """What one statement read of a member: a row of `readable.state_rows` with the stamp of the timeline.
 
     `days` are (ordinal, goods, spend, orders, unlinked) of the days that `days_after` bounds, by day.

@@ -57,11 +57,11 @@ def spaced(text: str) -> str:
 
 
 def describe_leaf(leaf: Compare, *, currency: str) -> str:
-    """Return one comparison in words."""
+    """Return one comparison in words, with spaces where they belong."""
     key = "zh-Hant", currency
     told: str | None = leaf.notes.get(key)
     if told is None:
-        told = leaf.notes[key] = _describe_leaf(leaf, currency)
+        told = leaf.notes[key] = spaced(_describe_leaf(leaf, currency))
     return told
 
 
@@ -104,11 +104,8 @@ def _range(leaf: Compare, show: Callable[[Fraction], str]) -> str:
 
 def tell_needs(needs: Iterable[Need], *, currency: str, when: str = "目前") -> str:
     """Return several needs, each beside what the member has, now or then."""
-    return spaced(
-        "、".join(
-            f"{describe_leaf(need.leaf, currency=currency)}（{_have(need, currency, when)}）"
-            for need in needs
-        )
+    return "、".join(
+        [f"{describe_leaf(need.leaf, currency=currency)}（{_have(need, currency, when)}）" for need in needs]
     )
 
 
