@@ -69,7 +69,7 @@ def open_engine(
         url = url.set(drivername="postgresql+psycopg")
     options = "-c timezone=UTC -c jit=off"
     options += f" -c statement_timeout={statement_timeout_ms} -c lock_timeout={lock_timeout_ms}"
-    engine = create_engine(
+    return create_engine(
         url,
         pool_size=pool_size,
         max_overflow=0,
@@ -82,8 +82,6 @@ def open_engine(
         json_deserializer=orjson.loads,
         connect_args={"options": options, "prepare_threshold": 3, "connect_timeout": 10},
     )
-    prepared.watch(engine)
-    return engine
 
 
 @contextmanager
@@ -156,7 +154,7 @@ def run(conn: Connection, statement: Executable, parameters: Mapping[str, Any]) 
     driver: Any = link.driver_connection
     if driver.pgconn.transaction_status == _IDLE and not driver.autocommit:
         _begin(conn, driver)
-    statement_here = prepared.statement_of(link.info, driver, ready, ready.raw, values=len(ready.names))
+    statement_here = prepared.shelf_of(link.info, driver).find(ready, ready.raw, values=len(ready.names))
     values = {**ready.fixed, **parameters} if ready.fixed else parameters
     for listener in conn.dispatch.before_cursor_execute:
         listener(conn, None, ready.sql, values, None, False)

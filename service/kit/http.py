@@ -8,7 +8,7 @@ unknown query parameters, and cost several times a bare route.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import wraps
@@ -30,6 +30,7 @@ from service.kit.db import try_again
 from service.kit.exchange import WholeAnswer, present_notes, present_request
 from service.kit.fields import is_merchant_id
 from service.kit.rate_limits import Allowance, RateLimiter
+from service.kit.readers import MOST_RESTING, Readers
 from service.kit.reading import (
     load_body,
     normalise,
@@ -62,13 +63,15 @@ class Desk:
     strangers: Strangers | None = None
     tools: dict[str, Any] = field(default_factory=dict)
     reads: Engine | None = None
-    reader: Engine = field(init=False)
+    readers: Readers = field(init=False)
     """The same connections without BEGIN and COMMIT: a read sees each statement's own snapshot either way."""
 
     def __post_init__(self) -> None:
-        """Share the engine's connections with the reader, where none is given that has them as they are."""
-        reader = self.reads or self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        object.__setattr__(self, "reader", reader)
+        """Share the engine's connections with the readers, where none is given that has them as they are."""
+        reads = self.reads or self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        # Only a process that begins nothing by itself has connections that are good for the next read.
+        readers = Readers(reads, most=0 if self.reads is None else MOST_RESTING)
+        object.__setattr__(self, "readers", readers)
 
 
 @dataclass(slots=True)
@@ -187,7 +190,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
                         now=now,
                         keyed=_read_idempotency_key(route, caller, raw),
                         default_status=default_status,
-                        engine=desk.engine if route.writes or records else desk.reader,
+                        in_transaction=route.writes or records,
                         wants_csv=route.csv and _wants_csv(),
                     )
                     return visit.answer()
@@ -348,7 +351,7 @@ class _Visit:
     now: datetime
     keyed: idempotency.KeyedRequest | None
     default_status: int
-    engine: Engine
+    in_transaction: bool
     wants_csv: bool
 
     def answer(self) -> Response:
@@ -365,9 +368,8 @@ class _Visit:
             raise
 
     def _answer_once(self) -> Response:
-        engine, keyed = self.engine, self.keyed
-        # A read begins nothing: each of its statements stands by itself.
-        with engine.connect() if engine is self.desk.reader else engine.begin() as conn:
+        keyed = self.keyed
+        with self._connect() as conn:
             if keyed is not None:
                 stored = idempotency.claim(conn, request=keyed)
                 if stored is not None:
@@ -398,6 +400,13 @@ class _Visit:
         if self.route.content and isinstance(data, Mapping):
             response.set_etag(preconditions.tag_of(data, self.route.content))
         return response
+
+    def _connect(self) -> AbstractContextManager[Connection]:
+        """Open a transaction, or for a read a connection on which each statement stands by itself."""
+        if not self.in_transaction:
+            return self.desk.readers.lend()
+        self.desk.readers.make_room()
+        return self.desk.engine.begin()
 
 
 def _replay(stored: idempotency.StoredAnswer) -> Response:

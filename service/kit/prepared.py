@@ -4,9 +4,10 @@ The driver's cursor asks anew on every call whether a statement is prepared, sen
 generator, and finds out how to read each column: 70 µs of CPU for a statement that costs libpq 25. Here the
 call is one of libpq's own, and what was found out stays.
 
-The driver deallocates every prepared statement of a connection, ours too, after a rollback and after DDL.
-`forget` is called then (see `watch`); should a statement be missing all the same, it is prepared again where
-it stands by itself, and inside a transaction the error is one of those after which `db.try_again` repeats it.
+The driver deallocates every prepared statement of a connection, ours too, when it forgets its own: after a
+rollback, after DDL. Ours are forgotten with them. Should one be missing all the same (a pooler between), it
+is prepared again where it stands by itself, and inside a transaction the error is one of those after which
+`db.try_again` repeats it.
 """
 
 from __future__ import annotations
@@ -19,14 +20,12 @@ import psycopg
 from psycopg import pq
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import error_from_result
-from sqlalchemy import Engine, event
 
 MISSING = "26000"
 """What PostgreSQL says of a prepared statement that is not there (any more)."""
 _OUTDATED = frozenset({MISSING, "0A000"})
 """… and of one whose tables were changed since: either has to be prepared again."""
 
-_DEALLOCATING = ("ROLLBACK", "DROP", "ALTER", "DISCARD", "DEALLOCATE")
 _NAMES = count(1)
 _KEY = "tidemark.prepared"
 _IDLE = pq.TransactionStatus.IDLE
@@ -38,7 +37,8 @@ class Statement:
     `columns` are the names of its columns, None before its first run and where it returns no rows.
     """
 
-    def __init__(self, driver: psycopg.Connection[Any], sql: bytes, *, values: int) -> None:
+    def __init__(self, shelf: Shelf, driver: psycopg.Connection[Any], sql: bytes, *, values: int) -> None:
+        self._shelf = shelf
         self._sql = sql
         self._formats = [PyFormat.AUTO] * values
         self._adapt: Any = Transformer.from_context(driver)
@@ -67,7 +67,8 @@ class Statement:
             error = error_of(driver, result)
             if error.sqlstate not in _OUTDATED:
                 raise error
-            self.forget()
+            # Where one is gone, all of them are.
+            self._shelf.forget()
             if link.transaction_status != _IDLE:
                 raise error
             result = link.exec_prepared(self._prepare(driver), sent, adapt.formats)
@@ -104,30 +105,43 @@ def error_of(driver: psycopg.Connection[Any], result: pq.abc.PGresult) -> psycop
     return error_from_result(result, encoding=driver.info.encoding)
 
 
-def statement_of(
-    info: dict[Any, Any], driver: psycopg.Connection[Any], key: Hashable, sql: bytes, *, values: int
-) -> Statement:
-    """Return the statement of a key on a connection, whose `info` SQLAlchemy keeps."""
-    known: dict[Hashable, Statement] = info.setdefault(_KEY, {})
-    found = known.get(key)
-    if found is None:
-        found = known[key] = Statement(driver, sql, values=values)
-    return found
+class Shelf:
+    """The statements of one connection."""
+
+    def __init__(self, driver: Any) -> None:
+        self._driver = driver
+        self._known: dict[Hashable, Statement] = {}
+        self._forget_with_driver()
+
+    def find(self, key: Hashable, sql: bytes, *, values: int) -> Statement:
+        """Return the statement of a key."""
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = Statement(self, self._driver, sql, values=values)
+        return found
+
+    def forget(self) -> None:
+        """Take all of them as not prepared."""
+        for statement in self._known.values():
+            statement.forget()
+
+    def _forget_with_driver(self) -> None:
+        """Forget them whenever the driver is about to deallocate all of the connection's."""
+        manager = self._driver._prepared
+        clear = manager.clear
+
+        def clear_all() -> bool:
+            deallocates: bool = clear()
+            if deallocates:
+                self.forget()
+            return deallocates
+
+        manager.clear = clear_all
 
 
-def watch(engine: Engine) -> None:
-    """Forget a connection's statements whenever the driver deallocates them."""
-    event.listen(engine, "rollback", _forget)
-    event.listen(engine, "after_cursor_execute", _forget_after)
-
-
-def _forget(conn: Any) -> None:
-    if conn.invalidated:
-        return  # the connection is gone, and they with it
-    for statement in conn.connection.info.get(_KEY, {}).values():
-        statement.forget()
-
-
-def _forget_after(conn: Any, cursor: Any, *_: Any) -> None:
-    if (cursor.statusmessage or "").startswith(_DEALLOCATING):
-        _forget(conn)
+def shelf_of(info: dict[Any, Any], driver: psycopg.Connection[Any]) -> Shelf:
+    """Return the statements of a connection, whose `info` SQLAlchemy keeps."""
+    shelf: Shelf | None = info.get(_KEY)
+    if shelf is None:
+        shelf = info[_KEY] = Shelf(driver)
+    return shelf
