@@ -28,6 +28,7 @@ from service.tiers.readable import standing_rows
 
 # One by one: a list would be sent with every call.
 _ONGOING = [literal(status) for status in (RUNNING, ANALYSIS)]
+_ANSWERED = [literal(surface) for surface in POLICIES]
 # One runs at a time; one in analysis keeps its members' arms while no other draws new ones.
 _running = (
     select(experiments.c.experiment_key, experiments.c.experiment)
@@ -132,9 +133,7 @@ def _places() -> Any:
         .where(
             ~open_one.c.is_global_holdout,
             open_one.c.status.in_(_ONGOING),
-            or_(
-                open_one.c.surface.in_([literal(surface) for surface in POLICIES]), theirs.c.arm.is_not(None)
-            ),
+            or_(open_one.c.surface.in_(_ANSWERED), theirs.c.arm.is_not(None)),
         )
         .correlate(known_rows)
         .scalar_subquery()

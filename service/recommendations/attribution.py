@@ -33,7 +33,10 @@ class AttributionKeys:
     _begun: Mapping[str, tuple[Any, Any]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Begin both hashes of an HMAC with each key (RFC 2104, section 4): copies cost a third of that."""
+        """Begin both hashes of an HMAC with each key (RFC 2104, section 4): copies cost a third of that.
+
+        A key is at most a block of 64 bytes.
+        """
         begun = {}
         for key_id, secret in self.secrets.items():
             block = secret.ljust(64, b"\0")
