@@ -84,11 +84,11 @@ class MemberFold(Judge):
         if state.rated_rank is not None and state.rated_since is not None:
             rank, since = state.rated_rank, state.rated_since
         since_day = since.astimezone(place).toordinal()
-        stands_until = _ordinal(state.stands_until)
-        span = Span(rank, since, since_day, _ordinal(state.unqualified_since), None, stands_until)
+        unqualified, stands_until = _ordinal(state.unqualified_since), _ordinal(state.stands_until)
+        span = Span(rank, since, since_day, unqualified, None, stands_until)
         if state.carrier_order_key is not None:
             carrier = Carrier(state.carrier_order_key, None, since_day, number, rank, 0, span)
-            span = span._replace(carrier=carrier)
+            span = Span(rank, since, since_day, unqualified, carrier, stands_until)
         member = cls(
             timeline=timeline,
             place=number,
