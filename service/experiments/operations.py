@@ -274,13 +274,15 @@ def enrol_subject(conn: Connection, *, subject: Subject, surface: str, now: date
 
     The global hold-out comes first; nested experiments draw among those whom it leaves.
     """
-    if subject.member_key is None:
+    running = subject.running
+    draws = subject.assignment is None and running is not None and running.status == RUNNING
+    if subject.member_key is None or not (draws or subject.places):
         return subject, False
     assign = partial(
         assign_member, conn, member_key=subject.member_key, member_id=subject.member_id, tier=subject.tier
     )
-    newly, running = False, subject.running
-    if subject.assignment is None and running is not None and running.status == RUNNING:
+    newly = False
+    if draws and running is not None:
         assignment = assign(experiment=running, now=now)
         subject, newly = subject._replace(assignment=assignment), True
     if not subject.places:
