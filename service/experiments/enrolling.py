@@ -168,7 +168,7 @@ def _is_held_out(conn: Connection, row: Row[Any], visitor: Visitor, now: datetim
     from service.experiments.operations import enrol_subject, find_subject
 
     subject = find_subject(conn, member_id=visitor.member_id or row.member_id)
-    subject, _ = enrol_subject(conn, subject=replace(subject, places=()), surface="", now=now)
+    subject, _ = enrol_subject(conn, subject=subject._replace(places=()), surface="", now=now)
     return subject.assignment is not None and subject.assignment.arm == HOLDOUT
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from functools import partial
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 from uuid import UUID
 
+import orjson
 from sqlalchemy import Connection, Row
 
 from service.experiments import crowds_store, definitions, store
@@ -102,8 +103,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(NamedTuple):
     """Somebody an answer is for: member (None: unknown here), tier now, side of the hold-out, baseline.
 
     `running` is the experiment a member without an assignment would be drawn under.
@@ -209,19 +209,31 @@ def find_subject(conn: Connection, *, member_id: str) -> Subject:
 
 def read_subject(row: Row[Any], *, member_id: str) -> Subject:
     """Return the subject held by a row of `readable.subject`."""
-    version = None if row.experiment_key is None else read_version(row)
-    assignment = None if version is None or row.arm is None else _read_assignment(row, version)
-    measured = row.member_key is not None and row.as_of is not None
-    baseline = Baseline(row.numerator, row.denominator, row.as_of) if measured else None
+    version = assignment = baseline = None
+    member_key, places = row.member_key, row.places
+    if row.experiment_key is not None:
+        version = _recall_experiment(
+            row.experiment_key,
+            row.experiment,
+            row.version,
+            row.salt,
+            row.arms,
+            row.window_days,
+            row.refund_grace_days,
+            row.status,
+        )
+        assignment = None if row.arm is None else _read_assignment(row, version)
+    if member_key is not None and row.as_of is not None:
+        baseline = Baseline(row.numerator, row.denominator, row.as_of)
     return Subject(
         # Who was merged into another goes by that one's id, here too: the arm is drawn by it.
-        member_id=row.member_id or member_id,
-        member_key=row.member_key,
-        tier=row.tier,
-        assignment=assignment,
-        running=version,
-        baseline=baseline,
-        places=tuple(_read_place(place) for place in row.places or ()),
+        row.member_id or member_id,
+        member_key,
+        row.tier,
+        assignment,
+        version,
+        baseline,
+        tuple([_read_place(place) for place in places]) if places else (),
     )
 
 
@@ -274,7 +286,9 @@ def enrol_subject(conn: Connection, *, subject: Subject, surface: str, now: date
     newly = False
     if draws and running is not None:
         assignment = assign(experiment=running, now=now)
-        subject, newly = replace(subject, assignment=assignment), True
+        subject, newly = subject._replace(assignment=assignment), True
+    if not subject.places:
+        return subject, newly
     held_out = None if subject.assignment is None else subject.assignment.is_holdout
     places = []
     for place in subject.places:
@@ -284,7 +298,7 @@ def enrol_subject(conn: Connection, *, subject: Subject, surface: str, now: date
             newly = True
         else:
             places.append(place)
-    return replace(subject, places=tuple(places)), newly
+    return subject._replace(places=tuple(places)), newly
 
 
 def find_assignment(conn: Connection, *, member_key: int, experiment: str) -> Assignment | None:
@@ -420,6 +434,30 @@ def refresh_holdout_baselines(conn: Connection, *, now: datetime, today: date) -
     return len(rows)
 
 
+@lru_cache(maxsize=256)
+def _recall_experiment(
+    experiment_key: int,
+    experiment: str,
+    version: int,
+    salt: str,
+    arms: str,
+    window_days: int,
+    refund_grace_days: int,
+    status: str,
+) -> Experiment:
+    """Return a version from all there is to it, `arms` as text: the same one until something differs."""
+    return Experiment(
+        experiment_key,
+        experiment,
+        version,
+        salt,
+        read_arms(orjson.loads(arms)),
+        window_days,
+        refund_grace_days,
+        status,
+    )
+
+
 def _read_place(place: Mapping[str, Any]) -> Place:
     names = ("experiment_key", "experiment", "version", "salt", "window_days", "refund_grace_days", "status")
     return Place(
@@ -432,11 +470,4 @@ def _read_place(place: Mapping[str, Any]) -> Place:
 
 
 def _read_assignment(row: Row[Any], version: Experiment) -> Assignment:
-    return Assignment(
-        experiment=version,
-        arm=row.arm,
-        bucket=row.bucket,
-        reason=row.reason,
-        assigned_at=row.assigned_at,
-        tier_at_assignment=row.tier_at_assignment,
-    )
+    return Assignment(version, row.arm, row.bucket, row.reason, row.assigned_at, row.tier_at_assignment)

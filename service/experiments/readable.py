@@ -22,14 +22,17 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, aggregate_order_by
 
 from service.experiments.models import assignments, experiments, exposures, holdout_baselines
-from service.experiments.rules import POLICIES
+from service.experiments.rules import ANALYSIS, POLICIES, RUNNING
 from service.members.readable import consent_rows, joining_rows, known_rows
 from service.tiers.readable import standing_rows
 
+# One by one: a list would be sent with every call.
+_ONGOING = [literal(status) for status in (RUNNING, ANALYSIS)]
+_ANSWERED = [literal(surface) for surface in POLICIES]
 # One runs at a time; one in analysis keeps its members' arms while no other draws new ones.
 _running = (
     select(experiments.c.experiment_key, experiments.c.experiment)
-    .where(experiments.c.is_global_holdout, experiments.c.status.in_(("running", "analysis")))
+    .where(experiments.c.is_global_holdout, experiments.c.status.in_(_ONGOING))
     .order_by((experiments.c.status == "running").desc(), experiments.c.started_at.desc())
     .limit(1)
     .subquery("running")
@@ -129,8 +132,8 @@ def _places() -> Any:
         )
         .where(
             ~open_one.c.is_global_holdout,
-            open_one.c.status.in_(("running", "analysis")),
-            or_(open_one.c.surface.in_(tuple(POLICIES)), theirs.c.arm.is_not(None)),
+            open_one.c.status.in_(_ONGOING),
+            or_(open_one.c.surface.in_(_ANSWERED), theirs.c.arm.is_not(None)),
         )
         .correlate(known_rows)
         .scalar_subquery()
@@ -145,7 +148,8 @@ subject: Select[Any] = select(
     _version.c.experiment,
     _version.c.version,
     _version.c.salt,
-    _version.c.arms,
+    # As text: the same version's need not be taken apart for everybody.
+    cast(_version.c.arms, Text).label("arms"),
     _version.c.window_days,
     _version.c.refund_grace_days,
     _version.c.status,

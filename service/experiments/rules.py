@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 BUCKETS = 10_000
 HOLDOUT = "holdout"
@@ -78,8 +78,7 @@ class Place:
         return found[0] if found else None
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
+class Assignment(NamedTuple):
     """A member's side of an experiment, as first drawn."""
 
     experiment: Experiment
@@ -95,8 +94,7 @@ class Assignment:
         return self.arm == HOLDOUT
 
 
-@dataclass(frozen=True, slots=True)
-class OutcomeWindow:
+class OutcomeWindow(NamedTuple):
     """The half-open window in which a repurchase counts, and when it can be judged."""
 
     start: datetime
@@ -104,8 +102,7 @@ class OutcomeWindow:
     matures_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Baseline:
+class Baseline(NamedTuple):
     """What the hold-out does by itself: repurchasers of the mature members, as of a day."""
 
     numerator: int

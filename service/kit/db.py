@@ -208,8 +208,9 @@ def _make_ready(conn: Connection, statement: Executable) -> _Ready | None:
 
 
 def _write_in(bind: BindParameter[Any]) -> None:
-    """Have a constant written into the statement: it then needs not be sent with each call."""
-    if not bind.required and isinstance(bind.value, str | int):
+    """Have a constant, or a list of them, written into the statement: it needs not be sent with each call."""
+    values = bind.value if bind.expanding and bind.value else [bind.value]
+    if not bind.required and all(isinstance(value, str | int) for value in values):
         bind.literal_execute = True
 
 

@@ -65,9 +65,8 @@ def to_text(minor: int, *, currency: str) -> str:
     exponent = exponent_of(currency)
     if exponent == 0:
         return str(minor)
-    sign, digits = ("-", str(-minor)) if minor < 0 else ("", str(minor))
-    digits = digits.rjust(exponent + 1, "0")
-    return f"{sign}{digits[:-exponent]}.{digits[-exponent:]}"
+    whole, rest = divmod(abs(minor), 10**exponent)
+    return f"{'-' if minor < 0 else ''}{whole}.{rest:0{exponent}d}"
 
 
 def show_money(minor: int, *, currency: str, locale: str) -> str:
@@ -77,8 +76,9 @@ def show_money(minor: int, *, currency: str, locale: str) -> str:
     ISO 4217 code, in front.
     """
     sign = "-" if minor < 0 else ""
-    whole, _, decimals = to_text(abs(minor), currency=currency).partition(".")
-    amount = f"{int(whole):,}" + (f".{decimals}" if int(decimals or "0") else "")
+    exponent = exponent_of(currency)
+    whole, rest = divmod(abs(minor), 10**exponent)
+    amount = f"{whole:,}.{rest:0{exponent}d}" if rest else f"{whole:,}"
     if currency not in _SYMBOLS:
         return f"{currency} {sign}{amount}"
     if locale == "zh-Hant":

@@ -104,27 +104,20 @@ def get_card(
     Raises:
         UnknownMember: nobody has this id.
     """
-    lookback_days = tiers.longest_lookback()
-    row = store.find_card(
-        conn,
-        member_id=member_id,
-        today=local_day(now, timezone=programme.timezone),
-        lookback_days=lookback_days,
-        now=now,
-    )
+    lookback_days, today = tiers.longest_lookback(), local_day(now, timezone=programme.timezone)
+    row = store.find_card(conn, member_id=member_id, today=today, lookback_days=lookback_days, now=now)
     subject = experiments.read_subject(row, member_id=member_id)
     member_key = subject.member_key
     if member_key is None:
         raise UnknownMember(f"no member has the id {member_id}")
-    standing = tiers.get_standing(
+    tier, progress, explanation = tiers.get_standing_in_short(
         conn,
         member_key=member_key,
-        as_of=None,
+        stored=tiers.Stored(row, row.days, lookback_days),
         now=now,
+        today=today,
         programme=programme,
         locale=locale,
-        looks_ahead=False,
-        stored=tiers.Stored(row, row.days, lookback_days),
     )
     points = ledger.read_points(row.points or (), programme=programme)
     affordable: Sequence[Affordable] = ()
@@ -132,7 +125,7 @@ def get_card(
         affordable = rewards.list_affordable(
             conn,
             member_key=member_key,
-            tier=standing["tier"],
+            tier=tier["tier"],
             points=points.available,
             limit=_SHOWN_REWARDS,
             locale=locale,
@@ -141,11 +134,8 @@ def get_card(
     return {
         "member_id": subject.member_id,
         "locale": locale,
-        "tier": {
-            name: standing[name]
-            for name in ("tier", "name", "rank", "since", "at_risk", "falls_on", "benefits")
-        },
-        "progress": {"to_stay": standing["to_stay"], "to_rise": standing["to_rise"]},
+        "tier": tier,
+        "progress": progress,
         "points": {
             "available": points.available,
             "pending": points.pending,
@@ -157,7 +147,7 @@ def get_card(
             {"code": reward.code, "name": reward.name, "kind": reward.kind, "points": reward.points}
             for reward in affordable
         ],
-        "explanation": standing["explanation"],
+        "explanation": explanation,
         "measurement": recommendations.measure(
             serving=serving,
             subject=subject,

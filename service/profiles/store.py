@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Date, Integer, Row, bindparam, func, literal, select
+from sqlalchemy import Connection, Date, Integer, Row, bindparam, func, literal, literal_column, select
 from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 
 from service.activity.readable import day_rows
@@ -16,14 +16,14 @@ from service.members.readable import known_rows
 from service.rewards.readable import least_points
 from service.tiers.readable import state_rows, timeline_stamp
 
-_DAY_ONE = date(1, 1, 1)
+_DAY_ONE: Any = literal_column("DATE '0001-01-01'", Date)
 _today = bindparam("today", type_=Date)
 _days_after = func.least(_today, func.coalesce(state_rows.c.next_review_on, _today)) - bindparam(
     "lookback_days", type_=Integer
 )
 _day = func.json_build_array(
     # As Python counts days.
-    day_rows.c.day - literal(_DAY_ONE, Date) + literal(1, Integer),
+    day_rows.c.day - _DAY_ONE + literal(1, Integer),
     day_rows.c.goods_minor,
     day_rows.c.spend_minor,
     day_rows.c.orders,

@@ -6,9 +6,8 @@ beat. Where a thing does not apply the name is still there, with null.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from service.experiments.operations import Baseline, Subject, window_of
 from service.kit.clock import format_time
@@ -24,8 +23,7 @@ UNASSIGNED = "not_assigned"
 ASSIGNMENT_UNAVAILABLE = "assignment_unavailable"
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(NamedTuple):
     """What decided the answer: by name and version, the model behind it, and the fallback it needed.
 
     `refreshed_through`: statistics made after the training hold everything committed by then.
@@ -40,8 +38,7 @@ class Policy:
     refreshed_through: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Surface:
+class Surface(NamedTuple):
     """Where the answer is shown."""
 
     placement: str
@@ -63,7 +60,7 @@ def build_measurement(
     `subject` is None when the assignment store could not be asked. `reason` says why there is no arm, and
     is None when there is one: then the assignment's own is given.
     """
-    through = policy.trained_through
+    through, refreshed = policy.trained_through, policy.refreshed_through
     return {
         "schema_version": SCHEMA_VERSION,
         "issued_at": format_time(issued_at),
@@ -79,9 +76,7 @@ def build_measurement(
                 "trained_through": None if through is None else through.isoformat(),
             },
             "fallback": policy.fallback,
-            "refreshed_through": None
-            if policy.refreshed_through is None
-            else format_time(policy.refreshed_through),
+            "refreshed_through": None if refreshed is None else format_time(refreshed),
         },
         "surface": {"placement": surface.placement, "channel": surface.channel},
         "outcome": _outcome(subject),
@@ -101,26 +96,35 @@ def reason_without_arm(subject: Subject) -> str | None:
 
 def _assignment(subject: Subject | None, reason: str | None) -> dict[str, Any]:
     assignment = None if subject is None else subject.assignment
-    running = None if subject is None else subject.running
-    version = running if assignment is None else assignment.experiment
+    if assignment is not None:
+        return {
+            "experiment": assignment.experiment.experiment,
+            "version": assignment.experiment.version,
+            "arm": assignment.arm,
+            "is_holdout": assignment.is_holdout,
+            "reason": reason or assignment.reason,
+        }
+    version = None if subject is None else subject.running
     return {
         "experiment": None if version is None else version.experiment,
         "version": None if version is None else version.version,
-        "arm": None if assignment is None else assignment.arm,
-        "is_holdout": assignment is not None and assignment.is_holdout,
-        "reason": reason or (SPLIT if assignment is None else assignment.reason),
+        "arm": None,
+        "is_holdout": False,
+        "reason": reason or SPLIT,
     }
 
 
 def _nested(subject: Subject | None) -> list[dict[str, Any]]:
     """Return the member's arms in the other experiments that run."""
+    if subject is None or not subject.places:
+        return []
     return [
         {
             "experiment": place.experiment.experiment,
             "version": place.experiment.version,
             "arm": place.arm,
         }
-        for place in (() if subject is None else subject.places)
+        for place in subject.places
         if place.arm is not None
     ]
 
@@ -128,18 +132,28 @@ def _nested(subject: Subject | None) -> list[dict[str, Any]]:
 def _outcome(subject: Subject | None) -> dict[str, Any]:
     """Return the window of the experiment's own anchor; without an arm there is none to speak of."""
     assignment = None if subject is None else subject.assignment
-    version = None if subject is None else subject.running
+    baseline = _baseline(None if subject is None else subject.baseline)
     if assignment is not None:
         version = assignment.experiment
-    window = None if assignment is None else window_of(assignment.experiment, anchor=assignment.assigned_at)
+        start, end, matures_at = window_of(version, anchor=assignment.assigned_at)
+        return {
+            "metric": METRIC,
+            "window_days": version.window_days,
+            "refund_grace_days": version.refund_grace_days,
+            "window_start": format_time(start),
+            "window_end": format_time(end),
+            "matures_at": format_time(matures_at),
+            "baseline": baseline,
+        }
+    running = None if subject is None else subject.running
     return {
         "metric": METRIC,
-        "window_days": None if version is None else version.window_days,
-        "refund_grace_days": None if version is None else version.refund_grace_days,
-        "window_start": None if window is None else format_time(window.start),
-        "window_end": None if window is None else format_time(window.end),
-        "matures_at": None if window is None else format_time(window.matures_at),
-        "baseline": _baseline(None if subject is None else subject.baseline),
+        "window_days": None if running is None else running.window_days,
+        "refund_grace_days": None if running is None else running.refund_grace_days,
+        "window_start": None,
+        "window_end": None,
+        "matures_at": None,
+        "baseline": baseline,
     }
 
 

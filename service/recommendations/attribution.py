@@ -11,8 +11,9 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import orjson
 
@@ -20,6 +21,7 @@ from service.recommendations.errors import TokenExpired, TokenForeign, TokenForg
 
 _VERSION = "v1"
 _MAC_BYTES = 16
+_INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,27 @@ class AttributionKeys:
 
     current: str
     secrets: Mapping[str, bytes]
+    _begun: Mapping[str, tuple[Any, Any]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Begin both hashes of an HMAC with each key (RFC 2104, section 4): copies cost a third of that.
+
+        A key is at most a block of 64 bytes.
+        """
+        begun = {}
+        for key_id, secret in self.secrets.items():
+            block = secret.ljust(64, b"\0")
+            begun[key_id] = hashlib.sha256(block.translate(_INNER)), hashlib.sha256(block.translate(_OUTER))
+        object.__setattr__(self, "_begun", begun)
+
+    def sign(self, key_id: str, text: bytes) -> bytes:
+        """Return the HMAC-SHA256 of a text by one of the keys."""
+        inner, outer = self._begun[key_id]
+        inner, outer = inner.copy(), outer.copy()
+        inner.update(text)
+        outer.update(inner.digest())
+        digest: bytes = outer.digest()
+        return digest
 
     @classmethod
     def derive(cls, secret_key: bytes, *, older: Sequence[bytes] = ()) -> AttributionKeys:
@@ -58,16 +81,16 @@ def sign_token(
     window_end: datetime,
 ) -> str:
     """Return the token `v1.<payload>.<hmac>`; times are kept to the second."""
-    secret = keys.secrets[keys.current]
+    key_id = keys.current
     fields = [
         recommendation_id,
-        _member_mark(secret, member_id),
+        _member_mark(keys, key_id, member_id),
         int(issued_at.timestamp()),
         int(window_end.timestamp()),
-        keys.current,
+        key_id,
     ]
     payload = _encode(orjson.dumps(fields))
-    return f"{_VERSION}.{payload}.{_mac(secret, payload)}"
+    return f"{_VERSION}.{payload}.{_mac(keys, key_id, payload)}"
 
 
 def verify_token(
@@ -92,13 +115,13 @@ def verify_token(
     fields = _decode_fields(payload)
     if version != _VERSION or fields is None:
         raise TokenForged
-    secret = keys.secrets.get(fields[4])
+    key_id = fields[4]
     # As bytes: a comparison of texts refuses what is not ASCII instead of telling it apart.
-    if secret is None or not hmac.compare_digest(
-        _mac(secret, payload).encode(), mac.encode("utf-8", "surrogatepass")
+    if key_id not in keys.secrets or not hmac.compare_digest(
+        _mac(keys, key_id, payload).encode(), mac.encode("utf-8", "surrogatepass")
     ):
         raise TokenForged
-    if not hmac.compare_digest(fields[1], _member_mark(secret, member_id)):
+    if not hmac.compare_digest(fields[1], _member_mark(keys, key_id, member_id)):
         raise TokenForeign
     if recommendation_id is not None and recommendation_id != fields[0]:
         raise TokenForeign
@@ -110,16 +133,16 @@ def verify_token(
     return attribution
 
 
-def _member_mark(secret: bytes, member_id: str | None) -> str:
+def _member_mark(keys: AttributionKeys, key_id: str, member_id: str | None) -> str:
     """Return a mark of the member that says nothing to whoever cannot make it."""
     if member_id is None:
         return ""
-    return hmac.digest(secret, b"member/" + member_id.encode(), "sha256")[:8].hex()
+    return keys.sign(key_id, b"member/" + member_id.encode())[:8].hex()
 
 
-def _mac(secret: bytes, payload: str) -> str:
+def _mac(keys: AttributionKeys, key_id: str, payload: str) -> str:
     text = f"{_VERSION}.{payload}".encode("utf-8", "surrogatepass")
-    return _encode(hmac.digest(secret, text, "sha256")[:_MAC_BYTES])
+    return _encode(keys.sign(key_id, text)[:_MAC_BYTES])
 
 
 def _encode(raw: bytes) -> str:

@@ -240,7 +240,7 @@ def _answer_unrecorded(serving: Serving, question: Question, now: datetime) -> d
     shelf = serving.last()
     ranked = rank_nothing() if shelf is None else rank_shelf(shelf, policy=BASELINE, question=question)
     if ranked.policy.fallback is None:
-        ranked = replace(ranked, policy=replace(ranked.policy, fallback="popular"))
+        ranked = replace(ranked, policy=ranked.policy._replace(fallback="popular"))
     return _annotate(serving, question, ranked, subject=None, exposure_id=new_uuid(now), now=now)
 
 

@@ -270,7 +270,7 @@ def _fall_back(shelf: Shelf, policy: PolicyName, question: Question, allowed: ND
             return _rank_answer(shelf, segment[0], policy, question, fallback=segment[1])
     served = rank_shelf(shelf, policy=BASELINE, question=question)
     fallback = served.policy.fallback or "popular"
-    return replace(served, policy=replace(served.policy, name=policy, fallback=fallback))
+    return replace(served, policy=served.policy._replace(name=policy, fallback=fallback))
 
 
 def _ask_model(shelf: Shelf, policy: PolicyName, question: Question, allowed: NDArray[np.bool_]) -> Answer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Any, Literal, NamedTuple, cast, get_args
@@ -46,19 +46,39 @@ class Metrics(NamedTuple):
 
     def value_of(self, metric: MetricName) -> int | Fraction | None:
         """Return one metric by its public name, None where it is undefined; money in minor units."""
-        if metric == "visit_interval_days":
-            return self.visit_interval()
-        return cast("int | None", getattr(self, "net_spend_minor" if metric == "net_spend" else metric))
+        place = _PLACES.get(metric)
+        return self.visit_interval() if place is None else self[place]
+
+
+# By place: a look-up by name costs twice as much. The visit interval has none.
+_PLACES: dict[MetricName, int] = {
+    name: Metrics._fields.index("net_spend_minor" if name == "net_spend" else name)
+    for name in METRICS
+    if name != "visit_interval_days"
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """One metric against its threshold, inclusive as written; `between` includes both ends."""
+    """One metric against its threshold, inclusive as written; `between` includes both ends.
+
+    `low` and `high` are the smallest and the largest whole number that satisfy it, of a whole-number metric.
+    `notes` holds what its readers worked out once: a published one is read for everybody.
+    """
 
     metric: MetricName
     op: Op
     value: Fraction
     upper: Fraction | None = None
+    low: int = field(init=False, repr=False, compare=False)
+    high: int = field(init=False, repr=False, compare=False)
+    notes: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Work out the bounds."""
+        low, high = _whole_bounds(self.op, int(self.value), self.upper)
+        object.__setattr__(self, "low", low)
+        object.__setattr__(self, "high", high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +261,7 @@ def compile_condition(condition: Condition) -> Predicate:
 def _compile_compare(leaf: Compare) -> Predicate:
     if leaf.metric == "visit_interval_days":
         return _compile_interval(leaf)
-    low, high = whole_bounds(leaf)
+    low, high = leaf.low, leaf.high
     if leaf.metric == "net_spend":
         return lambda metrics: low <= metrics.net_spend_minor <= high
     if leaf.metric == "active_days":
@@ -271,21 +291,19 @@ def _compile_interval(leaf: Compare) -> Predicate:
     return between
 
 
-def whole_bounds(leaf: Compare) -> tuple[int, int]:
-    """Return the smallest and the largest whole number that satisfy a comparison of a whole-number metric."""
-    value = int(leaf.value)
-    if leaf.op == "between":
-        return value, int(cast("Fraction", leaf.upper))
-    if leaf.op == "<=":
+def _whole_bounds(op: Op, value: int, upper: Fraction | None) -> tuple[int, int]:
+    if upper is not None:
+        return value, int(upper)
+    if op == "<=":
         return -_FAR_MINOR, value
-    if leaf.op == "<":
+    if op == "<":
         return -_FAR_MINOR, value - 1
-    return (value, _FAR_MINOR) if leaf.op == ">=" else (value + 1, _FAR_MINOR)
+    return (value, _FAR_MINOR) if op == ">=" else (value + 1, _FAR_MINOR)
 
 
 def turning_points(leaf: Compare) -> Iterator[int]:
     """Yield the ages in days at which a metric that grows by one a day starts or stops to satisfy `leaf`."""
-    low, high = whole_bounds(leaf)
+    low, high = leaf.low, leaf.high
     if 0 < low < _FAR_MINOR:
         yield low
     if 0 <= high < _FAR_MINOR:

@@ -14,7 +14,7 @@ from copy import copy
 from dataclasses import replace
 from datetime import date, datetime
 
-from service.activity.rules import DayTotals, TierFact
+from service.activity.rules import TierFact
 from service.kit.clock import zone
 from service.tiers.judge import Judge
 from service.tiers.spans import Carrier, Merge, Moment, Pin, Span, TierState
@@ -69,11 +69,11 @@ class MemberFold(Judge):
         timeline: RuleTimeline,
         timezone: str,
         state: TierState,
-        totals: Sequence[DayTotals],
+        window: RunningWindow,
         joined_at: datetime | None,
         pins: Sequence[Pin] = (),
     ) -> MemberFold:
-        """Go on from a stored state and the day totals that a rating looks at, both as of `state.through`.
+        """Go on from a stored state and the days that a rating looks at, both as of `state.through`.
 
         `joined_at` may be None where no rule set of the timeline asks for it. `pins` are those of the
         member; a state that is pinned can do without, and then its end names no pin.
@@ -84,16 +84,16 @@ class MemberFold(Judge):
         if state.rated_rank is not None and state.rated_since is not None:
             rank, since = state.rated_rank, state.rated_since
         since_day = since.astimezone(place).toordinal()
-        stands_until = _ordinal(state.stands_until)
-        span = Span(rank, since, since_day, _ordinal(state.unqualified_since), None, stands_until)
+        unqualified, stands_until = _ordinal(state.unqualified_since), _ordinal(state.stands_until)
+        span = Span(rank, since, since_day, unqualified, None, stands_until)
         if state.carrier_order_key is not None:
             carrier = Carrier(state.carrier_order_key, None, since_day, number, rank, 0, span)
-            span = span._replace(carrier=carrier)
+            span = Span(rank, since, since_day, unqualified, carrier, stands_until)
         member = cls(
             timeline=timeline,
             place=number,
             timezone=timezone,
-            window=RunningWindow(totals),
+            window=window,
             span=span,
             through=state.through,
             due=_ordinal(state.next_review_on),
@@ -123,6 +123,16 @@ class MemberFold(Judge):
     def rated(self) -> Span:
         """The rating, which a pin may hide."""
         return self._span
+
+    @property
+    def since(self) -> datetime:
+        """When the tier held now was reached."""
+        return self._span.since if self._held is None else self._held[1]
+
+    @property
+    def next_review_on(self) -> date | None:
+        """The first later day on which time alone could change the outcome."""
+        return _date(self._due)
 
     def state(self) -> TierState:
         """Return what is to be stored."""

@@ -12,7 +12,7 @@ from service.activity.rules import TierFact
 from service.kit.clock import local_midnight, zone
 from service.tiers.carrying import carry_span, end_of_next_period, end_of_period
 from service.tiers.conditions import Metrics
-from service.tiers.periods import MembershipYear, RollingWindow, period_of
+from service.tiers.periods import RollingWindow, period_of
 from service.tiers.rules import RuleSet, Tier
 from service.tiers.spans import Carrier, Change, Moment, Pin, RiskNotice, Span
 from service.tiers.timeline import RuleTimeline
@@ -81,9 +81,7 @@ class Judge:
         """Judge by the rule set of a place in the timeline from now on."""
         self._place = place
         rules = self._rules = self._timeline.entries[place].rules
-        self._rolling_days = rules.window.days if isinstance(rules.window, RollingWindow) else None
-        # A year of membership that begins anew with every tier reached.
-        self._restarts = rules.window == MembershipYear("tier")
+        self._rolling_days, self._restarts = rules.rolling_days, rules.restarts
         self._tenure = self._joined if rules.asks_for_tenure else None
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, combinations, product
 from math import prod
@@ -21,7 +20,6 @@ from service.tiers.conditions import (
     compile_condition,
     holds,
     leaves_of,
-    whole_bounds,
 )
 from service.tiers.rules import RuleSet, Tier
 
@@ -33,8 +31,7 @@ _End = tuple[Fraction, int]
 _Leaf = tuple[Compare, Predicate]
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(NamedTuple):
     """One comparison of a condition beside what the member has; `have` None is undefined."""
 
     leaf: Compare
@@ -42,8 +39,7 @@ class Need:
     met: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Rise:
+class Rise(NamedTuple):
     """The next tier up, what is missing on the cheapest branch, and whether one order today could do it.
 
     `undone` is what holds now and would not after an order today: a visit after a long pause, say.
@@ -57,8 +53,10 @@ class Rise:
 
 def needs_to_stay(tier: Tier, metrics: Metrics) -> tuple[Need, ...]:
     """Return the needs of the cheapest way to stay, by `keep` or by `enter`; none for the base tier."""
-    conditions = tuple(part for part in (tier.keep, tier.enter) if part is not None)
-    return _needs_of_either(conditions, metrics) if conditions else ()
+    enter, keep = tier.enter, tier.keep
+    if enter is None:
+        return ()
+    return _needs_of_either((enter,) if keep is None else (keep, enter), metrics)
 
 
 def rise_above(tier: Tier, rules: RuleSet, metrics: Metrics) -> Rise | None:
@@ -68,15 +66,14 @@ def rise_above(tier: Tier, rules: RuleSet, metrics: Metrics) -> Rise | None:
     goal = rules.tiers[tier.rank + 1]
     if goal.enter is None:
         return None
-    leaves, after = _easiest_of((goal.enter,), metrics), _after_an_order(metrics)
-    return Rise(
-        goal,
-        missing=tuple(_beside(leaf, metrics, met=False) for leaf, met in leaves if not met(metrics)),
-        one_order_is_enough=one_order_reaches(goal.enter, metrics),
-        undone=tuple(
-            _beside(leaf, after, met=False) for leaf, met in leaves if met(metrics) and not met(after)
-        ),
-    )
+    conditions = (goal.enter,)
+    after, missing, undone = _after_an_order(metrics), [], []
+    for leaf, met in _easiest_of(conditions, metrics):
+        if not met(metrics):
+            missing.append(Need(leaf, metrics.value_of(leaf.metric), False))
+        elif not met(after):
+            undone.append(Need(leaf, after.value_of(leaf.metric), False))
+    return Rise(goal, tuple(missing), _reaches(conditions, metrics, after), tuple(undone))
 
 
 def needs_of(condition: Condition, metrics: Metrics) -> tuple[Need, ...]:
@@ -85,11 +82,12 @@ def needs_of(condition: Condition, metrics: Metrics) -> tuple[Need, ...]:
 
 
 def _needs_of_either(conditions: tuple[Condition, ...], metrics: Metrics) -> tuple[Need, ...]:
-    return tuple(_beside(leaf, metrics, met=met(metrics)) for leaf, met in _easiest_of(conditions, metrics))
-
-
-def _beside(leaf: Compare, metrics: Metrics, *, met: bool) -> Need:
-    return Need(leaf, metrics.value_of(leaf.metric), met)
+    return tuple(
+        [
+            Need(leaf, metrics.value_of(leaf.metric), met(metrics))
+            for leaf, met in _easiest_of(conditions, metrics)
+        ]
+    )
 
 
 def easiest_branch(condition: Condition, metrics: Metrics) -> tuple[Compare, ...]:
@@ -104,32 +102,48 @@ def easiest_branch(condition: Condition, metrics: Metrics) -> tuple[Compare, ...
 def _easiest_of(conditions: tuple[Condition, ...], metrics: Metrics) -> Sequence[_Leaf]:
     """Return the same of several conditions, any of which will do, each with its predicate."""
     known = _recall(conditions)
-    if known.branches is None:
+    branches = known.branches
+    if branches is None:
         whole = conditions[0] if len(conditions) == 1 else AnyOf(conditions)
         return [(leaf, compile_condition(leaf)) for leaf in _choose_by_parts(whole, metrics)]
+    first = branches[0]
+    # Nothing lacks less than the first, if it lacks nothing.
+    if len(branches) == 1 or (first.agree and first.holds(metrics)):
+        return first.ways
+    return _nearest_of(known, branches, metrics).ways
+
+
+def _nearest_of(known: _Known, branches: Sequence[_Branch], metrics: Metrics) -> _Branch:
+    """Return the branch that lacks least."""
     # A comparison stands in many branches: each is looked at once.
     lacks = [
         None if met(metrics) else _hopelessness(leaf, metrics.value_of(leaf.metric))
         for leaf, met in known.leaves
     ]
-    ranked = [_rank([lacks[place] for place in branch.places], branch.agree) for branch in known.branches]
+    ranked = [_rank([lacks[place] for place in branch.places], branch.agree) for branch in branches]
     least = min(ranked)
-    nearest = [branch for branch, rank in zip(known.branches, ranked, strict=True) if rank == least]
-    chosen = nearest[0]
+    nearest = [branch for branch, rank in zip(branches, ranked, strict=True) if rank == least]
     if len(nearest) > 1 and least[1]:
-        chosen = min(nearest, key=lambda branch: _gaps(metrics, branch.leaves))
-    return [known.leaves[place] for place in chosen.places]
+        return min(nearest, key=lambda branch: _gaps(metrics, [leaf for leaf, _ in branch.ways]))
+    return nearest[0]
 
 
 class _Branch(NamedTuple):
-    """Comparisons that together meet a condition, and their places among all there are.
+    """Comparisons that together meet a condition, with their predicates and their places among all there are.
 
     `agree` says whether meeting them all is possible.
     """
 
-    leaves: tuple[Compare, ...]
+    ways: tuple[_Leaf, ...]
     places: tuple[int, ...]
     agree: bool
+
+    def holds(self, metrics: Metrics) -> bool:
+        """Say whether all its comparisons hold."""
+        for _, met in self.ways:  # noqa: SIM110 - a generator costs twice as much
+            if not met(metrics):
+                return False
+        return True
 
 
 class _Known(NamedTuple):
@@ -142,13 +156,13 @@ class _Known(NamedTuple):
     spends: tuple[int, ...]
 
 
-_known: dict[tuple[int, ...], _Known] = {}
+_known: dict[tuple[int, int], _Known] = {}
 """By identity of the conditions, which the value keeps alive: published ones are parsed once a process."""
 _MOST_KNOWN = 512
 
 
 def _recall(conditions: tuple[Condition, ...]) -> _Known:
-    key = tuple(map(id, conditions))
+    key = id(conditions[0]), id(conditions[-1])
     found = _known.get(key)
     if found is None:
         if len(_known) >= _MOST_KNOWN:
@@ -159,20 +173,22 @@ def _recall(conditions: tuple[Condition, ...]) -> _Known:
 
 def _study(conditions: tuple[Condition, ...]) -> _Known:
     leaves = tuple(dict.fromkeys(chain.from_iterable(map(leaves_of, conditions))))
-    places = {leaf: place for place, leaf in enumerate(leaves)}
+    ways = tuple((leaf, compile_condition(leaf)) for leaf in leaves)
+    place_of = {leaf: place for place, leaf in enumerate(leaves)}
     branches = None
     if sum(map(_count_branches, conditions)) <= MOST_BRANCHES:
         branches = tuple(
-            _Branch(branch, tuple(map(places.__getitem__, branch)), _agree(branch))
+            _Branch(tuple(map(ways.__getitem__, places)), places, _agree(branch))
             for one in conditions
             for branch in _list_branches(one)
+            for places in (tuple(map(place_of.__getitem__, branch)),)
         )
     return _Known(
         conditions,
         branches,
-        tuple((leaf, compile_condition(leaf)) for leaf in leaves),
+        ways,
         tuple(map(compile_condition, conditions)),
-        tuple({whole_bounds(leaf)[0] for leaf in leaves if leaf.metric == "net_spend"}),
+        tuple({leaf.low for leaf in leaves if leaf.metric == "net_spend"}),
     )
 
 
@@ -233,7 +249,7 @@ def _cost(leaves: tuple[Compare, ...], metrics: Metrics) -> tuple[int, int, Frac
     return *_rank(lacks, _agree(leaves)), _gaps(metrics, leaves)
 
 
-def _gaps(metrics: Metrics, leaves: tuple[Compare, ...]) -> Fraction:
+def _gaps(metrics: Metrics, leaves: Iterable[Compare]) -> Fraction:
     """Return the relative gaps of the comparisons that do not hold, summed."""
     gaps = Fraction(0)
     for leaf in leaves:
@@ -250,7 +266,7 @@ def _hopelessness(leaf: Compare, have: int | Fraction | None) -> int:
     """Return 0 where an order or waiting can help, 1 where only days leaving the window can, 2 for never."""
     if have is None or leaf.metric in ("visit_interval_days", "days_since_last_visit"):
         return 0
-    if have <= whole_bounds(leaf)[1]:
+    if have <= leaf.high:
         return 0
     return 2 if leaf.metric == "member_days" else 1
 
@@ -269,7 +285,7 @@ def _agree(leaves: tuple[Compare, ...]) -> bool:
 def _ends(leaf: Compare) -> tuple[_End, _End]:
     """Return where what satisfies a comparison begins and ends: a value, 1 for just above, -1 just below."""
     if leaf.metric != "visit_interval_days":
-        low, high = whole_bounds(leaf)
+        low, high = leaf.low, leaf.high
         least = low if leaf.metric == "net_spend" else max(low, 0)
         return (Fraction(least), 0), (Fraction(high), 0)
     if leaf.upper is not None:
@@ -281,20 +297,30 @@ def _ends(leaf: Compare) -> tuple[_End, _End]:
 
 def one_order_reaches(condition: Condition, metrics: Metrics) -> bool:
     """Say whether one order today, of whatever amount, could make a condition hold."""
-    after, known = _after_an_order(metrics), _recall((condition,))
+    return _reaches((condition,), metrics, _after_an_order(metrics))
+
+
+def _reaches(conditions: tuple[Condition], metrics: Metrics, after: Metrics) -> bool:
+    known = _recall(conditions)
     (met,), spent = known.met, metrics.net_spend_minor
+    if met(after):
+        return True
+    active_days, span_days, days_since, _, orders, member_days = after
     # More spend turns a condition true only where some comparison begins to hold.
-    return met(after) or any(
-        met(after._replace(net_spend_minor=amount)) for amount in known.spends if amount > spent
-    )
+    for amount in known.spends:
+        if amount > spent and met(Metrics(active_days, span_days, days_since, amount, orders, member_days)):
+            return True
+    return False
 
 
 def _after_an_order(metrics: Metrics) -> Metrics:
     """Return the metrics after one more order today that points paid for."""
-    today_counts = metrics.days_since_last_visit == 0
-    return metrics._replace(
-        active_days=metrics.active_days + (not today_counts),
-        span_days=metrics.span_days + (metrics.days_since_last_visit or 0),
-        days_since_last_visit=0,
-        orders=metrics.orders + 1,
+    active_days, span_days, days_since, net_spend_minor, orders, member_days = metrics
+    return Metrics(
+        active_days + (days_since != 0),
+        span_days + (days_since or 0),
+        0,
+        net_spend_minor,
+        orders + 1,
+        member_days,
     )

@@ -6,14 +6,12 @@ Every write locks the member's state; whoever locks the member's balance too doe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row
 
 from service.activity import operations as activity
-from service.activity.rules import DayTotals
 from service.kit.clock import local_day
 from service.programme.operations import Programme
 from service.tiers import store
@@ -37,11 +35,19 @@ from service.tiers.rulesets import (
     longest_lookback,
     recall_timeline,
 )
-from service.tiers.standing import Standing, see_standing, standing_json
+from service.tiers.standing import (
+    Standing,
+    progress_json,
+    see_standing,
+    standing_in_short,
+    standing_json,
+)
+from service.tiers.window import RunningWindow
 
 __all__ = [
     "LONGEST_WINDOW_DAYS",
     "HeldTier",
+    "InShort",
     "OrderTier",
     "ReviewChunk",
     "Standing",
@@ -53,6 +59,7 @@ __all__ = [
     "get_active_ruleset",
     "get_held_tier",
     "get_standing",
+    "get_standing_in_short",
     "lift_pin",
     "list_changes",
     "list_tier_codes",
@@ -74,8 +81,15 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class InShort(NamedTuple):
+    """What a card shows of a standing: the tier and what is missing as JSON, and the explanation."""
+
+    tier: dict[str, Any]
+    progress: dict[str, Any]
+    explanation: str
+
+
+class Stored(NamedTuple):
     """What one statement read of a member: a row of `readable.state_rows` with the stamp of the timeline.
 
     `days` are (ordinal, goods, spend, orders, unlinked) of the days that `days_after` bounds, by day.
@@ -146,40 +160,67 @@ def get_standing(
     now: datetime,
     programme: Programme,
     locale: str,
-    looks_ahead: bool = True,
-    stored: Stored | None = None,
 ) -> dict[str, Any]:
     """Return where a member stands, caught up in memory; writes nothing.
 
-    `as_of` in the past replays the facts in effect by then; a day means its end. Without `looks_ahead`
-    `stands_until` stays unknown where it takes living through the days to come: it costs as much as the rest.
-    What another statement has read already comes as `stored`.
+    `as_of` in the past replays the facts in effect by then; a day means its end.
 
     Raises:
         AsOfInFuture: `as_of` lies ahead. NoMembership: there was none by then.
     """
     moment = past_moment(as_of, now=now, programme=programme)
     if moment is None:
+        today = local_day(now, timezone=programme.timezone)
         standing = _see_present(
-            conn,
-            member_key=member_key,
-            now=now,
-            programme=programme,
-            looks_ahead=looks_ahead,
-            stored=stored,
+            conn, member_key=member_key, now=now, today=today, programme=programme, looks_ahead=True
         )
     else:
         replay = replay_member(conn, member_key=member_key, moment=moment, now=now, programme=programme)
         standing = replay.see()
     if standing.pin_key is not None:
         pin = find_pin(conn, member_key=member_key, at=standing.as_of)
-        standing = replace(standing, pin_reason=None if pin is None else pin.reason)
+        standing = standing._replace(pin_reason=None if pin is None else pin.reason)
     return show_standing(standing, locale=locale)
+
+
+def get_standing_in_short(
+    conn: Connection,
+    *,
+    member_key: int,
+    stored: Stored,
+    now: datetime,
+    today: date,
+    programme: Programme,
+    locale: str,
+) -> InShort:
+    """Return what a card shows of where a member stands, from what one statement read; writes nothing.
+
+    `today` is the programme's day of `now`.
+
+    Raises:
+        NoMembership: none was begun.
+    """
+    standing = _see_present(
+        conn,
+        member_key=member_key,
+        now=now,
+        today=today,
+        programme=programme,
+        looks_ahead=False,
+        stored=stored,
+    )
+    return InShort(
+        standing_in_short(standing, locale=locale),
+        progress_json(standing, locale=locale),
+        explain(standing, locale=locale),
+    )
 
 
 def show_standing(standing: Standing, *, locale: str) -> dict[str, Any]:
     """Return a standing as the API shows it, with its explanation (`en` or `zh-Hant`)."""
-    return {**standing_json(standing, locale=locale), "explanation": explain(standing, locale=locale)}
+    shown: dict[str, Any] = standing_json(standing, locale=locale)
+    shown["explanation"] = explain(standing, locale=locale)
+    return shown
 
 
 def see_held_tier(conn: Connection, *, member_key: int, now: datetime, programme: Programme) -> HeldTier:
@@ -188,11 +229,12 @@ def see_held_tier(conn: Connection, *, member_key: int, now: datetime, programme
     Raises:
         NoMembership: none was begun.
     """
-    member = _resume(conn, member_key=member_key, now=now, programme=programme)
+    today = local_day(now, timezone=programme.timezone)
+    member = _resume(conn, member_key=member_key, today=today, programme=programme)
     if member is None:
         replay = replay_member(conn, member_key=member_key, moment=now, now=now, programme=programme)
         return replay.see().tier.held()
-    member.catch_up(local_day(now, timezone=programme.timezone), at=now)
+    member.catch_up(today, at=now)
     return member.tier.held()
 
 
@@ -201,24 +243,26 @@ def _see_present(
     *,
     member_key: int,
     now: datetime,
+    today: date,
     programme: Programme,
     looks_ahead: bool,
-    stored: Stored | None,
+    stored: Stored | None = None,
 ) -> Standing:
-    member = _resume(conn, member_key=member_key, now=now, programme=programme, stored=stored)
+    """Return where a member stands now; without `looks_ahead`, what takes living through the days to come
+    stays unknown: it costs as much as the rest.
+    """
+    member = _resume(conn, member_key=member_key, today=today, programme=programme, stored=stored)
     if member is None:
         return replay_member(conn, member_key=member_key, moment=now, now=now, programme=programme).see()
-    today = local_day(now, timezone=programme.timezone)
     member.catch_up(today)
-    day = max(today, member.last_day)
-    return see_standing(member, day=day, as_of=now, looks_ahead=looks_ahead)
+    return see_standing(member, day=max(today, member.last_day), as_of=now, looks_ahead=looks_ahead)
 
 
 def _resume(
     conn: Connection,
     *,
     member_key: int,
-    now: datetime,
+    today: date,
     programme: Programme,
     stored: Stored | None = None,
 ) -> MemberFold | None:
@@ -229,16 +273,17 @@ def _resume(
     timeline, state = recall_timeline(conn, stamp=row.stamp), read_state(row)
     if is_overtaken(state, timeline=timeline):
         return None
-    today = local_day(now, timezone=programme.timezone)
     after = days_needed_after(state, timeline=timeline, timezone=programme.timezone, day=today)
+    if stored is None or after < stored.days_after(today):
+        window = RunningWindow(activity.list_member_days(conn, member_key=member_key, after=after))
+    else:
+        window = RunningWindow.of_rows(stored.days or ())
     pinned = state.pinned_until is not None
     return MemberFold.resume(
         timeline=timeline,
         timezone=programme.timezone,
         state=state,
-        totals=activity.list_member_days(conn, member_key=member_key, after=after)
-        if stored is None or after < stored.days_after(today)
-        else [DayTotals(date.fromordinal(day), *rest) for day, *rest in stored.days or ()],
+        window=window,
         joined_at=find_joined(conn, member_key=member_key, timeline=timeline),
         pins=read_pins(conn, member_keys=[member_key])[member_key] if pinned else (),
     )

@@ -27,6 +27,7 @@ from service.tiers.rulesets import recall_timeline
 from service.tiers.spans import Cause, Change, Pin, TierState
 from service.tiers.standing import Standing, see_standing
 from service.tiers.timeline import RuleTimeline
+from service.tiers.window import RunningWindow
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class _Case:
             timeline=self.timeline,
             timezone=self.programme.timezone,
             state=self.state,
-            totals=totals,
+            window=RunningWindow(totals),
             joined_at=joined,
             pins=pins,
         )

@@ -18,22 +18,23 @@ from service.tiers import store, store_bulk
 from service.tiers.fold import MemberFold
 from service.tiers.spans import Pin, TierState
 from service.tiers.timeline import RuleTimeline
+from service.tiers.window import RunningWindow
 
 
 def read_state(row: Row[Any]) -> TierState:
     """Return a stored state as the fold takes it."""
     return TierState(
-        rank=row.rank,
-        since=row.since,
-        ruleset_version=row.ruleset_version,
-        unqualified_since=row.unqualified_since,
-        carrier_order_key=row.carrier_order_key,
-        through=row.through,
-        next_review_on=row.next_review_on,
-        stands_until=row.stands_until,
-        rated_rank=row.rated_rank,
-        rated_since=row.rated_since,
-        pinned_until=row.pinned_until,
+        row.rank,
+        row.since,
+        row.ruleset_version,
+        row.unqualified_since,
+        row.carrier_order_key,
+        row.through,
+        row.next_review_on,
+        row.stands_until,
+        row.rated_rank,
+        row.rated_since,
+        row.pinned_until,
     )
 
 
@@ -61,8 +62,7 @@ def days_needed_after(state: TierState, *, timeline: RuleTimeline, timezone: str
     first = min(day, state.next_review_on or day)
     if place + 1 < len(timeline.entries):
         first = min(first, local_day(timeline.entries[place + 1].starts_at, timezone=timezone))
-    lookback_days = max(entry.rules.lookback_days for entry in timeline.entries[place:])
-    return first - timedelta(days=lookback_days)
+    return first - timedelta(days=timeline.lookbacks[place])
 
 
 def resume_members(
@@ -79,7 +79,7 @@ def resume_members(
     }
     days = {
         # Columns by place: many rows, and a look-up by name costs as much as making the totals.
-        key: [DayTotals(*total[1:]) for total in group]
+        key: RunningWindow(DayTotals(*total[1:]) for total in group)
         for key, group in groupby(store_bulk.list_days(conn, afters=afters), key=itemgetter(0))
     }
     pinned = [key for key, state in states.items() if state.pinned_until is not None]
@@ -93,7 +93,7 @@ def resume_members(
                 timeline=timeline,
                 timezone=programme.timezone,
                 state=states[key],
-                totals=days.get(key, ()),
+                window=days.get(key) or RunningWindow(),
                 joined_at=joined.get(key),
                 pins=pins.get(key, ()),
             ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from service.kit.money import exponent_of
 from service.tiers.benefits import Benefit, parse_benefits
@@ -54,7 +54,10 @@ class Downgrade:
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """One level of the ladder; the base tier (rank 0) has no condition. `keep` None: the same as `enter`."""
+    """One level of the ladder; the base tier (rank 0) has no condition. `keep` None: the same as `enter`.
+
+    `notes` holds what its readers worked out once: a published one is read for everybody.
+    """
 
     code: str
     rank: int
@@ -62,6 +65,7 @@ class Tier:
     enter: Condition | None
     keep: Condition | None
     benefits: tuple[Benefit, ...]
+    notes: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def multiplier_bp(self) -> int:
@@ -101,11 +105,14 @@ class RuleSet:
     tenure_days: tuple[int, ...] = field(repr=False, compare=False)
     asks_for_tenure: bool = field(repr=False, compare=False)
     codes: frozenset[str] = field(repr=False, compare=False)
+    # Of a rolling window; and whether a year of membership begins anew with every tier reached.
+    rolling_days: int | None = field(repr=False, compare=False)
+    restarts: bool = field(repr=False, compare=False)
 
     @property
     def lookback_days(self) -> int:
         """How many days, its own included, a rating may look at: the window, or two periods."""
-        return self.window.days if isinstance(self.window, RollingWindow) else LONGEST_WINDOW_DAYS
+        return LONGEST_WINDOW_DAYS if self.rolling_days is None else self.rolling_days
 
     @property
     def asks_for_joining(self) -> bool:
@@ -158,10 +165,11 @@ def parse_ruleset(definition: object, *, version: int) -> RuleSet:
     exponent_of(currency)
     tiers = _parse_tiers(top["tiers"], currency=currency)
     leaves = [leaf for tier in tiers for leaf in _leaves(tier)]
+    window = _parse_window(top["window"])
     return RuleSet(
         version=version,
         currency=currency,
-        window=_parse_window(top["window"]),
+        window=window,
         tiers=tiers,
         downgrade=_parse_downgrade(top["downgrade"]),
         review_cadence=_parse_cadence(top.get("review_cadence", "daily")),
@@ -173,6 +181,8 @@ def parse_ruleset(definition: object, *, version: int) -> RuleSet:
         tenure_days=_points(leaf for leaf in leaves if leaf.metric == "member_days"),
         asks_for_tenure=any(leaf.metric == "member_days" for leaf in leaves),
         codes=frozenset(tier.code for tier in tiers),
+        rolling_days=window.days if isinstance(window, RollingWindow) else None,
+        restarts=window == MembershipYear("tier"),
     )
 
 

@@ -121,8 +121,7 @@ class RiskNotice:
     rules: RuleSet
 
 
-@dataclass(frozen=True, slots=True)
-class TierState:
+class TierState(NamedTuple):
     """Where a member stands, as stored.
 
     Facts later than `through` are rated from here; earlier ones re-fold the member. Up to the day before

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from fractions import Fraction
+from typing import NamedTuple
 
 from service.kit.clock import format_time
 from service.kit.money import divide_half_up, to_text
 from service.tiers.benefits import benefit_json
-from service.tiers.conditions import MetricName, Metrics
+from service.tiers.conditions import Compare, MetricName, Metrics
 from service.tiers.fold import MemberFold
 from service.tiers.needs import Need, Rise, needs_to_stay, rise_above
 from service.tiers.periods import Window
@@ -19,8 +19,7 @@ from service.tiers.rules import Tier
 _FAR_DAYS = 3_653
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """A member's tier on a day, with the numbers it rests on; `window_to` is exclusive.
 
     `falls_on` is the day of the fall if nothing is bought; `at_risk_since` begins the grace before it;
@@ -66,40 +65,42 @@ class Standing:
 
 def see_standing(member: MemberFold, *, day: date, as_of: datetime, looks_ahead: bool = False) -> Standing:
     """Describe a member who was caught up to `day`; `looks_ahead` finds `lasts_until` of rolling windows."""
-    metrics, state, rules, span = member.measure(day), member.state(), member.rules, member.rated
-    rated = rules.tiers[span.rank]
+    metrics, rules, span, pin = member.measure(day), member.rules, member.rated, member.pin
+    rated, since, unqualified = rules.tiers[span.rank], member.since, span.unqualified_since
     held_until = span.since_day + rules.downgrade.min_hold_days
-    risk_from = falls_on = None
-    if span.unqualified_since is not None and member.pin is None:
-        risk = max(span.unqualified_since, held_until)
+    risk_from = falls_on = judged = judged_from = None
+    if unqualified is not None and pin is None:
+        risk = max(unqualified, held_until)
         risk_from, falls_on = date.fromordinal(risk), date.fromordinal(rules.fall_day(risk))
     window_from, window_to = member.window_on(day)
-    judged = None if span.stands_until is None else date.fromordinal(span.stands_until)
-    is_protected = rated.rank > 0 and held_until > day.toordinal() and member.pin is None
+    if span.stands_until is not None:
+        judged = date.fromordinal(span.stands_until)
+        judged_from = member.window_on(judged - timedelta(days=1))[0]
+    is_protected = rated.rank > 0 and held_until > day.toordinal() and pin is None
     return Standing(
-        currency=rules.currency,
-        ruleset_version=rules.version,
-        tier=member.tier,
-        since=state.since,
-        since_day=date.fromordinal(member.day_of(state.since)),
-        as_of=as_of,
-        day=day,
-        window_from=window_from,
-        window_to=window_to,
-        metrics=metrics,
-        unqualified_since=state.unqualified_since,
+        rules.currency,
+        rules.version,
+        member.tier,
+        since,
+        date.fromordinal(member.day_of(since)),
+        as_of,
+        day,
+        window_from,
+        window_to,
+        metrics,
+        unqualified_since=None if unqualified is None else date.fromordinal(unqualified),
         at_risk_since=risk_from if risk_from is not None and risk_from <= day else None,
         falls_on=falls_on,
         protected_until=date.fromordinal(held_until) if is_protected else None,
-        next_review_on=state.next_review_on,
+        next_review_on=member.next_review_on,
         to_stay=needs_to_stay(rated, metrics),
         to_rise=rise_above(rated, rules, metrics),
         window=rules.window,
         stands_until=judged,
-        judged_from=None if judged is None else member.window_on(judged - timedelta(days=1))[0],
-        pinned_until=None if member.pin is None else date.fromordinal(member.day_of(member.pin.ends_at)),
-        rated=None if member.pin is None else rated,
-        pin_key=None if member.pin is None else member.pin.key,
+        judged_from=judged_from,
+        pinned_until=None if pin is None else date.fromordinal(member.day_of(pin.ends_at)),
+        rated=None if pin is None else rated,
+        pin_key=None if pin is None else pin.key,
         lasts_until=judged or (_find_fall(member, day=day) if looks_ahead and rated.rank else None),
     )
 
@@ -141,12 +142,10 @@ def value_json(metric: MetricName, value: int | Fraction | None, *, currency: st
         return None
     if metric == "net_spend":
         return to_text(int(value), currency=currency)
-    if metric == "visit_interval_days":
-        return two_decimals(Fraction(value))
-    return int(value)
+    return two_decimals(value) if metric == "visit_interval_days" else int(value)
 
 
-def two_decimals(value: Fraction) -> str:
+def two_decimals(value: Fraction | int) -> str:
     """Return a number ≥ 0 rounded half up to two decimals: 55/2 is "27.50"."""
     hundredths = divide_half_up(value.numerator * 100, value.denominator)
     return f"{hundredths // 100}.{hundredths % 100:02d}"
@@ -154,17 +153,22 @@ def two_decimals(value: Fraction) -> str:
 
 def need_json(need: Need, *, currency: str) -> dict[str, object]:
     """Return a need as `{metric, op, have, need, met}`; `need` has two values for `between`."""
-    leaf = need.leaf
-    ends = [
-        value_json(leaf.metric, end, currency=currency) for end in (leaf.value, leaf.upper) if end is not None
-    ]
+    leaf, have, met = need
     return {
         "metric": leaf.metric,
         "op": leaf.op,
-        "have": value_json(leaf.metric, need.have, currency=currency),
-        "need": ends if leaf.op == "between" else ends[0],
-        "met": need.met,
+        "have": value_json(leaf.metric, have, currency=currency),
+        "need": leaf.notes.get(("need", currency)) or _note_threshold(leaf, currency),
+        "met": met,
     }
+
+
+def _note_threshold(leaf: Compare, currency: str) -> object:
+    ends = [
+        value_json(leaf.metric, end, currency=currency) for end in (leaf.value, leaf.upper) if end is not None
+    ]
+    shown = leaf.notes["need", currency] = ends if leaf.op == "between" else ends[0]
+    return shown
 
 
 def needs_json(needs: Iterable[Need], *, currency: str) -> list[dict[str, object]]:
@@ -174,15 +178,11 @@ def needs_json(needs: Iterable[Need], *, currency: str) -> list[dict[str, object
 
 def standing_json(standing: Standing, *, locale: str) -> dict[str, object]:
     """Return a standing in the shape of `GET /members/{member_id}/tier`, without its explanation."""
-    rise = standing.to_rise
     return {
         "tier": standing.tier.code,
         "name": standing.tier.names[locale],
         "rank": standing.tier.rank,
-        "benefits": [
-            benefit_json(benefit, currency=standing.currency, locale=locale)
-            for benefit in standing.tier.benefits
-        ],
+        "benefits": benefits_json(standing.tier, currency=standing.currency, locale=locale),
         "since": format_time(standing.since),
         "ruleset_version": standing.ruleset_version,
         "as_of": format_time(standing.as_of),
@@ -202,16 +202,47 @@ def standing_json(standing: Standing, *, locale: str) -> dict[str, object]:
             "rated_tier": standing.rated.code,
         },
         "next_review_on": _iso(standing.next_review_on),
-        "to_stay": needs_json(standing.to_stay, currency=standing.currency),
+        **progress_json(standing, locale=locale),
+    }
+
+
+def standing_in_short(standing: Standing, *, locale: str) -> dict[str, object]:
+    """Return what a card shows of a standing."""
+    tier = standing.tier
+    return {
+        "tier": tier.code,
+        "name": tier.names[locale],
+        "rank": tier.rank,
+        "since": format_time(standing.since),
+        "at_risk": standing.at_risk,
+        "falls_on": _iso(standing.falls_on),
+        "benefits": benefits_json(tier, currency=standing.currency, locale=locale),
+    }
+
+
+def progress_json(standing: Standing, *, locale: str) -> dict[str, object]:
+    """Return what is missing to stay and to rise."""
+    rise, currency = standing.to_rise, standing.currency
+    return {
+        "to_stay": needs_json(standing.to_stay, currency=currency),
         "to_rise": None
         if rise is None
         else {
             "tier": rise.tier.code,
             "name": rise.tier.names[locale],
-            "missing": needs_json(rise.missing, currency=standing.currency),
+            "missing": needs_json(rise.missing, currency=currency),
             "one_order_is_enough": rise.one_order_is_enough,
         },
     }
+
+
+def benefits_json(tier: Tier, *, currency: str, locale: str) -> list[dict[str, object]]:
+    """Return a tier's benefits as answers show them; the same list for everybody, so never to be changed."""
+    shown: list[dict[str, object]] | None = tier.notes.get((currency, locale))
+    if shown is None:
+        shown = [benefit_json(benefit, currency=currency, locale=locale) for benefit in tier.benefits]
+        tier.notes[currency, locale] = shown
+    return shown
 
 
 def _iso(day: date | None) -> str | None:

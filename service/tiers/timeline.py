@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import accumulate
 from typing import NamedTuple
 
 from service.tiers.rules import RuleSet
@@ -19,9 +20,23 @@ class InForce(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RuleTimeline:
-    """Rule sets by the time they come into force, at least one; the first since the beginning of time."""
+    """Rule sets by the time they come into force, at least one; the first since the beginning of time.
+
+    `lookbacks` are the most days that a rating looks at under the rule set of a place or a later one;
+    `asks_for_joining` says whether one under any of them needs to know when the member joined.
+    """
 
     entries: tuple[InForce, ...]
+    lookbacks: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    asks_for_joining: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Work out once what every rating asks."""
+        days = accumulate((entry.rules.lookback_days for entry in reversed(self.entries)), max)
+        object.__setattr__(self, "lookbacks", tuple(days)[::-1])
+        object.__setattr__(
+            self, "asks_for_joining", any(entry.rules.asks_for_joining for entry in self.entries)
+        )
 
     @classmethod
     def always(cls, rules: RuleSet) -> RuleTimeline:
@@ -80,14 +95,9 @@ class RuleTimeline:
         return 0
 
     @property
-    def asks_for_joining(self) -> bool:
-        """Whether a rating under any of the rule sets needs to know when the member joined."""
-        return any(entry.rules.asks_for_joining for entry in self.entries)
-
-    @property
     def lookback_days(self) -> int:
         """The most days that a rating under any of the rule sets looks at."""
-        return max(entry.rules.lookback_days for entry in self.entries)
+        return self.lookbacks[0]
 
 
 def carry_rank(rank: int, old: RuleSet, new: RuleSet) -> int:

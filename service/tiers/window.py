@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from copy import copy
 
 from service.activity.rules import DayTotals, TierFact
@@ -33,6 +33,20 @@ class RunningWindow:
                 net_minor=total.spend_minor - total.unlinked_minor,
                 orders=total.orders,
             )
+
+    @classmethod
+    def of_rows(cls, rows: Iterable[Sequence[int]]) -> RunningWindow:
+        """Return a window of days given as (ordinal, goods, spend, orders, unlinked), each once, by day."""
+        window = cls()
+        days, totals = window._days, window._totals
+        for day, goods_minor, spend_minor, orders, unlinked_minor in rows:
+            net_minor = spend_minor - unlinked_minor
+            days.append(day)
+            totals[day] = [goods_minor, net_minor, orders]
+            window._active_days += goods_minor > 0
+            window._net_minor += net_minor
+            window._orders += orders
+        return window
 
     def ahead(self) -> RunningWindow:
         """Return a window of the same days to be moved on alone; nothing may be added to either."""

@@ -176,6 +176,22 @@ def test_points_earn_at_the_tier_that_staff_hold_a_member_at(member: Client) -> 
     assert held["tier"]["after"]["tier"] == "gold"
 
 
+def test_the_card_tells_of_a_tier_what_the_tier_itself_tells(member: Client) -> None:
+    for locale in ("en", "zh-Hant"):
+        seen = []
+        for arrange in (lambda: None, lambda: override(member)):
+            arrange()
+            headers = {"Accept-Language": locale}
+            whole: Any = member.get("/v1/members/m1/tier", headers=headers).json
+            card: Any = member.get("/v1/members/m1/card", headers=headers).json
+            assert card["tier"] == {name: whole[name] for name in card["tier"]}
+            assert card["progress"] == {name: whole[name] for name in ("to_stay", "to_rise")}
+            assert card["explanation"] == whole["explanation"]
+            seen.append(card["tier"]["tier"])
+        assert seen == ["member", "gold"]
+        member.call("DELETE", "/v1/members/m1/tier/override", role="marketing")
+
+
 def test_an_override_is_ended_by_deleting_it(member: Client) -> None:
     override(member)
     path = "/v1/members/m1/tier/override"

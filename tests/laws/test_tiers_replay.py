@@ -14,6 +14,7 @@ from service.tiers.fold import MemberFold, fold, follows
 from service.tiers.rules import parse_ruleset
 from service.tiers.spans import Change, Merge, Pin, TierState
 from service.tiers.timeline import RuleTimeline
+from service.tiers.window import RunningWindow
 from tests.conftest import SCALE
 from tests.laws.tier_oracle import Verdict, simulate
 from tests.laws.tier_worlds import START, World, changing_worlds, worlds
@@ -167,7 +168,7 @@ class Believer:
             timeline=self.timeline,
             timezone=self.world.timezone,
             state=self.state,
-            totals=rows,
+            window=RunningWindow(rows),
             joined_at=self.world.joined_at,
             pins=self.pins,
         )

@@ -23,7 +23,7 @@ from sqlalchemy import (
     true,
 )
 
-from service.tiers.conditions import MAX_DAYS, AllOf, AnyOf, Compare, Condition, whole_bounds
+from service.tiers.conditions import MAX_DAYS, AllOf, AnyOf, Compare, Condition
 from service.tiers.rules import RuleSet
 
 _FITS = 2**63 // (MAX_DAYS + 1)
@@ -74,7 +74,7 @@ def _compare(leaf: Compare, metrics: Columns) -> ColumnElement[bool]:
     if leaf.metric == "visit_interval_days":
         return _compare_interval(leaf, metrics)
     column = metrics["net_spend_minor" if leaf.metric == "net_spend" else leaf.metric]
-    low, high = whole_bounds(leaf)
+    low, high = leaf.low, leaf.high
     bounds = []
     if low > -_FAR:
         bounds.append(column >= literal(low, BigInteger))

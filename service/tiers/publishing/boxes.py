@@ -18,7 +18,7 @@ from fractions import Fraction
 from itertools import product
 from math import ceil, floor
 
-from service.tiers.conditions import AllOf, AnyOf, Compare, Condition, MetricName, whole_bounds
+from service.tiers.conditions import AllOf, AnyOf, Compare, Condition, MetricName
 
 FAR = 10**18
 Edge = tuple[Fraction | int, int]
@@ -117,7 +117,7 @@ def _box_of(leaf: Compare) -> Box:
 def range_of(leaf: Compare) -> Range:
     """Return the values that satisfy a comparison."""
     if leaf.metric != "visit_interval_days":
-        low, high = whole_bounds(leaf)
+        low, high = leaf.low, leaf.high
         return (low, 0), (high, 0)
     at: Edge = (leaf.value, {"<": -1, ">": 1}.get(leaf.op, 0))
     if leaf.upper is not None:

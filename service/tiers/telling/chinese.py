@@ -7,8 +7,8 @@ from datetime import date, timedelta
 from service.tiers.needs import Need, Rise
 from service.tiers.periods import CalendarYear, MembershipYear, RollingWindow
 from service.tiers.standing import Standing
-from service.tiers.telling.chinese_rules import day_text, describe_condition, spaced, tell_needs
-from service.tiers.telling.numbers import money_text_zh, number_text
+from service.tiers.telling.chinese_rules import day_text, describe_condition, tell_needs
+from service.tiers.telling.numbers import money_text_zh, ratio_text
 
 _DAY = timedelta(days=1)
 
@@ -16,10 +16,13 @@ _DAY = timedelta(days=1)
 def explain(standing: Standing) -> str:
     """Tell where a member stands and why, what keeps the tier, and what is missing for the next."""
     sentences = [f"您目前的會員等級是{_name(standing)}，自 {day_text(standing.since_day)}起生效。"]
-    sentences += _tell_pin(standing) if standing.pinned_until else []
+    if standing.pinned_until:
+        sentences += _tell_pin(standing)
     sentences.append(_tell_activity(standing))
-    sentences += [] if standing.pinned_until else _tell_stay(standing)
-    sentences += _tell_rise(standing, standing.to_rise) if standing.to_rise else []
+    if standing.to_stay and not standing.pinned_until:
+        sentences += _tell_stay(standing)
+    if standing.to_rise and standing.to_rise.missing:
+        sentences += _tell_rise(standing, standing.to_rise)
     return "".join(sentences)
 
 
@@ -38,11 +41,11 @@ def _tell_pin(standing: Standing) -> list[str]:
 def _tell_activity(standing: Standing) -> str:
     metrics = standing.metrics
     period = _period(standing)
-    spent = spaced(f"消費總淨額為 {money_text_zh(metrics.net_spend_minor, currency=standing.currency)}")
+    spent = f"消費總淨額為 {money_text_zh(metrics.net_spend_minor, currency=standing.currency)}"
     if metrics.days_since_last_visit is None:
         return f"{period}沒有列入計算的消費" + (f"，{spent}。" if metrics.net_spend_minor else "。")
-    interval = metrics.visit_interval()
-    rhythm = "" if interval is None else f"（平均間隔 {number_text(interval)} 天）"
+    gaps = metrics.active_days - 1
+    rhythm = "" if gaps < 1 else f"（平均間隔 {ratio_text(metrics.span_days, gaps)} 天）"
     last = standing.day - timedelta(days=metrics.days_since_last_visit)
     return (
         f"{period}您共有 {metrics.active_days:,} 天消費{rhythm}，{spent}，最近一次消費是 {day_text(last)}。"
@@ -59,8 +62,6 @@ def _period(standing: Standing) -> str:
 
 
 def _tell_stay(standing: Standing) -> list[str]:
-    if not standing.to_stay:
-        return []
     unmet = [need for need in standing.to_stay if not need.met]
     if standing.falls_on is not None:
         return _tell_risk(standing, standing.falls_on, unmet)
@@ -110,8 +111,6 @@ def _tell_judgement(standing: Standing, judged_on: date, unmet: list[Need]) -> l
 
 
 def _tell_rise(standing: Standing, rise: Rise) -> list[str]:
-    if not rise.missing:
-        return []
     name, missing = f"「{rise.tier.names['zh-Hant']}」", tell_needs(rise.missing, currency=standing.currency)
     if standing.pinned_until:
         return [f"若要憑消費達到{name}，還需要：{missing}。"]

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from datetime import date
 from fractions import Fraction
+from functools import lru_cache
 
 from service.tiers.conditions import AllOf, AtLeast, Compare, Condition
 from service.tiers.needs import Need
@@ -56,7 +57,15 @@ def spaced(text: str) -> str:
 
 
 def describe_leaf(leaf: Compare, *, currency: str) -> str:
-    """Return one comparison in words."""
+    """Return one comparison in words, with spaces where they belong."""
+    key = "zh-Hant", currency
+    told: str | None = leaf.notes.get(key)
+    if told is None:
+        told = leaf.notes[key] = spaced(_describe_leaf(leaf, currency))
+    return told
+
+
+def _describe_leaf(leaf: Compare, currency: str) -> str:
     if leaf.metric in ("active_days", "orders"):
         return _describe_count(leaf)
     if leaf.metric == "net_spend":
@@ -95,33 +104,31 @@ def _range(leaf: Compare, show: Callable[[Fraction], str]) -> str:
 
 def tell_needs(needs: Iterable[Need], *, currency: str, when: str = "目前") -> str:
     """Return several needs, each beside what the member has, now or then."""
-    return spaced(
-        "、".join(
-            f"{describe_leaf(need.leaf, currency=currency)}（{_have(need, currency, when)}）"
-            for need in needs
-        )
+    return "、".join(
+        [f"{describe_leaf(need.leaf, currency=currency)}（{_have(need, currency, when)}）" for need in needs]
     )
 
 
 def _have(need: Need, currency: str, when: str) -> str:
-    leaf, have = need.leaf, need.have
+    leaf, have, _ = need
     if have is None:
-        return {
-            "visit_interval_days": "滿兩個消費日後才能計算",
-            "days_since_last_visit": "尚無列入計算的消費",
-        }.get(leaf.metric, "尚無資料")
+        return _UNKNOWN.get(leaf.metric, "尚無資料")
+    if leaf.metric in ("visit_interval_days", "days_since_last_visit"):
+        return f"{when} {text_beside(have, leaf.value, leaf.upper)} 天"
+    more = lacks(leaf, have)
     if leaf.metric == "net_spend":
         shown = money_text_zh(int(have), currency=currency)
-    elif leaf.metric in ("visit_interval_days", "days_since_last_visit"):
-        shown = f"{text_beside(have, *(end for end in (leaf.value, leaf.upper) if end is not None))} 天"
+        to_go = "" if more is None else money_text_zh(more, currency=currency)
     else:
         shown = count_text(have, leaf)
-    more = lacks(leaf, have)
-    if more is None:
-        return f"{when} {shown}"
-    money = leaf.metric == "net_spend"
-    to_go = money_text_zh(more, currency=currency) if money else count_text(more, leaf)
-    return f"目前 {shown}，還差 {to_go}"
+        to_go = "" if more is None else count_text(more, leaf)
+    return f"目前 {shown}，還差 {to_go}" if to_go else f"{when} {shown}"
+
+
+_UNKNOWN = {
+    "visit_interval_days": "滿兩個消費日後才能計算",
+    "days_since_last_visit": "尚無列入計算的消費",
+}
 
 
 def count_text(value: Fraction | int, leaf: Compare) -> str:
@@ -129,6 +136,7 @@ def count_text(value: Fraction | int, leaf: Compare) -> str:
     return f"{number_text(value)} {'筆' if leaf.metric == 'orders' else '天'}"
 
 
+@lru_cache(maxsize=4_096)
 def day_text(day: date) -> str:
     """Return a day such as 2024 年 1 月 21 日."""
     return f"{day.year} 年 {day.month} 月 {day.day} 日"

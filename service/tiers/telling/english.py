@@ -14,8 +14,9 @@ from service.tiers.telling.english_rules import (
     describe_condition,
     month_name,
     tell_needs,
+    with_noun,
 )
-from service.tiers.telling.numbers import money_text
+from service.tiers.telling.numbers import money_text, ratio_text
 
 _DAY = timedelta(days=1)
 
@@ -23,10 +24,13 @@ _DAY = timedelta(days=1)
 def explain(standing: Standing) -> str:
     """Tell where a member stands and why, what keeps the tier, and what is missing for the next."""
     sentences = [f"Your tier is {_name(standing)}, since {day_text(standing.since_day)}."]
-    sentences += _tell_pin(standing) if standing.pinned_until else []
+    if standing.pinned_until:
+        sentences += _tell_pin(standing)
     sentences.append(_tell_activity(standing))
-    sentences += [] if standing.pinned_until else _tell_stay(standing)
-    sentences += _tell_rise(standing, standing.to_rise) if standing.to_rise else []
+    if standing.to_stay and not standing.pinned_until:
+        sentences += _tell_stay(standing)
+    if standing.to_rise and standing.to_rise.missing:
+        sentences += _tell_rise(standing, standing.to_rise)
     return " ".join(sentences)
 
 
@@ -58,8 +62,8 @@ def _tell_activity(standing: Standing) -> str:
 
 
 def _rhythm(metrics: Metrics) -> str:
-    interval = metrics.visit_interval()
-    return "" if interval is None else f", {count_text(interval, 'day')} apart on average,"
+    gaps = metrics.active_days - 1
+    return "" if gaps < 1 else f", {with_noun(ratio_text(metrics.span_days, gaps), 'day')} apart on average,"
 
 
 def _period(standing: Standing) -> str:
@@ -72,8 +76,6 @@ def _period(standing: Standing) -> str:
 
 
 def _tell_stay(standing: Standing) -> list[str]:
-    if not standing.to_stay:
-        return []
     unmet = [need for need in standing.to_stay if not need.met]
     if standing.falls_on is not None:
         return _tell_risk(standing, standing.falls_on, unmet)
@@ -126,8 +128,6 @@ def _tell_judgement(standing: Standing, judged_on: date, unmet: list[Need]) -> l
 
 
 def _tell_rise(standing: Standing, rise: Rise) -> list[str]:
-    if not rise.missing:
-        return []
     name, missing = rise.tier.names["en"], tell_needs(rise.missing, currency=standing.currency)
     if standing.pinned_until:
         # Nothing that is bought moves a tier that is set.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from fractions import Fraction
+from functools import lru_cache
 
 from service.tiers.conditions import AllOf, AtLeast, Compare, Condition
 from service.tiers.needs import Need
@@ -53,6 +54,14 @@ def _describe(condition: Condition, currency: str) -> str:
 
 def describe_leaf(leaf: Compare, *, currency: str, spend: str = "net spend") -> str:
     """Return one comparison as a noun phrase."""
+    key = "en", currency, spend
+    told: str | None = leaf.notes.get(key)
+    if told is None:
+        told = leaf.notes[key] = _describe_leaf(leaf, currency, spend)
+    return told
+
+
+def _describe_leaf(leaf: Compare, currency: str, spend: str) -> str:
     if leaf.metric == "net_spend":
         amounts = _range(leaf, lambda value: money_text(int(value), currency=currency))
         return f"{spend} {amounts}" if amounts.startswith("between") else f"{spend} of {amounts}"
@@ -106,29 +115,35 @@ def tell_needs(
 
 
 def _have(need: Need, currency: str, when: str) -> str:
-    leaf, have = need.leaf, need.have
+    leaf, have, _ = need
     if have is None:
-        return {
-            "visit_interval_days": "known after 2 days with a purchase",
-            "days_since_last_visit": "no purchase counts yet",
-        }.get(leaf.metric, "not known yet")
+        return _UNKNOWN.get(leaf.metric, "not known yet")
+    if leaf.metric in ("visit_interval_days", "days_since_last_visit"):
+        return f"{when} {with_noun(text_beside(have, leaf.value, leaf.upper), 'day')}"
+    more = lacks(leaf, have)
     if leaf.metric == "net_spend":
         shown = money_text(int(have), currency=currency)
-    elif leaf.metric in ("visit_interval_days", "days_since_last_visit"):
-        text = text_beside(have, *(end for end in (leaf.value, leaf.upper) if end is not None))
-        shown = f"{text} {'day' if text == '1' else 'days'}"
+        to_go = "" if more is None else money_text(more, currency=currency)
     else:
         shown = number_text(have)
-    more = lacks(leaf, have)
-    if more is None:
-        return f"{when} {shown}"
-    to_go = money_text(more, currency=currency) if leaf.metric == "net_spend" else number_text(more)
-    return f"{shown} so far, {to_go} to go"
+        to_go = "" if more is None else number_text(more)
+    return f"{shown} so far, {to_go} to go" if to_go else f"{when} {shown}"
+
+
+_UNKNOWN = {
+    "visit_interval_days": "known after 2 days with a purchase",
+    "days_since_last_visit": "no purchase counts yet",
+}
 
 
 def count_text(value: Fraction | int, noun: str) -> str:
     """Return a number with its noun: 1 day, 2 days, 0.5 days."""
-    return f"{number_text(value)} {noun}" + ("" if number_text(value) == "1" else "s")
+    return with_noun(number_text(value), noun)
+
+
+def with_noun(number: str, noun: str) -> str:
+    """Return a number's text with its noun."""
+    return f"{number} {noun}" if number == "1" else f"{number} {noun}s"
 
 
 def _plural(value: Fraction, noun: str) -> str:
@@ -140,9 +155,10 @@ def join(parts: Sequence[str], word: str = "and") -> str:
     return f"{', '.join(parts[:-1])} {word} {parts[-1]}" if len(parts) > 1 else "".join(parts)
 
 
+@lru_cache(maxsize=4_096)
 def day_text(day: date) -> str:
     """Return a day such as 21 January 2024."""
-    return f"{day.day} {month_name(day)} {day.year}"
+    return f"{day.day} {_MONTHS[day.month - 1]} {day.year}"
 
 
 def month_name(day: date) -> str:

@@ -21,9 +21,19 @@ def money_text_zh(minor: int, *, currency: str) -> str:
 
 def number_text(value: Fraction | int, *, decimals: int = 2) -> str:
     """Return a number ≥ 0 rounded half up, grouped, without zeros at its end."""
-    if value.denominator == 1:
-        return f"{value.numerator:,}"
-    scaled = divide_half_up(value.numerator * 10**decimals, value.denominator)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return ratio_text(value.numerator, value.denominator, decimals=decimals)
+
+
+def ratio_text(numerator: int, denominator: int, *, decimals: int = 2) -> str:
+    """Return the same of a ratio, reduced or not."""
+    if numerator % denominator == 0:
+        return f"{numerator // denominator:,}"
+    return _decimals_text(divide_half_up(numerator * 10**decimals, denominator), decimals)
+
+
+def _decimals_text(scaled: int, decimals: int) -> str:
     whole, part = divmod(scaled, 10**decimals)
     return f"{whole:,}.{part:0{decimals}d}".rstrip("0").rstrip(".")
 
@@ -36,16 +46,20 @@ def exact_text(value: Fraction) -> str:
     return number_text(value, decimals=max(decimals, 1))
 
 
-def text_beside(value: Fraction | int, *thresholds: Fraction) -> str:
-    """Return a number rounded so that it still lies on its own side of each threshold."""
-    if value.denominator == 1:
-        return number_text(value)
+def text_beside(value: Fraction | int, *thresholds: Fraction | None) -> str:
+    """Return a number rounded so that it still lies on its own side of each threshold there is."""
+    numerator, denominator = value.as_integer_ratio()
+    if denominator == 1:
+        return f"{numerator:,}"
+    ends = [threshold.as_integer_ratio() for threshold in thresholds if threshold is not None]
+    # Cross-multiplied: exact, without making a Fraction.
+    sides = [_sign(numerator * q - p * denominator) for p, q in ends]
     for decimals in range(2, _MOST_DECIMALS):
-        shown = Fraction(number_text(value, decimals=decimals).replace(",", ""))
-        if all(_side(shown, threshold) == _side(value, threshold) for threshold in thresholds):
-            return number_text(value, decimals=decimals)
+        shown, scale = divide_half_up(numerator * 10**decimals, denominator), 10**decimals
+        if [_sign(shown * q - p * scale) for p, q in ends] == sides:
+            return _decimals_text(shown, decimals)
     return number_text(value, decimals=_MOST_DECIMALS)
 
 
-def _side(value: Fraction | int, threshold: Fraction) -> int:
-    return (value > threshold) - (value < threshold)
+def _sign(value: int) -> int:
+    return (value > 0) - (value < 0)

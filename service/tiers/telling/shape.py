@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from service.tiers.conditions import AllOf, AnyOf, AtLeast, Compare, Condition, whole_bounds
+from service.tiers.conditions import AllOf, AnyOf, AtLeast, Compare, Condition
 
 FAR = 10**18
 
@@ -30,13 +30,11 @@ def simplify(condition: Condition) -> Condition:
 
 def ends_of(leaf: Compare) -> tuple[int | None, int | None]:
     """Return the least and the most of a whole-number metric that satisfy a comparison, None for no end."""
-    low, high = whole_bounds(leaf)
-    return (None if low <= -FAR else low), (None if high >= FAR else high)
+    return (None if leaf.low <= -FAR else leaf.low), (None if leaf.high >= FAR else leaf.high)
 
 
 def lacks(leaf: Compare, have: int | Fraction | None) -> int | None:
     """Return how much more of a growing whole-number metric a comparison asks for, None if it is not that."""
     if leaf.metric in ("visit_interval_days", "days_since_last_visit") or have is None:
         return None
-    low, _ = ends_of(leaf)
-    return low - int(have) if low is not None and have < low else None
+    return leaf.low - int(have) if leaf.low > -FAR and have < leaf.low else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import BigInteger, Connection, Engine, bindparam, event, literal, select, text
+from sqlalchemy import TEXT, BigInteger, Connection, Engine, bindparam, event, literal, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
@@ -18,7 +18,10 @@ _KEYED = text("INSERT INTO job_runs (run_key, job, started_at) VALUES (:key, 'ke
 _SLOW = text("SELECT pg_sleep(:seconds)")
 _WRONG = text("SELECT no_such_column FROM job_runs WHERE job = :job")
 _CORE = select(literal(True).label("yes"), literal(7, BigInteger).label("seven"))
-_LISTED = select(literal("b").in_(("a", "b")).label("found"), bindparam("n", type_=BigInteger).label("n"))
+_LISTED = select(
+    bindparam("letter", type_=TEXT).in_(("a", "b")).label("found"),
+    bindparam("n", type_=BigInteger).label("n"),
+)
 _CONVERTED = select(literal({"a": [1]}, JSONB).label("tree"))
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -51,12 +54,12 @@ def test_constants_are_written_into_the_statement_lists_of_them_too(engine: Engi
     event.listen(engine, "before_cursor_execute", note)
     try:
         with engine.connect() as conn:
-            assert tuple(run(conn, _LISTED, {"n": 3}).one()) == (True, 3)
+            assert tuple(run(conn, _LISTED, {"letter": "b", "n": 3}).one()) == (True, 3)
             run(conn, _CORE, {})
     finally:
         event.remove(engine, "before_cursor_execute", note)
     assert "'b'" in seen[0][0]
-    assert [given for _, given in seen][1] == {}
+    assert [given for _, given in seen] == [{"letter": "b", "n": 3}, {}]
 
 
 def test_what_sqlalchemy_must_convert_is_left_to_it(conn: Connection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -83,3 +84,10 @@ def test_a_changed_token_is_forged(position: int, character: str) -> None:
 def test_anything_else_is_forged(rubbish: str) -> None:
     with pytest.raises(TokenForged):
         verify_token(KEYS, rubbish, member_id="m-1", now=NOW)
+
+
+@given(st.binary(max_size=64), st.binary(max_size=200))
+def test_a_signature_is_the_hmac_of_rfc_2104(secret: bytes, text: bytes) -> None:
+    keys = AttributionKeys(current="k", secrets={"k": secret})
+    assert keys.sign("k", text) == hmac.digest(secret, text, "sha256")
+    assert keys.sign("k", text) == keys.sign("k", text)

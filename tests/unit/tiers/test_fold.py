@@ -12,6 +12,7 @@ from service.kit.clock import local_midnight
 from service.tiers.fold import MemberFold, follows
 from service.tiers.spans import TierState
 from service.tiers.timeline import RuleTimeline
+from service.tiers.window import RunningWindow
 from tests.unit.tiers.histories import (
     JOINED,
     at,
@@ -410,7 +411,9 @@ def test_a_review_that_changes_something_makes_facts_before_it_late() -> None:
 def test_a_rise_read_from_storage_cannot_be_reconsidered_without_its_facts() -> None:
     carrier = order(1, 5, 120)
     state = _stored(lived([carrier], SPEND, until=5))
-    resumed = MemberFold.resume(timeline=ALWAYS, timezone="UTC", state=state, totals=[], joined_at=None)
+    resumed = MemberFold.resume(
+        timeline=ALWAYS, timezone="UTC", state=state, window=RunningWindow(), joined_at=None
+    )
     with pytest.raises(RuntimeError, match="facts that led to it"):
         resumed.take(refund(carrier, 8))
 

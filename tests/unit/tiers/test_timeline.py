@@ -64,3 +64,5 @@ def test_what_a_rating_needs_to_know_is_asked_of_every_rule_set() -> None:
     assert timeline.asks_for_joining
     assert not TIMELINE.asks_for_joining
     assert (TIMELINE.lookback_days, timeline.lookback_days) == (365, 731)
+    assert timeline.lookbacks == (731, 731)
+    assert RuleTimeline.of([(at(0), joining), (at(9), rules(3, "x"))]).lookbacks == (731, 365)

@@ -138,3 +138,19 @@ def test_a_leap_year_has_its_366th_day() -> None:
     assert window.measure(last_inside.toordinal(), joined=None).active_days == 1
     window.move(last_inside.toordinal() - 364)
     assert window.measure(last_inside.toordinal() + 1, joined=None).active_days == 0
+
+
+@given(
+    st.dictionaries(
+        st.integers(-5, 20), st.tuples(*[st.integers(-3, 5)] * 2, st.integers(0, 2), st.integers(0, 3))
+    ),
+    st.integers(0, 25),
+)
+def test_rows_of_days_make_the_window_their_totals_make(
+    totals: dict[int, tuple[int, int, int, int]], day: int
+) -> None:
+    rows = [(DAY + number, *rest) for number, rest in sorted(totals.items())]
+    one = RunningWindow.of_rows(rows)
+    other = RunningWindow(DayTotals(date.fromordinal(number), *rest) for number, *rest in rows)
+    assert measure(one, day) == measure(other, day)
+    assert one.list_totals() == other.list_totals()
