@@ -114,6 +114,13 @@ _APPLY_STATES = text(
     """
 )
 _CLEAR_STAGE = text("DELETE FROM pg_temp.tier_states_rated")
+_SET_REVIEWS = text(
+    """
+    UPDATE tier_states s SET next_review_on = r.next_review_on
+    FROM unnest(CAST(:member_keys AS bigint[]), CAST(:days AS date[])) AS r (member_key, next_review_on)
+    WHERE s.member_key = r.member_key AND s.member_key = ANY(CAST(:member_keys AS bigint[]))
+    """
+)
 _CHANGE_COLUMNS = (
     "member_key",
     "from_tier",
@@ -236,6 +243,12 @@ def write_states(conn: Connection, *, rows: Sequence[Mapping[str, object]]) -> N
     _copy(conn, _COPY_STATES, (tuple(row[name] for name in _COLUMNS) for row in rows))
     conn.execute(_APPLY_STATES)
     conn.execute(_CLEAR_STAGE)
+
+
+def write_reviews(conn: Connection, *, days: Mapping[int, date | None]) -> None:
+    """Set the days on which some members are due next, None for none, and leave the rest of their states."""
+    if days:
+        conn.execute(_SET_REVIEWS, {"member_keys": list(days), "days": list(days.values())})
 
 
 def append_changes(conn: Connection, *, rows: Sequence[Mapping[str, object]]) -> None:
