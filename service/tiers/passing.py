@@ -36,14 +36,15 @@ def pass_days(
     caller, or read for a preview. To be folded are the others: who moves or comes to be at risk on one of
     these days, who is at risk or pinned already, and whose rules change.
     """
+    # Under the rules in force at the end of it all they were rated, so no others came in between.
+    rules = timeline.at(end_of(day, timezone=programme.timezone))
     waiting: dict[date, list[int]] = {}
-    versions: dict[int, int] = {}
     for row in rows:
         due = row.next_review_on
-        if due is None or due > day or row.unqualified_since is not None or row.pinned_until is not None:
+        if due is None or due > day or row.ruleset_version != rules.version:
             continue
-        versions[row.member_key] = row.ruleset_version
-        waiting.setdefault(due, []).append(row.member_key)
+        if row.unqualified_since is None and row.pinned_until is None:
+            waiting.setdefault(due, []).append(row.member_key)
     passed: dict[int, date | None] = {}
     if waiting:
         plan_for_many(conn)
@@ -51,12 +52,12 @@ def pass_days(
         if not waiting:
             break
         first = min(waiting)
-        rules = timeline.at(end_of(first, timezone=programme.timezone))
-        keys = [key for key in waiting.pop(first) if versions[key] == rules.version]
-        if not keys:
-            continue
         for key, due in list_unmoved(
-            conn, rules=rules, day=first, timezone=programme.timezone, member_keys=keys
+            conn,
+            rules=rules,
+            day=first,
+            timezone=programme.timezone,
+            member_keys=waiting.pop(first),
         ):
             if due is None or due > day:
                 passed[key] = due
