@@ -6,7 +6,9 @@ itself names the origin only if it is one of the key's own. There is no wildcard
 
 from __future__ import annotations
 
-from flask import Response, current_app, g, request
+from collections.abc import Collection
+
+from flask import Response, current_app, request
 from flask.globals import request_ctx
 from werkzeug.exceptions import HTTPException
 
@@ -46,10 +48,8 @@ def answer_preflight() -> Response | None:
     return response
 
 
-def allow_origin(response: Response) -> None:
-    """Let the calling page read the answer, if its origin is one of the caller's key's."""
-    origins = g.get("origins")
-    origin = request.headers.get("Origin")
+def allow_origin(response: Response, origin: str | None, origins: Collection[str] | None) -> None:
+    """Let the calling page read the answer, if its `origin` is one of the caller's key's `origins`."""
     if origins or origin:
         response.vary.add("Origin")
     if origins and origin in origins:

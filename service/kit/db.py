@@ -12,20 +12,23 @@ from typing import Any, TypeVar, cast
 
 import orjson
 import psycopg
-from psycopg import RawCursor
+from psycopg import pq
 from sqlalchemy import BindParameter, Connection, Engine, Executable, MetaData, Result, create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.expression import ClauseElement
+
+from service.kit import prepared
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-BROKEN_OFF = frozenset({"40001", "40P01"})
-"""What PostgreSQL says of a transaction that did no wrong: serialisation failure, deadlock."""
+BROKEN_OFF = frozenset({"40001", "40P01", prepared.MISSING})
+"""What PostgreSQL says of a transaction that did no wrong: serialisation failure, deadlock, and a prepared
+statement that somebody deallocated."""
 
 _TRIES = 6
 
@@ -97,7 +100,7 @@ def try_again(work: Callable[[], T]) -> T:
     for attempt in range(_TRIES):
         try:
             return work()
-        except OperationalError as error:
+        except DBAPIError as error:
             sqlstate = getattr(error.orig, "sqlstate", None)
             if sqlstate not in BROKEN_OFF:
                 raise
@@ -122,13 +125,13 @@ class _Ready:
     names: tuple[str, ...]
     fixed: Mapping[str, Any]
     columns: SimpleResultMetaData | None = None
-    has_run: bool = False
 
 
 _ready: dict[int, tuple[Executable, _Ready | None]] = {}
 """Statements by identity, kept so that no identity comes twice; None where SQLAlchemy has to convert."""
 
 _MOST_STATEMENTS = 2_000
+_IDLE = pq.TransactionStatus.IDLE
 _NO_COLUMNS = SimpleResultMetaData(())
 
 
@@ -149,26 +152,33 @@ def run(conn: Connection, statement: Executable, parameters: Mapping[str, Any]) 
         return conn.execute(statement, parameters)
     link = conn.connection
     driver: Any = link.driver_connection
-    if not driver.autocommit and not conn.in_transaction():
-        conn.begin()
-    # Each connection keeps a cursor for each statement: what it found out of values and columns stays good.
-    cursor = link.info.get(ready)
-    if cursor is None:
-        cursor = link.info[ready] = RawCursor(driver)
+    if driver.pgconn.transaction_status == _IDLE and not driver.autocommit:
+        _begin(conn, driver)
+    statement_here = prepared.shelf_of(link.info, driver).find(ready, ready.raw, values=len(ready.names))
     values = {**ready.fixed, **parameters} if ready.fixed else parameters
     for listener in conn.dispatch.before_cursor_execute:
-        listener(conn, cursor, ready.sql, values, None, False)
+        listener(conn, None, ready.sql, values, None, False)
     try:
-        cursor.execute(ready.raw, [values[name] for name in ready.names])
-        if not ready.has_run:
-            if cursor.description is not None:
-                ready.columns = SimpleResultMetaData([column.name for column in cursor.description])
-            ready.has_run = True
-        if ready.columns is None:
-            return IteratorResult(_NO_COLUMNS, iter(()))
-        return IteratorResult(ready.columns, iter(cursor.fetchall()))
+        rows = statement_here.execute(driver, [values[name] for name in ready.names])
     except psycopg.Error as error:
         raise _translate(conn, error, ready.sql, values) from error
+    if ready.columns is None:
+        names = statement_here.columns
+        if names is None:
+            return IteratorResult(_NO_COLUMNS, iter(()))
+        ready.columns = SimpleResultMetaData(names)
+    return IteratorResult(ready.columns, iter(rows))
+
+
+def _begin(conn: Connection, driver: psycopg.Connection[Any]) -> None:
+    """Begin the transaction that SQLAlchemy leaves to the driver, and the driver to its own cursors."""
+    if not conn.in_transaction():
+        conn.begin()
+    level = driver.isolation_level
+    how = b"BEGIN" if level is None else f"BEGIN ISOLATION LEVEL {level.name.replace('_', ' ')}".encode()
+    result = driver.pgconn.exec_(how)
+    if result.status != pq.ExecStatus.COMMAND_OK:
+        raise _translate(conn, prepared.error_of(driver, result), how.decode(), {})
 
 
 def _make_ready(conn: Connection, statement: Executable) -> _Ready | None:

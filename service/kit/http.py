@@ -8,7 +8,7 @@ unknown query parameters, and cost several times a bare route.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import wraps
@@ -27,8 +27,10 @@ from service.kit import errors, idempotency, preconditions
 from service.kit.auth import Authenticator, Caller, Role
 from service.kit.clock import read_clock
 from service.kit.db import try_again
+from service.kit.exchange import WholeAnswer, present_notes, present_request
 from service.kit.fields import is_merchant_id
-from service.kit.rate_limits import RateLimiter
+from service.kit.rate_limits import Allowance, RateLimiter
+from service.kit.readers import MOST_RESTING, Readers
 from service.kit.reading import (
     load_body,
     normalise,
@@ -61,13 +63,15 @@ class Desk:
     strangers: Strangers | None = None
     tools: dict[str, Any] = field(default_factory=dict)
     reads: Engine | None = None
-    reader: Engine = field(init=False)
+    readers: Readers = field(init=False)
     """The same connections without BEGIN and COMMIT: a read sees each statement's own snapshot either way."""
 
     def __post_init__(self) -> None:
-        """Share the engine's connections with the reader, where none is given that has them as they are."""
-        reader = self.reads or self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        object.__setattr__(self, "reader", reader)
+        """Share the engine's connections with the readers, where none is given that has them as they are."""
+        reads = self.reads or self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        # Only a process that begins nothing by itself has connections that are good for the next read.
+        readers = Readers(reads, most=0 if self.reads is None else MOST_RESTING)
+        object.__setattr__(self, "readers", readers)
 
 
 @dataclass(slots=True)
@@ -167,6 +171,8 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         default_status = min(answers)
 
         def register(view: Callable[..., Answer]) -> Callable[..., Response]:
+            guarded = view if tagged_by is None else _guard(view, tagged_by, route.content)
+
             @wraps(view)
             def enter(**path: Any) -> Response:
                 desk: Desk = current_app.extensions["tidemark"]
@@ -175,20 +181,19 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
                 arguments = _read_address(path, query, caller)
                 with _open_body(route, body, upload, desk.settings) as (raw, read):
                     arguments |= read
-                    keyed = _read_idempotency_key(route, caller, raw)
-                    return _run(
-                        view if tagged_by is None else _guard(view, tagged_by, path, route.content),
-                        arguments,
+                    visit = _Visit(
+                        view=guarded,
+                        arguments=arguments,
+                        route=route,
                         desk=desk,
                         caller=caller,
                         now=now,
-                        keyed=keyed,
+                        keyed=_read_idempotency_key(route, caller, raw),
                         default_status=default_status,
-                        secret_fields=route.secret_fields,
-                        engine=desk.engine if route.writes or records else desk.reader,
+                        in_transaction=route.writes or records,
                         wants_csv=route.csv and _wants_csv(),
-                        content=route.content,
                     )
+                    return visit.answer()
 
             enter._apidoc = document_route(  # type: ignore[attr-defined]
                 route, answers, body, query, upload, name=view.__name__
@@ -239,14 +244,17 @@ def _admit(route: Route, path: Mapping[str, Any], desk: Desk, now: datetime) -> 
     Raises:
         Unauthenticated, Forbidden: see docs/problems.md. TooMany: it asked too often.
     """
-    g.caller = caller = _identify(desk, now)
-    g.origins = caller.origins
+    notes, environ = present_notes(), present_request().environ
+    notes.caller = caller = _identify(desk, now, environ)
+    notes.origins = caller.origins
     if desk.limiter is not None:
-        _spend(desk.limiter, caller, desk.settings, now)
+        notes.allowance = _spend(desk.limiter, caller, desk.settings, now)
+        if notes.allowance is not None and not notes.allowance.granted:
+            raise errors.TooMany(f"at most {notes.allowance.limit} requests a minute")
     if caller.role not in route.roles:
         raise errors.Forbidden(f"a key of the role {caller.role} may not use this")
     if caller.role == "storefront":
-        origin = request.headers.get("Origin")
+        origin = environ.get("HTTP_ORIGIN")
         if origin is not None and caller.origins and origin not in caller.origins:
             raise errors.OriginNotAllowed("register the origin with the key")
         if "member_id" in path:
@@ -267,18 +275,18 @@ def _read_address(path: Mapping[str, Any], query: Schema | None, caller: Caller)
         arguments["query"] = asked = read_query(query)
         if asked.get("member_id") is not None:
             caller.check_member(asked["member_id"])
-    elif request.args:
+    elif present_request().query_string and request.args:
         raise unknown_parameters(request.args)
     return arguments
 
 
-def _identify(desk: Desk, now: datetime) -> Caller:
+def _identify(desk: Desk, now: datetime, environ: Mapping[str, Any]) -> Caller:
     """Return the caller; an address that failed too often hears of that, unless it shows a known key."""
-    strangers, seconds = desk.strangers, now.timestamp()
-    refusal = strangers.find_refusal(request.remote_addr, seconds=seconds) if strangers else None
+    strangers, seconds, address = desk.strangers, now.timestamp(), environ.get("REMOTE_ADDR")
+    refusal = strangers.find_refusal(address, seconds=seconds) if strangers else None
     try:
         return desk.authenticator.identify(
-            request.headers.get("Authorization"), now=now, known_only=refusal is not None
+            environ.get("HTTP_AUTHORIZATION"), now=now, known_only=refusal is not None
         )
     except errors.MemberTokenExpired as expired:
         # Its page may read that it expired, and ask its shop for another.
@@ -289,7 +297,7 @@ def _identify(desk: Desk, now: datetime) -> Caller:
             g.allowance = refusal
             raise errors.TooMany(f"at most {refusal.limit} failed keys a minute from one address") from None
         if strangers is not None:
-            strangers.count(request.remote_addr, seconds=seconds)
+            strangers.count(address, seconds=seconds)
         raise
 
 
@@ -313,109 +321,103 @@ def _open_body(
         yield None, {}
 
 
-def _spend(limiter: RateLimiter, caller: Caller, settings: Settings, now: datetime) -> None:
+def _spend(limiter: RateLimiter, caller: Caller, settings: Settings, now: datetime) -> Allowance | None:
+    """Spend a request of everything that limits the caller, and return what is nearest to its end."""
     seconds = now.timestamp()
-    allowances = []
+    nearest = None
     if settings.rate_limit_per_key:
         bucket = f"key:{caller.key_id}"
-        allowances.append(limiter.spend(bucket, limit=settings.rate_limit_per_key, seconds=seconds))
+        nearest = limiter.spend(bucket, limit=settings.rate_limit_per_key, seconds=seconds)
     if caller.member_id is not None and settings.rate_limit_per_member:
         bucket = f"member:{caller.scope}"
-        allowances.append(limiter.spend(bucket, limit=settings.rate_limit_per_member, seconds=seconds))
-    if allowances:
-        # The one that is nearest to its end is the one the caller should know of.
-        g.allowance = nearest = min(allowances, key=lambda one: (one.granted, one.remaining / one.limit))
-        if not nearest.granted:
-            raise errors.TooMany(f"at most {nearest.limit} requests a minute")
+        own = limiter.spend(bucket, limit=settings.rate_limit_per_member, seconds=seconds)
+        nearest = own if nearest is None else min(nearest, own, key=_nearness)
+    return nearest
 
 
-def _run(
-    view: Callable[..., Answer],
-    arguments: dict[str, Any],
-    *,
-    desk: Desk,
-    caller: Caller,
-    now: datetime,
-    keyed: idempotency.KeyedRequest | None,
-    default_status: int,
-    secret_fields: tuple[str, ...],
-    engine: Engine,
-    wants_csv: bool,
-    content: tuple[str, ...],
-) -> Response:
-    def once() -> Response:
-        return _run_once(
-            view,
-            arguments,
-            desk=desk,
-            caller=caller,
-            now=now,
-            keyed=keyed,
-            default_status=default_status,
-            secret_fields=secret_fields,
-            engine=engine,
-            wants_csv=wants_csv,
-            content=content,
-        )
-
-    try:
-        return try_again(once)
-    except PoolTimeout as error:
-        raise errors.Unavailable("every connection is busy; try again shortly") from error
-    except OperationalError as error:
-        raise errors.Unavailable("the database did not answer in time") from error
-    except DBAPIError as error:
-        if error.connection_invalidated:
-            raise errors.Unavailable("the database connection was lost") from error
-        raise
+def _nearness(allowance: Allowance) -> tuple[bool, float]:
+    return allowance.granted, allowance.remaining / allowance.limit
 
 
-def _run_once(
-    view: Callable[..., Answer],
-    arguments: dict[str, Any],
-    *,
-    desk: Desk,
-    caller: Caller,
-    now: datetime,
-    keyed: idempotency.KeyedRequest | None,
-    default_status: int,
-    secret_fields: tuple[str, ...],
-    engine: Engine,
-    wants_csv: bool,
-    content: tuple[str, ...],
-) -> Response:
-    # A read begins nothing: each of its statements stands by itself.
-    with engine.connect() if engine is desk.reader else engine.begin() as conn:
-        if keyed is not None:
-            stored = idempotency.claim(conn, request=keyed)
-            if stored is not None:
-                response = Response(stored.body, status=stored.status, mimetype="application/json")
-                response.headers["Idempotent-Replayed"] = "true"
-                return response
-        door = Door(conn, now, caller, preferred_locale(), g.request_id, desk, wants_csv)
-        result = view(door, **arguments)
-        if isinstance(result, Table):
-            return _answer_table(result)
-        if isinstance(result, Download):
-            return _answer_download(result)
-        data, status = result if isinstance(result, tuple) else (result, default_status)
-        payload = b"" if status == HTTPStatus.NO_CONTENT else orjson.dumps(data)
-        if keyed is not None:
-            kept = orjson.dumps(_redact(data, secret_fields)) if secret_fields else payload
-            idempotency.keep(conn, request=keyed, status=status, body=kept, now=now)
-    for follow in door.after_commit:
-        follow()
-    response = Response(payload, status=status, mimetype="application/json")
-    if content and isinstance(data, Mapping):
-        response.set_etag(preconditions.tag_of(data, content))
+@dataclass(slots=True)
+class _Visit:
+    """One request that was let in, and what its answer is made of."""
+
+    view: Callable[..., Answer]
+    arguments: dict[str, Any]
+    route: Route
+    desk: Desk
+    caller: Caller
+    now: datetime
+    keyed: idempotency.KeyedRequest | None
+    default_status: int
+    in_transaction: bool
+    wants_csv: bool
+
+    def answer(self) -> Response:
+        """Return the answer, having tried again where PostgreSQL broke a deadlock."""
+        try:
+            return try_again(self._answer_once)
+        except PoolTimeout as error:
+            raise errors.Unavailable("every connection is busy; try again shortly") from error
+        except OperationalError as error:
+            raise errors.Unavailable("the database did not answer in time") from error
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise errors.Unavailable("the database connection was lost") from error
+            raise
+
+    def _answer_once(self) -> Response:
+        keyed = self.keyed
+        with self._connect() as conn:
+            if keyed is not None:
+                stored = idempotency.claim(conn, request=keyed)
+                if stored is not None:
+                    return _replay(stored)
+            door = Door(
+                conn,
+                self.now,
+                self.caller,
+                preferred_locale(),
+                present_notes().request_id,
+                self.desk,
+                self.wants_csv,
+            )
+            result = self.view(door, **self.arguments)
+            if isinstance(result, Table):
+                return _answer_table(result)
+            if isinstance(result, Download):
+                return _answer_download(result)
+            data, status = result if isinstance(result, tuple) else (result, self.default_status)
+            payload = b"" if status == HTTPStatus.NO_CONTENT else orjson.dumps(data)
+            if keyed is not None:
+                secret_fields = self.route.secret_fields
+                kept = orjson.dumps(_redact(data, secret_fields)) if secret_fields else payload
+                idempotency.keep(conn, request=keyed, status=status, body=kept, now=self.now)
+        for follow in door.after_commit:
+            follow()
+        response = WholeAnswer(payload, status=status)
+        if self.route.content and isinstance(data, Mapping):
+            response.set_etag(preconditions.tag_of(data, self.route.content))
+        return response
+
+    def _connect(self) -> AbstractContextManager[Connection]:
+        """Open a transaction, or for a read a connection on which each statement stands by itself."""
+        if not self.in_transaction:
+            return self.desk.readers.lend()
+        self.desk.readers.make_room()
+        return self.desk.engine.begin()
+
+
+def _replay(stored: idempotency.StoredAnswer) -> Response:
+    """Return the answer that was given the first time."""
+    response = WholeAnswer(stored.body, status=stored.status)
+    response.headers["Idempotent-Replayed"] = "true"
     return response
 
 
 def _guard(
-    view: Callable[..., Answer],
-    read: Callable[..., Answer],
-    path: Mapping[str, Any],
-    content: tuple[str, ...],
+    view: Callable[..., Answer], read: Callable[..., Answer], content: tuple[str, ...]
 ) -> Callable[..., Answer]:
     """Return a view that changes what `read` shows only where it is what the caller saw."""
     read = getattr(read, "__wrapped__", read)  # the view itself, where it is a route's
@@ -424,7 +426,7 @@ def _guard(
         preconditions.hold(door.conn, path=request.path)
         if preconditions.are_asked():
             try:
-                present = read(door, **path)
+                present = read(door, **(request.view_args or {}))
             except errors.NotFound:
                 preconditions.check(None)
             else:
@@ -475,9 +477,9 @@ def _redact(data: object, secret_fields: tuple[str, ...]) -> object:
 
 
 def _read_idempotency_key(route: Route, caller: Caller, raw: object) -> idempotency.KeyedRequest | None:
-    key = request.headers.get("Idempotency-Key")
     if route.idempotency_key is None:
         return None
+    key = request.headers.get("Idempotency-Key")
     if key is None:
         if route.idempotency_key == "required":
             raise errors.IdempotencyKeyRequired

@@ -9,6 +9,7 @@ import orjson
 from flask import Response
 
 from service.kit import errors
+from service.kit.exchange import WholeAnswer
 
 STATUS: dict[type[errors.Problem], int] = {
     errors.Malformed: 400,
@@ -78,7 +79,7 @@ def build(
     }
     if fields:
         body["errors"] = fields
-    response = Response(orjson.dumps(body), status=status, mimetype=MIMETYPE)
+    response = WholeAnswer(orjson.dumps(body), status=status, content_type=MIMETYPE)
     if status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="tidemark"'
     if status in {429, 503}:

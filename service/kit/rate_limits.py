@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from limits.storage import Storage, storage_from_string
 from sqlalchemy import Connection, Engine, text
@@ -27,8 +27,7 @@ _PATIENCE_SECONDS = 0.25
 _REST_SECONDS = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Allowance:
+class Allowance(NamedTuple):
     """What a caller may still do: `remaining` requests (as far as this process knows) until the reset."""
 
     granted: bool

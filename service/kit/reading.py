@@ -12,14 +12,15 @@ from marshmallow import Schema, ValidationError
 
 from service.kit import errors
 from service.kit.exact_json import parse_json
+from service.kit.exchange import present_request
 
 
 def preferred_locale() -> str:
     """Return `zh-Hant` where the caller prefers any Chinese, else `en`."""
-    header = request.headers.get("Accept-Language")
-    if not header:
+    asked = present_request()
+    if not asked.environ.get("HTTP_ACCEPT_LANGUAGE"):
         return "en"
-    for language, quality in request.accept_languages:
+    for language, quality in asked.accept_languages:
         if quality > 0 and language.lower().startswith("zh"):
             return "zh-Hant"
         if quality > 0 and language.lower().startswith("en"):
@@ -103,7 +104,7 @@ def read_query(schema: Schema) -> Any:
     Raises:
         Malformed: an unknown or repeated one. Invalid: with the name of each.
     """
-    if not request.args:
+    if not present_request().query_string or not request.args:
         return _read_nothing(schema)
     known = {name if field.data_key is None else field.data_key for name, field in schema.fields.items()}
     unknown = set(request.args) - known

@@ -8,16 +8,18 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, g
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.routing import BaseConverter, Map
 
 from service.kit import cors, errors, problems
 from service.kit.clock import read_clock
+from service.kit.exchange import present_notes, present_request
 from service.kit.ids import new_id
 from service.kit.rate_limits import WINDOW_SECONDS, Allowance
 
@@ -107,45 +109,50 @@ def surround(app: Flask, *, max_in_flight: int = 1_000) -> None:
 
 def traceparent() -> str | None:
     """Return the caller's W3C trace context, if it sent one."""
-    header = request.headers.get("traceparent", "")
+    header = present_request().environ.get("HTTP_TRACEPARENT", "")
     return header if _TRACEPARENT.match(header) else None
 
 
 def _begin() -> Response | None:
-    g.started = time.perf_counter()
-    given = request.headers.get("X-Request-Id", "")
-    g.request_id = given if _REQUEST_ID.match(given) else new_id("req", read_clock())
-    if request.environ.get("PATH_INFO", "").startswith("//"):
+    asked, notes = present_request(), present_notes()
+    environ = asked.environ
+    notes.started = time.perf_counter()
+    given = environ.get("HTTP_X_REQUEST_ID", "")
+    notes.request_id = given if _REQUEST_ID.match(given) else new_id("req", read_clock())
+    path = environ.get("PATH_INFO", "")
+    if path.startswith("//"):
         # Read as one slash behind our back: what a proxy in front forbids would be open under another name.
         raise errors.NoSuchPath("a path begins with one slash")
-    if request.environ.get("tidemark.crowded") and request.path.startswith("/v1/"):
+    if environ.get("tidemark.crowded") and path.startswith("/v1/"):
         raise errors.Unavailable("this process has its hands full; try again shortly")
-    if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+    if asked.method == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ:
         return cors.answer_preflight()
     return None
 
 
 def _end(response: Response) -> Response:
+    asked, notes = present_request(), present_notes()
     request_id = _request_id()
+    headers = response.headers
     # Nobody has set them before: `add` looks for none, as `[…] =` does.
-    response.headers.add("X-Request-Id", request_id)
-    response.headers.add("X-Content-Type-Options", "nosniff")
-    response.headers.setdefault("Cache-Control", "no-store")
-    cors.allow_origin(response)
-    allowance = g.get("allowance")
+    headers.add("X-Request-Id", request_id)
+    headers.add("X-Content-Type-Options", "nosniff")
+    headers.setdefault("Cache-Control", "no-store")
+    cors.allow_origin(response, asked.environ.get("HTTP_ORIGIN"), notes.get("origins"))
+    allowance = notes.get("allowance")
     if allowance is not None:
         _tell_allowance(response, allowance)
-    seconds = time.perf_counter() - g.get("started", time.perf_counter())
-    route = request.url_rule.rule if request.url_rule is not None else "-"
-    method = request.method
-    REQUESTS.labels(method, route, response.status_code).inc()
-    SECONDS.labels(method, route).observe(seconds)
+    seconds = time.perf_counter() - notes.get("started", time.perf_counter())
+    route = "-" if asked.url_rule is None else asked.url_rule.rule
+    answered, lasted = _meters(asked.method, route, response.status_code)
+    answered.inc()
+    lasted.observe(seconds)
     if log.isEnabledFor(logging.INFO):
-        caller = g.get("caller")
+        caller = notes.get("caller")
         log.info(
             "request",
             extra={
-                "method": method,
+                "method": asked.method,
                 "route": route,
                 "status": response.status_code,
                 "milliseconds": round(seconds * 1000, 2),
@@ -155,6 +162,12 @@ def _end(response: Response) -> Response:
             },
         )
     return response
+
+
+@lru_cache(maxsize=2_000)
+def _meters(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    """Return the two metrics of a route's answers; looking for them takes longer than counting."""
+    return REQUESTS.labels(method, route, status), SECONDS.labels(method, route)
 
 
 def _tell_allowance(response: Response, allowance: Allowance) -> None:

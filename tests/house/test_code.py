@@ -18,7 +18,7 @@ LONG_FUNCTION = 35
 
 DOORS = re.compile(
     r"service/((\w+/){0,2}(api|schemas|app|wsgi|worker|startup)\.py|cli/\w+\.py"
-    r"|kit/(http|preconditions|routes|web|describing|cors|reading|problems|fields|uploads)\.py"
+    r"|kit/(http|exchange|preconditions|routes|web|describing|cors|reading|problems|fields|uploads)\.py"
     # The lines of an import file are read by the same schemas as the bodies of requests.
     r"|intake/bulk/(fields|files)\.py|gunicorn_conf\.py)"
 )

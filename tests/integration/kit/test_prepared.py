@@ -1,0 +1,109 @@
+"""Hot statements are prepared once for each connection, whatever becomes of the driver's own."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from service.kit import prepared
+from service.kit.db import run, transaction, try_again
+
+_PREPARED = text("SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'tidemark%'")
+_ECHO = text("SELECT :value AS value")
+_KEYED = text("INSERT INTO job_runs (run_key, job, started_at) VALUES (:key, 'keyed', :at)")
+_COUNT = text("SELECT count(*) FROM job_runs WHERE job = :job")
+_SHAPE = text("SELECT * FROM shapes WHERE :always")
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def count_prepared(conn: Connection) -> int:
+    return int(conn.execute(_PREPARED).scalar_one())
+
+
+def deallocate(conn: Connection) -> None:
+    """Do what a pooler does behind our back."""
+    driver: Any = conn.connection.driver_connection
+    driver.pgconn.exec_(b"DEALLOCATE ALL")
+
+
+def test_a_statement_is_prepared_once_and_once_more_for_values_of_another_type(engine: Engine) -> None:
+    with engine.connect() as conn:
+        before = count_prepared(conn)
+        assert [run(conn, _ECHO, {"value": value}).scalar_one() for value in (1, 2, 2**40, 3)] == [
+            1,
+            2,
+            2**40,
+            3,
+        ]
+        assert count_prepared(conn) - before == 2
+
+
+def test_rollbacks_neither_lose_statements_nor_leave_any_behind(engine: Engine) -> None:
+    counts = []
+    for round_no in range(6):
+        with pytest.raises(IntegrityError), transaction(engine) as conn:
+            for _ in range(4):  # the driver prepares its own after three
+                conn.execute(_PREPARED)
+            counts.append(count_prepared(conn))
+            run(conn, _COUNT, {"job": "x"})
+            run(conn, _KEYED, {"key": round_no, "at": AT})
+            run(conn, _KEYED, {"key": round_no, "at": AT})
+    assert max(counts) <= counts[1] + 3
+
+
+def test_a_savepoint_rolled_back_and_ddl_lose_nothing(engine: Engine) -> None:
+    with transaction(engine) as conn:
+        for _ in range(4):
+            conn.execute(_PREPARED)
+        assert run(conn, _COUNT, {"job": "x"}).scalar_one() == 0
+        with pytest.raises(IntegrityError), conn.begin_nested():
+            run(conn, _KEYED, {"key": 1, "at": AT})
+            run(conn, _KEYED, {"key": 1, "at": AT})
+        assert run(conn, _COUNT, {"job": "x"}).scalar_one() == 0
+        conn.execute(text("CREATE TEMP TABLE passing (n int) ON COMMIT DROP"))
+        conn.execute(text("ALTER TABLE passing ADD COLUMN m int"))
+        assert run(conn, _COUNT, {"job": "x"}).scalar_one() == 0
+
+
+def test_one_that_somebody_deallocated_is_prepared_again(engine: Engine) -> None:
+    reads = engine.execution_options(isolation_level="AUTOCOMMIT")
+    with reads.connect() as conn:
+        assert run(conn, _ECHO, {"value": 7}).scalar_one() == 7
+        deallocate(conn)
+        assert run(conn, _ECHO, {"value": 8}).scalar_one() == 8
+
+
+def test_in_a_transaction_it_is_one_of_the_errors_that_are_tried_again(engine: Engine) -> None:
+    seen: list[str] = []
+
+    def count() -> int:
+        with transaction(engine) as conn:
+            run(conn, _KEYED, {"key": 77, "at": AT})
+            if not seen:
+                deallocate(conn)
+            try:
+                return int(run(conn, _COUNT, {"job": "keyed"}).scalar_one())
+            except DBAPIError as error:
+                seen.append(getattr(error.orig, "sqlstate", ""))
+                raise
+
+    with transaction(engine) as conn:
+        run(conn, _COUNT, {"job": "keyed"})
+    assert try_again(count) == 1
+    assert seen == [prepared.MISSING]
+
+
+def test_a_table_that_changed_is_read_as_it_is_now(engine: Engine) -> None:
+    reads = engine.execution_options(isolation_level="AUTOCOMMIT")
+    with reads.connect() as conn, reads.connect() as other:
+        other.execute(text("CREATE TABLE shapes AS SELECT 1 AS corners"))
+        try:
+            assert run(conn, _SHAPE, {"always": True}).one().corners == 1
+            other.execute(text("ALTER TABLE shapes ALTER COLUMN corners TYPE text"))
+            assert run(conn, _SHAPE, {"always": True}).one().corners == "1"
+        finally:
+            other.execute(text("DROP TABLE shapes"))
