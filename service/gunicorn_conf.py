@@ -14,6 +14,7 @@ from gunicorn.util import write_nonblock
 from gunicorn.workers.gthread import ThreadWorker
 from prometheus_client import multiprocess
 
+from service.kit.garbage import collect_less_often
 from service.kit.settings import Settings
 
 METRICS_PREFIX = "tidemark-metrics-"
@@ -72,8 +73,8 @@ def when_ready(_server: Any) -> None:
 
 
 def post_fork(_server: Any, _worker: Any) -> None:
-    """Collect less often: a request leaves few circles behind, and looking for them is paid by requests."""
-    gc.set_threshold(20_000, 20, 20)
+    """Collect less often: what it costs is paid by requests."""
+    collect_less_often()
 
 
 def child_exit(_server: Any, worker: Any) -> None:

@@ -55,11 +55,13 @@ def read_in_lines(conn: Connection, *, order_keys: Sequence[int]) -> Mapping[int
         ratios[row.order_key] = (
             Fraction(row.order_goods_minor, row.goods_minor) if row.goods_minor else Fraction(1)
         )
-    for row in store.list_lines(conn, order_keys=order_keys):
-        order = found[row.order_key]
-        order.lines.append(OrderedLine(row.item_key, row.quantity, row.order_amount_minor))
-        order.skus.append(row.sku)
-        order.categories.append(row.category)
+    # A history has millions of lines: fields by place take half as long as by name.
+    rows = store.list_lines(conn, order_keys=order_keys)
+    for order_key, _, item_key, sku, category, quantity, amount_minor in map(tuple, rows):
+        order = found[order_key]
+        order.lines.append(OrderedLine(item_key, quantity, amount_minor))
+        order.skus.append(sku)
+        order.categories.append(category)
     _add_given_back(conn, found, ratios)
     return found
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from service.kit.money import MAX_MINOR, divide_half_up, spread
 
@@ -60,8 +60,7 @@ class SentFor:
     member_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class LineAmount:
+class LineAmount(NamedTuple):
     """An order line after the order-level discount was spread, in both currencies."""
 
     order_amount_minor: int
@@ -112,7 +111,7 @@ def value_order(
         raise ValueError("too large an amount")
     converted = order_lines if rate is None else spread(goods, weights=order_lines)
     return OrderAmounts(
-        lines=tuple(LineAmount(*pair) for pair in zip(order_lines, converted, strict=True)),
+        lines=tuple(map(LineAmount, order_lines, converted)),
         order_goods_minor=order_goods,
         goods_minor=goods,
         spend_minor=convert(order_spend, rate=rate),
@@ -145,8 +144,7 @@ def left_after(whole_minor: int, *, refunded_minor: int, goods_minor: int) -> in
     return whole_minor - divide_half_up(whole_minor * refunded_minor, goods_minor)
 
 
-@dataclass(frozen=True, slots=True)
-class NewLine:
+class NewLine(NamedTuple):
     """A line as the shop sent it; `amount_minor` in the order's currency, before the order's discount."""
 
     sku: str

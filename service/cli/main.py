@@ -20,6 +20,7 @@ from service.cli import (
     tiers,
 )
 from service.kit.errors import Problem
+from service.kit.garbage import collect_less_often
 from service.kit.logs import configure
 from service.kit.settings import Settings, SettingsError
 from service.programme.errors import ProgrammeMismatch
@@ -30,6 +31,7 @@ from service.programme.errors import ProgrammeMismatch
 @click.pass_context
 def tidemark(context: click.Context) -> None:
     """Loyalty, membership and personalisation for online shops."""
+    collect_less_often()
     settings = Settings.from_environment()
     configure("WARNING" if settings.log_level == "INFO" else settings.log_level)
     context.obj = settings

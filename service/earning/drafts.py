@@ -25,18 +25,11 @@ from service.earning.rules import EarningRules
 from service.earning.store import SHELF
 from service.earning.timeline import compile_rules
 from service.kit import audit, outbox
+from service.kit.audit import Actor
 from service.kit.clock import format_time
 from service.kit.errors import FieldError, Invalid
 from service.kit.versioned import choose_moment, has_begun, version_before
 from service.programme.operations import Programme
-
-
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """Who does it, and in which request."""
-
-    name: str
-    request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from sqlalchemy import Connection
 
 from service.earning import store
 from service.earning.drafts import (
-    Actor,
     RulesDraft,
     RulesVersion,
     change_draft,
@@ -49,6 +48,7 @@ from service.earning.timeline import (
     forget_rules,
     recall_rules,
 )
+from service.kit.audit import Actor
 from service.ledger import operations as ledger
 from service.ledger.operations import Balance, Expiry
 

@@ -9,6 +9,8 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Any, Literal
 
+from service.kit.money import divide_half_up
+
 ONE_BP = 10_000
 """A multiplier of one, in basis points."""
 
@@ -177,8 +179,11 @@ class Terms:
     @property
     def eligible_minor(self) -> int:
         """What of the counted amount earns anything, rounded half up."""
-        earning = self._share_by(lambda rate: Fraction(int(rate.points * rate.multiplier_bp > 0)), None)
-        return int(self.counted_minor * earning + Fraction(1, 2))
+        whole = sum(self.weights)
+        parts = self.weights if whole else (1,) * len(self.weights)
+        earns = [rate.points * rate.multiplier_bp > 0 for rate in self.rates]
+        earning = sum(part for part, index in zip(parts, self.chosen, strict=True) if earns[index])
+        return divide_half_up(self.counted_minor * earning, whole or len(parts))
 
     def uncapped(self, left: Sequence[Fraction] | None = None) -> int:
         """Return the points before caps, of which `left` says what part of each line is left (None: all)."""
@@ -229,21 +234,12 @@ class Terms:
             top, bottom = top * times, bottom * ONE_BP
         return Fraction(counted * top, bottom * (whole or len(self.weights)))
 
-    def _share_by(self, value: Callable[[Rate], Fraction], left: Sequence[Fraction] | None) -> Fraction:
+    def _share_by(self, value: Callable[[Rate], Fraction], left: Sequence[Fraction]) -> Fraction:
         """Return the sum of every line's share of what is left, times the value of its rate."""
-        sums: dict[int, int | Fraction] = {}
-        whole = sum(self.weights)
-        if left is None and whole:
-            # The common case, without a fraction for each of a thousand lines.
-            for weight, index in zip(self.weights, self.chosen, strict=True):
-                sums[index] = sums.get(index, 0) + weight
-        else:
-            parts = left or (Fraction(1),) * len(self.weights)
-            for share, part, index in zip(self.shares(), parts, self.chosen, strict=True):
-                sums[index] = sums.get(index, 0) + share * part
-            whole = 1
-        total = sum((Fraction(part) * value(self.rates[index]) for index, part in sums.items()), Fraction(0))
-        return total / whole
+        sums: dict[int, Fraction] = {}
+        for share, part, index in zip(self.shares(), left, self.chosen, strict=True):
+            sums[index] = sums.get(index, Fraction(0)) + share * part
+        return sum((part * value(self.rates[index]) for index, part in sums.items()), Fraction(0))
 
 
 def make_terms(

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 from service.experiments import definitions, operations, results_store, views
-from service.experiments.definitions import Actor
 from service.experiments.errors import (
     ArmsUnsound,
     ExperimentExists,
@@ -34,7 +33,7 @@ from service.experiments.schemas import (
     UpliftSchema,
 )
 from service.experiments.uplift import Asked, report_uplift
-from service.kit.audit import actor_of
+from service.kit.audit import Actor, actor_of
 from service.kit.auth import Role
 from service.kit.http import STAFF, Blueprint, Door
 from service.kit.pagination import decode_cursor, encode_cursor, page

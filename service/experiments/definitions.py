@@ -19,14 +19,7 @@ from service.experiments.errors import (
 )
 from service.experiments.rules import ANALYSIS, DRAFT, RUNNING, STOPPED, Arm, read_arms
 from service.kit import audit
-
-
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """Who does it, and in which request."""
-
-    name: str
-    request_id: str | None = None
+from service.kit.audit import Actor
 
 
 @dataclass(frozen=True, slots=True)

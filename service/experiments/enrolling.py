@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from service.experiments import enrolling_store as store
-from service.experiments.definitions import Actor, Definition, get_experiment
+from service.experiments.definitions import Definition, get_experiment
 from service.experiments.errors import ExperimentNotRunning, SurfaceNotServed, UnknownArm
 from service.experiments.rules import (
     ANALYSIS,
@@ -27,6 +27,7 @@ from service.experiments.rules import (
     read_arms,
 )
 from service.kit import audit
+from service.kit.audit import Actor
 
 NOT_A_MEMBER = "not_a_member"
 NOT_ELIGIBLE = "not_eligible"
@@ -93,7 +94,7 @@ def enrol_visitor(
 
 
 def _enrol(conn: Connection, row: Row[Any], visitor: Visitor, now: datetime) -> Enrolled:
-    version = _read_version(row)
+    version = read_version(row)
     # An anonymous visitor who logged in before is known by the member's assignment.
     member_key = row.member_key or (None if visitor.member_id else row.stitched_to)
     found = Enrolled(version, member_key, row.tier, None, RUNNING)
@@ -253,7 +254,8 @@ def _find(conn: Connection, experiment: str, member_key: int | None, visitor: Vi
     return None if row is None else _read_assignment(row)
 
 
-def _read_version(row: Row[Any]) -> Experiment:
+def read_version(row: Row[Any]) -> Experiment:
+    """Return the version of an experiment that a row holds."""
     return Experiment(
         experiment_key=row.experiment_key,
         experiment=row.experiment,
@@ -268,5 +270,5 @@ def _read_version(row: Row[Any]) -> Experiment:
 
 def _read_assignment(row: Row[Any]) -> Assignment:
     return Assignment(
-        _read_version(row), row.arm, row.bucket, row.reason, row.assigned_at, row.tier_at_assignment
+        read_version(row), row.arm, row.bucket, row.reason, row.assigned_at, row.tier_at_assignment
     )

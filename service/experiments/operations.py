@@ -13,13 +13,14 @@ from sqlalchemy import Connection, Row
 
 from service.experiments import crowds_store, definitions, store
 from service.experiments.crowds import CROWD, enrol_crowd
-from service.experiments.definitions import Actor, Definition, get_experiment
+from service.experiments.definitions import Definition, get_experiment
 from service.experiments.enrolling import (
     Enrolled,
     Visitor,
     enrol_visitor,
     merge_assignments,
     override_arm,
+    read_version,
     stitch,
     undo_merge_assignments,
 )
@@ -49,6 +50,7 @@ from service.experiments.rules import (
 from service.experiments.statistics.off_policy import Logged, OffPolicy
 from service.experiments.statistics.off_policy import evaluate as evaluate_logged
 from service.experiments.uplift import METRICS, Asked, keep_results, report_uplift
+from service.kit.audit import Actor
 from service.kit.db import dumps
 
 __all__ = [
@@ -197,7 +199,7 @@ def ensure_global_holdout(
 def get_running_holdout(conn: Connection) -> Experiment | None:
     """Return the running global hold-out, or None when there is none."""
     row = store.find_running_holdout(conn)
-    return None if row is None else _read_experiment(row)
+    return None if row is None else read_version(row)
 
 
 def find_subject(conn: Connection, *, member_id: str) -> Subject:
@@ -207,7 +209,7 @@ def find_subject(conn: Connection, *, member_id: str) -> Subject:
 
 def read_subject(row: Row[Any], *, member_id: str) -> Subject:
     """Return the subject held by a row of `readable.subject`."""
-    version = None if row.experiment_key is None else _read_experiment(row)
+    version = None if row.experiment_key is None else read_version(row)
     assignment = None if version is None or row.arm is None else _read_assignment(row, version)
     measured = row.member_key is not None and row.as_of is not None
     baseline = Baseline(row.numerator, row.denominator, row.as_of) if measured else None
@@ -262,13 +264,15 @@ def enrol_subject(conn: Connection, *, subject: Subject, surface: str, now: date
 
     The global hold-out comes first; nested experiments draw among those whom it leaves.
     """
-    if subject.member_key is None:
+    running = subject.running
+    draws = subject.assignment is None and running is not None and running.status == RUNNING
+    if subject.member_key is None or not (draws or subject.places):
         return subject, False
     assign = partial(
         assign_member, conn, member_key=subject.member_key, member_id=subject.member_id, tier=subject.tier
     )
-    newly, running = False, subject.running
-    if subject.assignment is None and running is not None and running.status == RUNNING:
+    newly = False
+    if draws and running is not None:
         assignment = assign(experiment=running, now=now)
         subject, newly = replace(subject, assignment=assignment), True
     held_out = None if subject.assignment is None else subject.assignment.is_holdout
@@ -286,13 +290,13 @@ def enrol_subject(conn: Connection, *, subject: Subject, surface: str, now: date
 def find_assignment(conn: Connection, *, member_key: int, experiment: str) -> Assignment | None:
     """Return a member's stored assignment, or None; never enrols."""
     rows = store.list_assignments(conn, member_key=member_key, experiment=experiment)
-    return _read_assignment(rows[0], _read_experiment(rows[0])) if rows else None
+    return _read_assignment(rows[0], read_version(rows[0])) if rows else None
 
 
 def list_assignments(conn: Connection, *, member_key: int) -> list[Assignment]:
     """Return all stored assignments of a member by experiment; never enrols."""
     return [
-        _read_assignment(row, _read_experiment(row))
+        _read_assignment(row, read_version(row))
         for row in store.list_assignments(conn, member_key=member_key)
     ]
 
@@ -414,19 +418,6 @@ def refresh_holdout_baselines(conn: Connection, *, now: datetime, today: date) -
     rows = store.count_repurchases(conn, experiment=running.experiment, arm=HOLDOUT, watermark=now)
     store.replace_baselines(conn, experiment=running.experiment, rows=rows, as_of=today)
     return len(rows)
-
-
-def _read_experiment(row: Row[Any]) -> Experiment:
-    return Experiment(
-        experiment_key=row.experiment_key,
-        experiment=row.experiment,
-        version=row.version,
-        salt=row.salt,
-        arms=read_arms(row.arms),
-        window_days=row.window_days,
-        refund_grace_days=row.refund_grace_days,
-        status=row.status,
-    )
 
 
 def _read_place(place: Mapping[str, Any]) -> Place:

@@ -38,16 +38,9 @@ from service.members import operations as members
 from service.members.errors import JoinedInFuture, MemberMerged, MemberNotEnrolled
 from service.programme.operations import get_programme
 from service.rewards.errors import (
-    VoucherBelowMinimum,
-    VoucherCancelled,
-    VoucherExpired,
-    VoucherMistyped,
-    VoucherNotApplicable,
-    VoucherNotCombinable,
+    VOUCHER_FAULTS,
     VoucherNotKnown,
-    VoucherOfOtherMember,
     VoucherReserved,
-    VoucherUsed,
 )
 
 blueprint = Blueprint("intake", __name__, url_prefix="/v1", description="Orders and refunds come in.")
@@ -115,15 +108,8 @@ def enrol_member(door: Door, member_id: str, body: dict[str, Any]) -> object:
         HoldNotKnown,
         HoldEnded,
         VoucherNotKnown,
-        VoucherMistyped,
-        VoucherUsed,
         VoucherReserved,
-        VoucherExpired,
-        VoucherCancelled,
-        VoucherOfOtherMember,
-        VoucherBelowMinimum,
-        VoucherNotApplicable,
-        VoucherNotCombinable,
+        *VOUCHER_FAULTS,
     ),
     idempotency_key="optional",
     store_scope=True,

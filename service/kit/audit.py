@@ -7,6 +7,7 @@ person can empty it without touching the log. Everything else stands in the log 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -36,6 +37,14 @@ SELECT audit_key, member_key, CAST(:sealed AS bytea) FROM entry WHERE CAST(:seal
 """)
 
 _FORGET = text("DELETE FROM audit_sealed WHERE member_key = :member_key")
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who does it, and in which request."""
+
+    name: str
+    request_id: str | None = None
 
 
 def actor_of(caller: Caller) -> str:

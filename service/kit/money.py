@@ -108,6 +108,8 @@ def spread(total: int, *, weights: Sequence[int]) -> list[int]:
 
     Equal remainders go to the earlier part. All weights zero: everything goes to the first part.
     """
+    if total == 0:
+        return [0] * len(weights)
     whole = sum(weights)
     if whole == 0:
         return [total] + [0] * (len(weights) - 1) if weights else []

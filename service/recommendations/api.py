@@ -29,30 +29,25 @@ from service.recommendations.errors import (
     UnknownSegment,
 )
 from service.recommendations.operations import Asked, Surface
-from service.recommendations.schemas import (
-    CrowdBody,
-    CrowdSchema,
-    DecisionSchema,
+from service.recommendations.schemas import RecommendationsQuery, RecommendationsSchema, RelatedQuery
+from service.recommendations.schemas_attribution import OrderAttributionSchema
+from service.recommendations.schemas_decisions import DecisionSchema
+from service.recommendations.schemas_exports import (
     ExportLineSchema,
     ExportRequestSchema,
     ExportSchema,
     ExportsQuery,
     ExportsSchema,
-    ExposureBody,
-    ExposureSchema,
+)
+from service.recommendations.schemas_exposures import CrowdBody, CrowdSchema, ExposureBody, ExposureSchema
+from service.recommendations.schemas_models import (
     ModelCardSchema,
     ModelSchema,
     ModelsQuery,
     ModelsSchema,
-    OrderAttributionSchema,
-    PlacementBody,
-    PlacementSchema,
-    PlacementsSchema,
-    RecommendationsQuery,
-    RecommendationsSchema,
-    RelatedQuery,
     RetrainingSchema,
 )
+from service.recommendations.schemas_placements import PlacementBody, PlacementSchema, PlacementsSchema
 from service.recommendations.showing import expose_crowd as expose_many
 from service.recommendations.showing import expose_visitor as expose
 

@@ -16,7 +16,7 @@ from recommender.serving import Recommendation
 from service.catalogue.errors import UnknownItem
 from service.experiments import operations as experiments
 from service.experiments.rules import RECOMMENDATIONS
-from service.kit.clock import local_day, zone
+from service.kit.clock import zone
 from service.kit.ids import new_uuid
 from service.kit.jobs import defer
 from service.recommendations import store
@@ -139,7 +139,8 @@ def measure(
 def _answer(
     conn: Connection, serving: Serving, asked: Asked, now: datetime, policy: PolicyName
 ) -> dict[str, Any]:
-    today = (local_day(now, timezone=serving.timezone) - _EPOCH).days
+    moment = local_moment(now, serving.timezone)
+    today = int(moment)
     try:
         opening = store.find_opening(
             conn,
@@ -171,9 +172,8 @@ def _answer(
     )
     closed = serving.closed_to(conn, tier=subject.tier, ruleset_version=opening.ruleset_version, now=now)
     taken = _read_taken(subject, asked, opening)
-    question = _name_tier(
-        serving, subject, opening, Question(asked, taken, today, closed, local_moment(now, serving.timezone))
-    )
+    tier, tier_name = _name_tier(serving, subject, opening, locale=asked.locale)
+    question = Question(asked, taken, today, closed, moment, tier, tier_name)
     policy = _choose_policy(subject, policy)
     exposure_id = new_uuid(now)
     ranked = rank_or_explore(
@@ -219,14 +219,13 @@ def _read_taken(subject: experiments.Subject, asked: Asked, opening: Row[Any]) -
 
 
 def _name_tier(
-    serving: Serving, subject: experiments.Subject, opening: Row[Any], question: Question
-) -> Question:
-    """Return the question with the member's tier, unless the member objected to profiling."""
+    serving: Serving, subject: experiments.Subject, opening: Row[Any], *, locale: str
+) -> tuple[str | None, str]:
+    """Return the member's tier and its name, or nothing where the member objected to profiling."""
     tier = subject.tier
     if tier is None or subject.member_key is None or opening.profiling is False:
-        return question
-    name = pick_name(serving.names_of(tier), locale=question.asked.locale) or tier
-    return replace(question, tier=tier, tier_name=name)
+        return None, ""
+    return tier, pick_name(serving.names_of(tier), locale=locale) or tier
 
 
 def local_moment(now: datetime, timezone: str) -> float:

@@ -21,6 +21,7 @@ from service.members.operations import find_ids, find_member, get_member, keep_o
 from service.programme.operations import get_programme
 from service.rewards import operations
 from service.rewards.errors import (
+    VOUCHER_FAULTS,
     BalanceTooLow,
     CodePoolNotKnown,
     CodesUsedUp,
@@ -36,16 +37,9 @@ from service.rewards.errors import (
     UnknownRedemption,
     UnknownReward,
     UnknownVoucher,
-    VoucherBelowMinimum,
-    VoucherCancelled,
-    VoucherExpired,
     VoucherMistyped,
-    VoucherNotApplicable,
-    VoucherNotCombinable,
     VoucherNotReserved,
-    VoucherOfOtherMember,
     VoucherReserved,
-    VoucherUsed,
 )
 from service.rewards.operations import Claim, Redemption
 from service.rewards.rules import Cart
@@ -71,18 +65,7 @@ blueprint = Blueprint("rewards", __name__, url_prefix="/v1", description="Reward
 
 _AUTHORS: tuple[Role, ...] = ("marketing", "operations", "admin")
 _CASHIERS: tuple[Role, ...] = ("server", "operations", "admin")
-_VOUCHER_REFUSALS = (
-    UnknownVoucher,
-    MemberNotEnrolled,
-    VoucherMistyped,
-    VoucherUsed,
-    VoucherExpired,
-    VoucherCancelled,
-    VoucherOfOtherMember,
-    VoucherBelowMinimum,
-    VoucherNotApplicable,
-    VoucherNotCombinable,
-)
+_VOUCHER_REFUSALS = (UnknownVoucher, MemberNotEnrolled, *VOUCHER_FAULTS)
 
 
 @blueprint.door(

@@ -169,3 +169,16 @@ class ReviewEntryResolved(Conflict):
     """The entry was resolved before, otherwise."""
 
     code = "review-entry-resolved"
+
+
+VOUCHER_FAULTS = (
+    VoucherMistyped,
+    VoucherUsed,
+    VoucherExpired,
+    VoucherCancelled,
+    VoucherOfOtherMember,
+    VoucherBelowMinimum,
+    VoucherNotApplicable,
+    VoucherNotCombinable,
+)
+"""Why a voucher that is known does not pay for an order."""

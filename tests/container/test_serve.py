@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +13,7 @@ import psutil
 import pytest
 
 from tests.conftest import create_database, drop_database
+from tests.killing import kill
 from tests.serving import ROOT, answers, clean_environment, free_port, stop, wait_for_family, wait_until_ready
 
 GUNICORN_AND_ITS_WORKERS = 3
@@ -71,8 +70,7 @@ def test_killing_serve_ends_its_web_service_and_its_worker(environment: dict[str
     with started(environment) as process:
         wait_until_ready(port, process)
         family = wait_for_family(process.pid, size=GUNICORN_AND_ITS_WORKERS + JOBS)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        kill(process.pid)
         _, alive = psutil.wait_procs(family, timeout=30)
         for one in alive:
             one.kill()
@@ -108,5 +106,5 @@ def test_serve_ends_when_its_web_service_dies(environment: dict[str, str]) -> No
             for child in psutil.Process(process.pid).children()
             if "gunicorn" in " ".join(child.cmdline())
         ]
-        web.kill()
+        kill(web.pid)
         assert process.wait(timeout=45) == 1

@@ -10,18 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from service.app import create_app
-from service.kit.auth import ROLES, Role, create_key
-from service.kit.db import open_engine, transaction
-from service.kit.settings import Settings
-from service.startup import make_ready
-from tests.api.conftest import Client
+from service.kit.auth import Role, create_key
+from service.kit.db import transaction
 from tests.clients import story
 from tests.clients.recording import Recorder
-from tests.conftest import create_database, drop_database
+from tests.clients.told import SECRET, shop_told
 from tests.serving import serve_web
 
-SECRET = "a secret of these tests"
 # What is counted there are refusals that would hide others.
 UNLIMITED = {f"TIDEMARK_RATE_LIMIT_PER_{whom}": "0" for whom in ("KEY", "MEMBER", "ADDRESS")}
 # Times drawn at random lie in the future as often as not.
@@ -57,27 +52,18 @@ class Service:
 def service(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The service behind gunicorn, on a database of its own."""
     folder = tmp_path_factory.mktemp("contract")
-    database_url = create_database(server_url)
-    engine = open_engine(database_url, pool_size=4)
-    settings = Settings.from_environment({"TIDEMARK_VAR": str(folder), "TIDEMARK_SECRET_KEY": SECRET})
-    now = datetime.now(UTC)
-    make_ready(engine, settings, now=now)
-    with transaction(engine) as conn:
-        keys = {role: create_key(conn, role=role, label="contract", now=now) for role in ROLES}
-        create_key(conn, role="server", label="spare", now=now)
-    recorder = Recorder(Client(create_app(settings, engine), engine, keys))
-    for chapter in CHAPTERS:
-        chapter(recorder)
-    listed = recorder.call("GET", "/v1/keys", query_string={"limit": 100}, role="admin")["data"]
-    key_ids = {
-        label: [key["key_id"] for key in listed if key["label"] == label] for label in ("contract", "spare")
-    }
-    known = list_known(recorder) | dict.fromkeys(TIMES, story.ago(1)) | {"key_id": key_ids["spare"][0]}
-    engine.dispose()
     environment = {"TIDEMARK_SECRET_KEY": SECRET} | UNLIMITED
-    with serve_web(database_url=database_url, var=folder, workers=1, environment=environment) as server:
-        yield Service(server.url, server.port, keys, known, tuple(key_ids["contract"]), server.log)
-    drop_database(server_url, database_url)
+    with shop_told(server_url, var=folder, label="contract", chapters=CHAPTERS) as (url, keys, recorder):
+        with transaction(recorder.client.engine) as conn:
+            create_key(conn, role="server", label="spare", now=datetime.now(UTC))
+        listed = recorder.call("GET", "/v1/keys", query_string={"limit": 100}, role="admin")["data"]
+        key_ids = {
+            label: tuple(key["key_id"] for key in listed if key["label"] == label)
+            for label in ("contract", "spare")
+        }
+        known = list_known(recorder) | dict.fromkeys(TIMES, story.ago(1)) | {"key_id": key_ids["spare"][0]}
+        with serve_web(database_url=url, var=folder, workers=1, environment=environment) as server:
+            yield Service(server.url, server.port, keys, known, key_ids["contract"], server.log)
     shutil.rmtree(folder)
 
 

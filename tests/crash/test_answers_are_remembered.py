@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import random
-import signal
-import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
@@ -18,13 +15,13 @@ from typing import Any
 from sqlalchemy import Engine, text
 
 from service.kit.auth import create_key
+from service.kit.clock import read_clock
 from service.kit.db import transaction
 from service.kit.settings import Settings
-from service.laws import check_laws
-from service.programme.operations import get_programme
+from service.laws import check_laws_now
 from service.startup import make_ready
 from tests.conftest import SCALE
-from tests.crash.test_killed_workers import wait_for_quiet
+from tests.killing import kill_workers_during
 from tests.serving import WebServer, serve_web
 
 QUESTIONS = 240 if SCALE == 1 else 6_000
@@ -45,7 +42,6 @@ class Heard:
     arms: dict[str, str | None] = field(default_factory=dict)
     members: dict[str, str] = field(default_factory=dict)
     seen: Counter[str] = field(default_factory=Counter)
-    failures: list[BaseException] = field(default_factory=list)
 
 
 def ask_all(port: int, token: str, place: int, heard: Heard) -> None:
@@ -71,8 +67,6 @@ def ask_all(port: int, token: str, place: int, heard: Heard) -> None:
                 time.sleep(0.02)
                 continue
             note(response.status, json.loads(raw), member_id, heard)
-    except BaseException as error:  # a thread's failure is the test's
-        heard.failures.append(error)
     finally:
         if line is not None:
             line.close()
@@ -89,21 +83,6 @@ def note(status: int, answer: dict[str, Any], member_id: str, heard: Heard) -> N
     heard.arms[answer["recommendation_id"]] = None if assignment is None else assignment["arm"]
     heard.members[answer["recommendation_id"]] = member_id
     heard.seen["answered"] += 1
-
-
-def kill_workers(server: WebServer, heard: Heard, done: threading.Event) -> int:
-    """Kill a worker whenever another share of the questions is answered; return how many were killed."""
-    chance = random.Random(6)
-    killed = 0
-    while killed < KILLS and not done.is_set():
-        due = (killed + 0.5 + 0.4 * chance.random()) * 0.7 * QUESTIONS / (KILLS + 1)
-        while heard.seen["answered"] < due and not done.wait(0.002):
-            pass
-        workers = server.list_workers()
-        if workers and not done.is_set():
-            os.kill(chance.choice(workers), signal.SIGKILL)
-            killed += 1
-    return killed
 
 
 def prepare(server: WebServer, tokens: dict[str, str]) -> None:
@@ -138,33 +117,23 @@ def test_no_answer_that_arrived_is_forgotten_however_often_workers_are_killed(
         tokens = {
             role: create_key(conn, role=role, label="storm", now=now) for role in ("server", "marketing")
         }
-    heard, done = Heard(), threading.Event()
+    heard = Heard()
     environment = {"TIDEMARK_RATE_LIMIT_PER_KEY": "0"}
     with serve_web(database_url=url, var=tmp_path, workers=2, environment=environment) as server:
         prepare(server, tokens)
-        clients = [
-            threading.Thread(target=ask_all, args=(server.port, tokens["server"], place, heard))
-            for place in range(CLIENTS)
-        ]
-        killed: list[int] = []
-        killer = threading.Thread(target=lambda: killed.append(kill_workers(server, heard, done)))
-        for thread in (*clients, killer):
-            thread.start()
-        for thread in clients:
-            thread.join()
-        done.set()
-        killer.join()
-        wait_for_quiet(engine)
+        killed = kill_workers_during(
+            [partial(ask_all, server.port, tokens["server"], place, heard) for place in range(CLIENTS)],
+            server=server,
+            engine=engine,
+            share_done=lambda: heard.seen["answered"] / (0.7 * QUESTIONS),
+            kills=KILLS,
+            seed=6,
+        )
 
-    assert heard.failures == []
-    assert killed == [KILLS]
+    assert killed == KILLS
     assert len(heard.arms) == heard.seen["answered"] > QUESTIONS // 2
     check_memory(engine, heard)
-    with engine.connect() as conn:
-        report = check_laws(
-            conn, programme=get_programme(conn), now=datetime.now(UTC), progress=lambda *_: None
-        )
-    assert report.violations == []
+    assert check_laws_now(engine, clock=read_clock, progress=lambda *_: None).violations == []
 
 
 def check_memory(engine: Engine, heard: Heard) -> None:

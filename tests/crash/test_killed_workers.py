@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import random
-import signal
-import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -19,12 +15,13 @@ from typing import Any
 from sqlalchemy import Engine, text
 
 from service.kit.auth import create_key
+from service.kit.clock import read_clock
 from service.kit.db import transaction
 from service.kit.settings import Settings
-from service.laws import check_laws
-from service.programme.operations import get_programme
+from service.laws import check_laws_now
 from service.startup import make_ready
 from tests.conftest import SCALE
+from tests.killing import kill_workers_during
 from tests.serving import WebServer, serve_web
 
 WRITES = 200 if SCALE == 1 else 1000
@@ -51,7 +48,6 @@ class Tally:
 
     answers: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     seen: Counter[str] = field(default_factory=Counter)
-    failures: list[BaseException] = field(default_factory=list)
 
 
 def list_writes() -> list[Write]:
@@ -89,8 +85,6 @@ def send_all(port: int, token: str, queue: SimpleQueue[Write], tally: Tally) -> 
             except Empty:
                 return
             line = send_until_answered(line, port, token, write, tally)
-    except BaseException as error:  # a thread's failure is the test's
-        tally.failures.append(error)
     finally:
         if line is not None:
             line.close()
@@ -130,21 +124,6 @@ def send_until_answered(
     raise AssertionError(f"{write.key} was not answered in {PATIENCE_SECONDS} s")
 
 
-def kill_workers(server: WebServer, tally: Tally, done: threading.Event) -> int:
-    """Kill a worker whenever another share of the writes is answered; return how many were killed."""
-    chance = random.Random(20)
-    killed = 0
-    while killed < KILLS and not done.is_set():
-        due = (killed + 0.5 + 0.4 * chance.random()) * WRITES / (KILLS + 1)
-        while len(tally.answers) < due and not done.wait(0.002):
-            pass
-        workers = server.list_workers()
-        if workers and not done.is_set():
-            os.kill(chance.choice(workers), signal.SIGKILL)
-            killed += 1
-    return killed
-
-
 def test_every_keyed_write_takes_effect_once_however_often_workers_are_killed(
     database: tuple[str, Engine], tmp_path: Path
 ) -> None:
@@ -161,33 +140,23 @@ def test_every_keyed_write_takes_effect_once_however_often_workers_are_killed(
         queue: SimpleQueue[Write] = SimpleQueue()
         for write in writes:
             queue.put(write)
-        clients = [
-            threading.Thread(target=send_all, args=(server.port, token, queue, tally)) for _ in range(CLIENTS)
-        ]
-        done = threading.Event()
-        killed: list[int] = []
-        killer = threading.Thread(target=lambda: killed.append(kill_workers(server, tally, done)))
-        for thread in (*clients, killer):
-            thread.start()
-        for thread in clients:
-            thread.join()
-        done.set()
-        killer.join()
-        # A connection of a killed worker may still end its statement; nothing is counted before it is gone.
-        wait_for_quiet(engine)
+        killed = kill_workers_during(
+            [lambda: send_all(server.port, token, queue, tally)] * CLIENTS,
+            server=server,
+            engine=engine,
+            share_done=lambda: len(tally.answers) / WRITES,
+            kills=KILLS,
+            seed=20,
+        )
         replays = [replay(server, token, write) for write in writes[:: WRITES // 20]]
 
-    assert tally.failures == []
-    assert killed == [KILLS]
+    assert killed == KILLS
     assert len(tally.answers) == WRITES
     assert sum(tally.seen[name] for name in tally.seen if name not in {"answered", "replayed"}) > 0
     for write, answer in zip(writes[:: WRITES // 20], replays, strict=True):
         assert answer == tally.answers[write.key], "the answer kept is the answer given"
     check_books(engine)
-    with engine.connect() as conn:
-        programme = get_programme(conn)
-        report = check_laws(conn, programme=programme, now=datetime.now(UTC), progress=lambda *_: None)
-    assert report.violations == []
+    assert check_laws_now(engine, clock=read_clock, progress=lambda *_: None).violations == []
 
 
 def enrol_members(server: WebServer, token: str) -> None:
@@ -216,21 +185,6 @@ def replay(server: WebServer, token: str, write: Write) -> tuple[int, bytes]:
     assert response.headers["Idempotent-Replayed"] == "true"
     line.close()
     return response.status, answer
-
-
-def wait_for_quiet(engine: Engine) -> None:
-    """Wait until no transaction but ours is open."""
-    others = text(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-        "AND pid <> pg_backend_pid() AND xact_start IS NOT NULL"
-    )
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        with engine.connect() as conn:
-            if conn.scalar(others) == 0:
-                return
-        time.sleep(0.05)
-    raise AssertionError("transactions of killed workers are still open")
 
 
 def check_books(engine: Engine) -> None:

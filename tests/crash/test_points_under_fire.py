@@ -8,14 +8,14 @@ answers: what was said is what was done, once, and nothing else.
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from service.kit.settings import Settings
 from service.laws import check_laws_now
 from service.startup import make_ready
 from tests.conftest import SCALE
-from tests.crash.test_killed_workers import wait_for_quiet
+from tests.killing import kill_workers_during
 from tests.serving import WebServer, serve_web
 
 CALLERS = 200
@@ -73,7 +73,6 @@ class Books:
 
     said: list[Said] = field(default_factory=list)
     seen: Counter[str] = field(default_factory=Counter)
-    failures: list[BaseException] = field(default_factory=list)
 
     def answered(self, ending: str, *, refused: bool = False) -> list[Said]:
         """Return the answers of a kind of path."""
@@ -220,63 +219,35 @@ def now() -> str:
     return datetime.now(UTC).isoformat()
 
 
-def call_all(server: WebServer, token: str, books: Books) -> list[threading.Thread]:
-    """Return the threads of all callers; each plays its share of the stories."""
-
-    def work(place: int) -> None:
-        caller = Caller(server.port, token, books)
-        try:
-            for number in range(place, STORIES, CALLERS):
-                play(caller, number)
-        except BaseException as error:  # a thread's failure is the test's
-            books.failures.append(error)
-        finally:
-            caller.close()
-
-    return [threading.Thread(target=work, args=(place,)) for place in range(CALLERS)]
+def tell_stories(server: WebServer, token: str, books: Books, place: int) -> None:
+    """Play one caller's share of the stories."""
+    caller = Caller(server.port, token, books)
+    try:
+        for number in range(place, STORIES, CALLERS):
+            play(caller, number)
+    finally:
+        caller.close()
 
 
-def kill_workers(server: WebServer, books: Books, done: threading.Event) -> int:
-    """Kill a worker whenever another share of the stories is told; return how many were killed."""
-    chance = random.Random(5)
-    killed = 0
-    # Some three answers a story; what is refused early has fewer.
-    whole = 2.2 * STORIES
-    while killed < KILLS and not done.is_set():
-        due = (killed + 0.5 + 0.4 * chance.random()) * whole / (KILLS + 1)
-        while len(books.said) < due and not done.wait(0.002):
-            pass
-        workers = server.list_workers()
-        if workers and not done.is_set():
-            os.kill(chance.choice(workers), signal.SIGKILL)
-            killed += 1
-    return killed
-
-
-def merge_some(server: WebServer, token: str, books: Books, done: threading.Event) -> Counter[str]:
+def merge_some(
+    server: WebServer, token: str, books: Books, merged: Counter[str], done: threading.Event
+) -> None:
     """Merge pairs of members while everybody is at them, each asked for twice at once."""
-    counts: Counter[str] = Counter()
 
     def merge(source: int, into: int, turn: int) -> None:
         caller = Caller(server.port, token, books)
         body = {"into": f"m{into}", "reason": "the same person"}
         try:
             answer = caller.send(f"/v1/members/m{source}/merge", body, f"merge-{source}-{turn}")
-            counts[answer.code or "merged"] += 1
-        except BaseException as error:
-            books.failures.append(error)
+            merged[answer.code or "merged"] += 1
         finally:
             caller.close()
 
     for place, (source, into) in enumerate(MERGED.items()):
         while len(books.said) < (place + 1) * STORIES // 3 and not done.wait(0.005):
             pass
-        twice = [threading.Thread(target=merge, args=(source, into, turn)) for turn in range(2)]
-        for thread in twice:
-            thread.start()
-        for thread in twice:
-            thread.join()
-    return counts
+        with ThreadPoolExecutor(2) as twice:
+            list(twice.map(partial(merge, source, into), range(2)))
 
 
 def end_return_periods(server: WebServer, admin: str, books: Books, done: threading.Event) -> None:
@@ -309,34 +280,30 @@ def test_two_hundred_callers_and_killed_workers_leave_the_books_as_the_answers_s
     with transaction(engine) as conn:
         token = create_key(conn, role="server", label="fire", now=datetime.now(UTC))
         admin = create_key(conn, role="admin", label="fire", now=datetime.now(UTC))
-    books, done = Books(), threading.Event()
+    books, merged = Books(), Counter[str]()
     environment = {"TIDEMARK_SECRET_KEY": "fire", "TIDEMARK_RATE_LIMIT_PER_KEY": "0"}
     with serve_web(database_url=url, var=tmp_path, workers=WORKERS, environment=environment) as server:
         enrol(server, token)
-        killed: list[int] = []
-        merged: list[Counter[str]] = []
-        threads = call_all(server, token, books)
-        helpers = [
-            threading.Thread(target=lambda: killed.append(kill_workers(server, books, done))),
-            threading.Thread(target=lambda: merged.append(merge_some(server, token, books, done))),
-            threading.Thread(target=lambda: end_return_periods(server, admin, books, done)),
-        ]
-        for thread in (*threads, *helpers):
-            thread.start()
-        for thread in threads:
-            thread.join()
-        done.set()
-        for thread in helpers:
-            thread.join()
-        wait_for_quiet(engine)
+        killed = kill_workers_during(
+            [partial(tell_stories, server, token, books, place) for place in range(CALLERS)],
+            server=server,
+            engine=engine,
+            # Some three answers a story; what is refused early has fewer.
+            share_done=lambda: len(books.said) / (2.2 * STORIES),
+            kills=KILLS,
+            seed=5,
+            beside=(
+                partial(merge_some, server, token, books, merged),
+                partial(end_return_periods, server, admin, books),
+            ),
+        )
         first = list(books.said)
         check_replays(Caller(server.port, token, Books()), first)
         log = server.log.read_text()
 
-    assert books.failures == []
-    assert killed == [KILLS]
+    assert killed == KILLS
     assert books.seen["settings changed"] == 1
-    assert merged == [{"merged": 3, "already-merged": 3, "survivor-merged": 2}]
+    assert merged == {"merged": 3, "already-merged": 3, "survivor-merged": 2}
     assert len({one.key for one in first}) == len(first)
     assert "transaction given up" not in log
     check_answers(books)

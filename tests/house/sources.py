@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -55,15 +55,19 @@ class Source:
         parts = self.path.split("/")
         return parts[1] if parts[0] == "service" and parts[1] in ROOMS else None
 
+    @cached_property
+    def _nodes(self) -> tuple[ast.AST, ...]:
+        return tuple(ast.walk(self.tree))
+
     def list_functions(self) -> Iterator[Function]:
         """Yield every function, inner ones and methods too."""
-        for node in ast.walk(self.tree):
+        for node in self._nodes:
             if isinstance(node, Function):
                 yield node
 
     def list_imports(self) -> Iterator[str]:
         """Yield every imported module, and `module.name` for names imported from one."""
-        for node in ast.walk(self.tree):
+        for node in self._nodes:
             if isinstance(node, ast.Import):
                 yield from (alias.name for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and node.module:
@@ -71,14 +75,17 @@ class Source:
                 yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@cache
 def list_sources(*packages: str) -> tuple[Source, ...]:
     """Return every Python file of the packages (all of ours when none is named)."""
+    return tuple(source for package in packages or PACKAGES for source in _sources_of(package))
+
+
+@cache
+def _sources_of(package: str) -> tuple[Source, ...]:
     found = []
-    for package in packages or PACKAGES:
-        for path in sorted((ROOT / package).rglob("*.py")):
-            text = path.read_text()
-            found.append(Source(path.relative_to(ROOT).as_posix(), text, ast.parse(text)))
+    for path in sorted((ROOT / package).rglob("*.py")):
+        text = path.read_text()
+        found.append(Source(path.relative_to(ROOT).as_posix(), text, ast.parse(text)))
     return tuple(found)
 
 

@@ -42,16 +42,17 @@ _LINES_OF_REFUNDS = text(
     WHERE k.refund_key = ANY(:refund_keys) ORDER BY l.refund_key, i.sku, l.amount_minor
     """
 )
-# Only what a refund names is looked for in the orders: most of what was bought is never given back.
+# Only what a refund names is looked for in the orders: most of what was bought is never given back. Named as
+# one list a member, or each line of a member's orders would be read once for each item that is named.
 _ITEMS_OF_ORDERS = text(
     """
     SELECT o.order_key, array_agg(DISTINCT l.item_key) AS item_keys
-    FROM (SELECT DISTINCT k.member_key, l.item_key FROM refund_keys k
+    FROM (SELECT k.member_key, array_agg(DISTINCT l.item_key) AS item_keys FROM refund_keys k
           JOIN refund_lines l ON l.refund_key = k.refund_key AND l.refunded_at = k.refunded_at
-          WHERE k.refund_key = ANY(:refund_keys)) named
+          WHERE k.refund_key = ANY(:refund_keys) GROUP BY k.member_key) named
     JOIN order_keys o ON o.member_key = named.member_key
     JOIN order_lines l ON l.order_key = o.order_key AND l.placed_at = o.placed_at
-        AND l.item_key = named.item_key
+        AND l.item_key = ANY(named.item_keys)
     GROUP BY o.order_key
     """
 )

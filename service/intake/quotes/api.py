@@ -13,15 +13,8 @@ from service.ledger.errors import HoldEnded, HoldNotKnown
 from service.members.errors import MemberNotEnrolled
 from service.programme.operations import get_programme
 from service.rewards.errors import (
-    VoucherBelowMinimum,
-    VoucherCancelled,
-    VoucherExpired,
-    VoucherMistyped,
-    VoucherNotApplicable,
-    VoucherNotCombinable,
+    VOUCHER_FAULTS,
     VoucherNotKnown,
-    VoucherOfOtherMember,
-    VoucherUsed,
 )
 
 blueprint = Blueprint("quotes", __name__, url_prefix="/v1", description="What an order would earn, and why.")
@@ -39,14 +32,7 @@ blueprint = Blueprint("quotes", __name__, url_prefix="/v1", description="What an
         HoldNotKnown,
         HoldEnded,
         VoucherNotKnown,
-        VoucherMistyped,
-        VoucherUsed,
-        VoucherExpired,
-        VoucherCancelled,
-        VoucherOfOtherMember,
-        VoucherBelowMinimum,
-        VoucherNotApplicable,
-        VoucherNotCombinable,
+        *VOUCHER_FAULTS,
     ),
     idempotency_key="optional",
     store_scope=True,

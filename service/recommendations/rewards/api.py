@@ -15,7 +15,7 @@ from service.recommendations.crediting import trace_redemption
 from service.recommendations.rewards import operations
 from service.recommendations.rewards.operations import Asked
 from service.recommendations.rewards.schemas import MemberRewardsQuery, MemberRewardsSchema
-from service.recommendations.schemas import RedemptionAttributionSchema
+from service.recommendations.schemas_attribution import RedemptionAttributionSchema
 from service.rewards import operations as rewards
 from service.rewards.errors import UnknownRedemption
 

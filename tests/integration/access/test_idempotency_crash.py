@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from datetime import UTC, datetime
 
@@ -14,7 +10,7 @@ from sqlalchemy import Engine, text
 
 from service.kit.errors import RequestInFlight
 from service.kit.idempotency import KeyedRequest, StoredAnswer, claim, hash_request, keep
-from tests.house.sources import ROOT
+from tests.killing import process_at
 
 NOW = datetime(2026, 11, 21, 11, 3, 11, tzinfo=UTC)
 REQUEST = KeyedRequest("key_a", "order-1", hash_request(b"POST", b"/v1/orders", b"", b'{"a":1}'))
@@ -23,20 +19,11 @@ REQUEST = KeyedRequest("key_a", "order-1", hash_request(b"POST", b"/v1/orders", 
 def test_a_killed_process_frees_the_key_and_the_retry_runs_once(engine: Engine) -> None:
     url = engine.url.render_as_string(hide_password=False)
     arguments = [url, REQUEST.api_key_id, REQUEST.key, REQUEST.request_hash.hex()]
-    holder = subprocess.Popen(
-        [sys.executable, "-m", "tests.integration.access.idempotent_holder", *arguments],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-    )
-    try:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == b"holding\n"
+    module = "tests.integration.access.idempotent_holder"
+    with process_at("-m", module, *arguments) as (_, place):
+        assert place == "holding"
         with engine.begin() as conn, pytest.raises(RequestInFlight):
             claim(conn, request=REQUEST)
-    finally:
-        os.kill(holder.pid, signal.SIGKILL)
-        holder.wait()
-        holder.stdout and holder.stdout.close()
     answer_once(engine)
     with engine.begin() as conn:
         assert claim(conn, request=REQUEST) == StoredAnswer(201, b"{}")

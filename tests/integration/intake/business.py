@@ -10,7 +10,11 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
+from service.intake import operations as stories
+from service.intake.bulk.fields import load_member, load_order, load_refund
 from service.intake.bulk.operations import ImportReport, run_import
+from service.intake.reading import read_order, read_refund
+from service.kit.clock import parse_time
 from service.kit.db import transaction
 from service.kit.sealing import Sealer
 from service.ledger.operations import check_laws as check_ledger
@@ -178,3 +182,31 @@ def review_everybody(engine: Engine, programme: Programme) -> None:
         with transaction(engine) as conn:
             if review_due(conn, now=NOW, programme=programme, limit=1_000).reviewed == 0:
                 return
+
+
+def live_through(engine: Engine, programme: Programme, shop: Mapping[str, list[dict[str, Any]]]) -> None:
+    """Send members, orders and refunds as calls of the API, each at its own time; then release and review."""
+    ranked = (("members", "joined_at"), ("orders", "placed_at"), ("refunds", "refunded_at"))
+    calls = [
+        (parse_time(one[when]), rank, one)
+        for rank, (kind, when) in enumerate(ranked)
+        for one in json.loads(json.dumps(shop[kind]))
+    ]
+    placed = {one["order_id"]: one for one in shop["orders"]}
+    for at, rank, raw in sorted(calls, key=lambda call: call[:2]):
+        with transaction(engine) as conn:
+            common: Any = {"member_id": raw["member_id"], "programme": programme, "now": at}
+            if rank == 0:
+                body = load_member(raw)
+                del body["member_id"]
+                stories.enrol_member(conn, body=body, sealer=SEALER, **common)
+            elif rank == 1:
+                order = read_order(load_order(raw), currency=programme.currency)
+                stories.place_order(conn, order=order, locale="en", **common)
+            else:
+                body = load_refund(raw)
+                currency = placed.get(body.get("order_id"), {}).get("currency", programme.currency)
+                refund = read_refund(body, order_currency=currency)
+                stories.take_refund(conn, refund=refund, locale="en", **common)
+    release_everything(engine, now=NOW)
+    review_everybody(engine, programme)

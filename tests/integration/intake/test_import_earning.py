@@ -6,7 +6,7 @@ import copy
 import json
 import zlib
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +15,17 @@ from sqlalchemy import Engine, text
 
 from service.earning import operations as earning
 from service.earning.operations import Actor, RulesDraft
-from service.intake import operations as stories
-from service.intake.bulk.fields import load_member, load_order, load_refund
-from service.intake.reading import read_order, read_refund
-from service.kit.clock import parse_time
 from service.kit.db import transaction
 from service.programme.operations import Programme
 from tests.conftest import wipe
 from tests.integration.intake.business import (
     NOW,
-    SEALER,
     assert_lawful,
     bring_in,
     count,
     differences,
     dump,
-    release_everything,
-    review_everybody,
+    live_through,
     start,
     write_ndjson,
 )
@@ -161,31 +155,6 @@ def test_live_orders_earn_what_imported_ones_do(
 ) -> None:
     programme = open_shop(engine)
     bring_in(engine, programme, "items", paths["items"])
-    calls: list[tuple[datetime, int, dict[str, Any]]] = []
-    for rank, kind, when in (
-        (0, "members", "joined_at"),
-        (1, "orders", "placed_at"),
-        (2, "refunds", "refunded_at"),
-    ):
-        calls += [(parse_time(one[when]), rank, one) for one in json.loads(json.dumps(rich[kind]))]
-    placed = {one["order_id"]: one for one in rich["orders"]}
-    for at, rank, raw in sorted(calls, key=lambda call: call[:2]):
-        with transaction(engine) as conn:
-            common: Any = {"programme": programme, "now": at}
-            if rank == 0:
-                body = load_member(raw)
-                stories.enrol_member(
-                    conn, member_id=body.pop("member_id"), body=body, sealer=SEALER, **common
-                )
-            elif rank == 1:
-                order = read_order(load_order(raw), currency=programme.currency)
-                stories.place_order(conn, member_id=raw["member_id"], order=order, locale="en", **common)
-            else:
-                body = load_refund(raw)
-                currency = placed.get(body.get("order_id"), {}).get("currency", programme.currency)
-                refund = read_refund(body, order_currency=currency)
-                stories.take_refund(conn, member_id=raw["member_id"], refund=refund, locale="en", **common)
-    release_everything(engine, now=NOW)
-    review_everybody(engine, programme)
+    live_through(engine, programme, rich)
     assert differences(in_order, dump(engine)) == {}
     assert_lawful(engine)

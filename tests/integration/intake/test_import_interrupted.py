@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -29,6 +25,7 @@ from tests.integration.intake.business import (
     dump,
     start,
 )
+from tests.killing import process_at
 
 KINDS = ("items", "members", "orders", "refunds")
 
@@ -96,7 +93,7 @@ def test_an_import_broken_off_again_and_again_ends_like_an_undisturbed_one(
 
 
 SCRIPT = """
-import os, signal, sys
+import sys, time
 from pathlib import Path
 from service.intake.bulk import run as import_run
 from service.kit.db import open_engine, transaction
@@ -112,7 +109,8 @@ def progress(now_at, done, total):
     global left
     left -= now_at == stage
     if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
+        print(stage, flush=True)
+        time.sleep(600)
 
 engine = open_engine(url)
 with transaction(engine) as conn:
@@ -129,9 +127,8 @@ def test_a_killed_import_leaves_whole_chunks_and_the_next_one_finishes_its_work(
     for kind in ("items", "members"):
         bring_in(engine, programme, kind, files[kind])
     url = engine.url.render_as_string(hide_password=False)
-    arguments = [sys.executable, "-c", SCRIPT, url, "orders", str(files["orders"]), stage, str(at)]
-    killed = subprocess.run(arguments, cwd=Path(__file__).parents[3], check=False, env=dict(os.environ))
-    assert killed.returncode == -signal.SIGKILL
+    with process_at("-c", SCRIPT, url, "orders", str(files["orders"]), stage, str(at)) as (_, place):
+        assert place == stage
     with engine.connect() as conn:
         left = conn.execute(text("SELECT count(*) FROM import_backlog")).scalar_one()
         whole = conn.execute(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -12,24 +11,18 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from service.intake import operations as stories
-from service.intake.bulk.fields import load_member, load_order, load_refund
-from service.intake.reading import read_order, read_refund
-from service.kit.clock import parse_time
 from service.kit.db import transaction
 from service.programme.operations import Programme, change_settings, get_programme
 from service.programme.rules import default_values
 from tests.conftest import wipe
 from tests.integration.intake.business import (
     NOW,
-    SEALER,
     assert_lawful,
     bring_in,
     count,
     differences,
     dump,
-    release_everything,
-    review_everybody,
+    live_through,
     start,
     write_ndjson,
 )
@@ -189,30 +182,5 @@ def test_an_import_does_what_the_same_calls_of_the_api_do(
 ) -> None:
     programme = start(engine)
     bring_in(engine, programme, "items", files["items"])
-    calls: list[tuple[datetime, int, dict[str, object]]] = []
-    for rank, kind, when in (
-        (0, "members", "joined_at"),
-        (1, "orders", "placed_at"),
-        (2, "refunds", "refunded_at"),
-    ):
-        calls += [(parse_time(one[when]), rank, one) for one in json.loads(json.dumps(shop[kind]))]
-    placed = {one["order_id"]: one for one in shop["orders"]}
-    for at, rank, raw in sorted(calls, key=lambda call: call[:2]):
-        with transaction(engine) as conn:
-            common: Any = {"programme": programme, "now": at}
-            if rank == 0:
-                body = load_member(raw)
-                member_id = body.pop("member_id")
-                stories.enrol_member(conn, member_id=member_id, body=body, sealer=SEALER, **common)
-            elif rank == 1:
-                order = read_order(load_order(raw), currency=programme.currency)
-                stories.place_order(conn, member_id=str(raw["member_id"]), order=order, locale="en", **common)
-            else:
-                body = load_refund(raw)
-                currency = placed.get(body.get("order_id"), {}).get("currency", programme.currency)
-                refund = read_refund(body, order_currency=currency)
-                member_id = str(raw["member_id"])
-                stories.take_refund(conn, member_id=member_id, refund=refund, locale="en", **common)
-    release_everything(engine, now=NOW)
-    review_everybody(engine, programme)
+    live_through(engine, programme, shop)
     assert differences(in_order, dump(engine)) == {}

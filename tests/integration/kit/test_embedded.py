@@ -8,17 +8,16 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 import pytest
 from sqlalchemy import text
 
 from service.kit.db import open_engine
 from service.kit.embedded import EmbeddedServerFailed, start_embedded
+from tests.killing import is_alive, kill, process_at, wait_until_gone
 
 HOLDER = Path(__file__).with_name("embedded_holder.py")
 
@@ -38,19 +37,11 @@ def var() -> Iterator[Path]:
 @contextmanager
 def holder(var: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Another process with a share of the server, and the address it was given."""
-    process = subprocess.Popen(
-        [sys.executable, str(HOLDER), str(var)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with process:
-        yield process, process.stdout.readline().strip()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with process_at(str(HOLDER), str(var), environment=environment) as (process, url):
+        yield process, url
         if process.poll() is None:
-            process.stdin.write("\n")
+            process.communicate("\n", timeout=30)
 
 
 def postmaster_of(var: Path) -> int | None:
@@ -60,20 +51,6 @@ def postmaster_of(var: Path) -> int | None:
         return None
     pid = int(lock.read_text().split("\n", 1)[0])
     return pid if is_alive(pid) else None
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def wait_until_gone(pid: int) -> None:
-    deadline = time.monotonic() + 30
-    while is_alive(pid):
-        assert time.monotonic() < deadline, f"process {pid} does not end"
-        time.sleep(0.05)
 
 
 def run(url: str, statement: str) -> object:
@@ -111,9 +88,8 @@ def test_a_crashed_server_is_recovered_by_the_next_start(var: Path) -> None:
         run(url, "CREATE TABLE kept AS SELECT 42 AS answer")
         pid = postmaster_of(var)
         assert pid is not None
-        process.kill()
-        os.kill(pid, signal.SIGKILL)
-        wait_until_gone(pid)
+        kill(process.pid)
+        kill(pid)
     assert (var / "postgres" / "postmaster.pid").exists()
     with holder(var) as (_, url):
         assert run(url, "SELECT answer FROM kept") == 42
@@ -126,8 +102,7 @@ def test_a_process_that_died_holding_a_share_does_not_keep_the_server_up(var: Pa
     with holder(var) as (survivor, _), holder(var) as (dying, _):
         pid = postmaster_of(var)
         assert pid is not None
-        dying.kill()
-        dying.wait(30)
+        kill(dying.pid)
         survivor.communicate("\n", timeout=30)
     wait_until_gone(pid)
 
