@@ -12,6 +12,7 @@ from sqlalchemy import (
     ARRAY,
     CTE,
     BigInteger,
+    BindParameter,
     ColumnElement,
     Date,
     Numeric,
@@ -232,7 +233,7 @@ order_ids = select(order_keys.c.order_key, order_keys.c.order_id).subquery("orde
 refund_ids = select(refund_keys.c.refund_key, refund_keys.c.refund_id).subquery("refund_ids")
 """The merchant's own id of every refund."""
 
-Keys = tuple[Any, Any] | list[int]
+Keys = tuple[Any, Any] | list[int] | BindParameter[Any]
 
 
 def day_rows_before(cut: datetime, *, first_day: date, keys: Keys | None = None) -> Subquery:
@@ -240,7 +241,8 @@ def day_rows_before(cut: datetime, *, first_day: date, keys: Keys | None = None)
 
     The columns of `day_rows`, computed from orders and what was given back by then: a linked refund takes
     from its order's day, rounded as `rules.left_after` does. `keys` keeps to members from one key to
-    another, or to those of a list. Who was merged only later has what was sent for them.
+    another, or to those of a list (itself or a parameter). Who was merged only later has what was sent for
+    them.
     """
     # A store's day begins at most a day before or after the same day in UTC.
     since = datetime.combine(first_day, datetime.min.time(), tzinfo=cut.tzinfo) - timedelta(days=2)
@@ -386,6 +388,8 @@ def _left(whole: ColumnElement[int], back_minor: ColumnElement[Any]) -> ColumnEl
 def _within(key: ColumnElement[int], keys: Keys | None) -> ColumnElement[bool]:
     if keys is None:
         return true()
+    if isinstance(keys, BindParameter):
+        return key == any_(keys)
     if isinstance(keys, list):
         return key == any_(literal(keys, ARRAY(BigInteger)))
     return key.between(*keys)

@@ -72,6 +72,8 @@ def resume_members(
 
     Everybody's totals are read in one statement.
     """
+    if not rows:
+        return
     states = {row.member_key: read_state(row) for row in rows}
     afters = {
         key: days_needed_after(state, timeline=timeline, timezone=programme.timezone, day=day)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row
 
-from service.kit.clock import format_time, local_day, local_midnight
+from service.kit import outbox
+from service.kit.clock import format_time, local_day
 from service.kit.db import transaction
+from service.kit.outbox import Event
 from service.members import operations as members
 from service.programme.operations import Programme
 from service.tiers import store_bulk
 from service.tiers.changes import change_values, state_values
-from service.tiers.events import tell_changes, tell_risk
+from service.tiers.events import events_of
 from service.tiers.fold import MemberFold, is_overtaken
+from service.tiers.passing import end_of, pass_days
 from service.tiers.population.store_disagreeing import Looked, list_disagreeing
 from service.tiers.rating import refold_member
 from service.tiers.resuming import read_state, resume_members
@@ -24,7 +27,7 @@ from service.tiers.rulesets import recall_timeline
 from service.tiers.spans import Change
 from service.tiers.timeline import RuleTimeline
 
-_READ_TO_RATED = 10
+_READ_TO_RATED = 4
 """How many members are read set-based for each that a chunk of a due-only review would rate."""
 
 Progress = Callable[[str, int, int | None], None]
@@ -84,7 +87,7 @@ def review_members(
     everyone: bool = False,
     dry_run: bool = False,
     heals: bool = True,
-    chunk: int = 2_000,
+    chunk: int = 5_000,
     progress: Progress | None = None,
 ) -> ReviewSummary:
     """Review every member that is due (or everyone), one transaction a chunk; a door of its own.
@@ -158,13 +161,28 @@ def review_due(
     if not rows:
         return ReviewChunk(seen, 0, last)
     # Few ever: rated past a change of rules that was not known then, or not as the facts say.
+    latest = timeline.entries[-1].rules.version
     again = [
-        row for row in rows if row.member_key in astray or is_overtaken(read_state(row), timeline=timeline)
+        row
+        for row in rows
+        if row.member_key in astray
+        or (row.ruleset_version != latest and is_overtaken(read_state(row), timeline=timeline))
     ]
     moved, healed = _fold_again(conn, again, astray, programme, now)
+    folded = {row.member_key for row in again}
+    others = [row for row in rows if row.member_key not in folded]
+    passed = pass_days(conn, others, timeline=timeline, programme=programme, day=today)
+    store_bulk.write_reviews(conn, days=passed)
+    others = [row for row in others if row.member_key not in passed]
+    moved += _write(conn, _rate(conn, others, timeline, programme, today, everyone=everyone), now)
+    return ReviewChunk(seen, moved, last, healed=healed)
+
+
+def _write(conn: Connection, rated: Iterable[tuple[Row[Any], MemberFold]], now: datetime) -> int:
+    """Write states, movements and events of members that were rated; return how many moved."""
     states, changes = list[dict[str, object]](), list[dict[str, object]]()
-    others = [row for row in rows if row not in again]
-    for row, member in _rate(conn, others, timeline, programme, today, everyone=everyone):
+    events, moved = list[Event](), 0
+    for row, member in rated:
         key = row.member_key
         values = state_values(member, member_key=key)
         if values != row._asdict():
@@ -174,11 +192,11 @@ def review_due(
             change_values(change, cause=change.cause, member_key=key, now=now, import_key=None)
             for change in member.changes
         ]
-        tell_changes(conn, member.changes, member_key=key)
-        tell_risk(conn, member, member_key=key, now=now)
+        events += events_of(member, member_key=key, now=now)
     store_bulk.append_changes(conn, rows=changes)
     store_bulk.write_states(conn, rows=states)
-    return ReviewChunk(seen, moved, last, healed=healed)
+    outbox.emit_all(conn, events=events)
+    return moved
 
 
 def _fold_again(
@@ -204,7 +222,7 @@ def _look(
     limit: int,
 ) -> Looked:
     """Read the rules over the next members by key, set-based, to find those whom a rating could change."""
-    rules = timeline.at(min(now, _end_of(day, programme)))
+    rules = timeline.at(min(now, end_of(day, timezone=programme.timezone)))
     looked = list_disagreeing(
         conn, rules=rules, day=day, timezone=programme.timezone, after=after, size=limit
     )
@@ -226,12 +244,8 @@ def _lock_due(
 
 def _outdated(timeline: RuleTimeline, day: date, now: datetime, programme: Programme) -> list[int]:
     """Return the versions under which nobody should be rated any more at the end of a day, or by now."""
-    latest = timeline.place_at(min(now, _end_of(day, programme)))
+    latest = timeline.place_at(min(now, end_of(day, timezone=programme.timezone)))
     return [entry.rules.version for entry in timeline.entries[:latest]]
-
-
-def _end_of(day: date, programme: Programme) -> datetime:
-    return local_midnight(day + timedelta(days=1), timezone=programme.timezone) - timedelta(microseconds=1)
 
 
 def preview_review(
@@ -260,6 +274,8 @@ def preview_review(
         seen, last = len(rows), max((row.member_key for row in rows), default=after_member_key)
     if not rows:
         return ReviewChunk(seen, 0, last)
+    passed = pass_days(conn, rows, timeline=timeline, programme=programme, day=today)
+    rows = [row for row in rows if row.member_key not in passed]
     found: list[tuple[int, Change]] = []
     for row, member in _rate(conn, rows, timeline, programme, today, everyone=everyone):
         found += [(row.member_key, change) for change in member.changes]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
+from operator import itemgetter
 from typing import Any
 
 import psycopg
@@ -12,6 +13,7 @@ from sqlalchemy import (
     BigInteger,
     Connection,
     Date,
+    Executable,
     Integer,
     Row,
     any_,
@@ -99,10 +101,15 @@ _DAYS = (
 
 _FETCHED_AT_ONCE = 5_000
 
+# Each row is looked up by its key and overwritten while its page is at hand. Left alone the planner reads the
+# whole table, or all the pages first and then again.
+_ONE_BY_ONE, _AS_EVER = (
+    select(func.set_config("enable_hashjoin", way, True), func.set_config("enable_mergejoin", way, True))
+    for way in ("off", "on")
+)
 _STAGE = text(
     "CREATE TEMPORARY TABLE IF NOT EXISTS tier_states_rated (LIKE tier_states) ON COMMIT DELETE ROWS"
 )
-_COPY_STATES = f"COPY pg_temp.tier_states_rated ({', '.join(_COLUMNS)}) FROM STDIN"
 _APPLY_STATES = text(
     """
     UPDATE tier_states s SET tier = r.tier, rank = r.rank, since = r.since,
@@ -114,6 +121,13 @@ _APPLY_STATES = text(
     """
 )
 _CLEAR_STAGE = text("DELETE FROM pg_temp.tier_states_rated")
+_SET_REVIEWS = text(
+    """
+    UPDATE tier_states s SET next_review_on = r.next_review_on
+    FROM unnest(CAST(:member_keys AS bigint[]), CAST(:days AS date[])) AS r (member_key, next_review_on)
+    WHERE s.member_key = r.member_key
+    """
+)
 _CHANGE_COLUMNS = (
     "member_key",
     "from_tier",
@@ -128,7 +142,6 @@ _CHANGE_COLUMNS = (
     "import_key",
     "pin_key",
 )
-_COPY_CHANGES = f"COPY tier_changes ({', '.join(_CHANGE_COLUMNS)}) FROM STDIN"
 
 _UNEXPLAINED = text(
     """
@@ -233,25 +246,43 @@ def write_states(conn: Connection, *, rows: Sequence[Mapping[str, object]]) -> N
     if not rows:
         return
     conn.execute(_STAGE)
-    _copy(conn, _COPY_STATES, (tuple(row[name] for name in _COLUMNS) for row in rows))
-    conn.execute(_APPLY_STATES)
+    # Of what the same transaction wrote before; its end clears it at less cost.
     conn.execute(_CLEAR_STAGE)
+    columns = _filled(_COLUMNS, rows)
+    _copy(conn, "pg_temp.tier_states_rated", columns, map(itemgetter(*columns), rows))
+    _apply(conn, _APPLY_STATES, {})
+
+
+def write_reviews(conn: Connection, *, days: Mapping[int, date | None]) -> None:
+    """Set the days on which some members are due next, None for none, and leave the rest of their states."""
+    if days:
+        _apply(conn, _SET_REVIEWS, {"member_keys": list(days), "days": list(days.values())})
+
+
+def _apply(conn: Connection, update: Executable, parameters: Mapping[str, object]) -> None:
+    conn.execute(_ONE_BY_ONE)
+    conn.execute(update, parameters)
+    conn.execute(_AS_EVER)
 
 
 def append_changes(conn: Connection, *, rows: Sequence[Mapping[str, object]]) -> None:
     """Append many changes to the log at once, through COPY, in the order given."""
     if rows:
-        values = (
-            tuple(dumps(row[name]) if name == "metrics" else row[name] for name in _CHANGE_COLUMNS)
-            for row in rows
-        )
-        _copy(conn, _COPY_CHANGES, values)
+        columns = _filled(_CHANGE_COLUMNS, rows)
+        told = ({**row, "metrics": dumps(row["metrics"])} for row in rows)
+        _copy(conn, "tier_changes", columns, map(itemgetter(*columns), told))
 
 
-def _copy(conn: Connection, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
+def _filled(columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> list[str]:
+    """Return the columns that are not null in every row, as half of them mostly are: the rest is not sent."""
+    return [name for name in columns if any(row[name] is not None for row in rows)]
+
+
+def _copy(conn: Connection, table: str, columns: Sequence[str], rows: Iterable[tuple[object, ...]]) -> None:
     driver = conn.connection.driver_connection
     if not isinstance(driver, psycopg.Connection):
         raise TypeError("COPY needs a psycopg connection")
+    statement = f"COPY {table} ({', '.join(columns)}) FROM STDIN"
     with driver.cursor() as cursor, cursor.copy(statement.encode()) as copy:
         for row in rows:
             copy.write_row(row)

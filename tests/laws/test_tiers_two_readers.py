@@ -18,9 +18,11 @@ from service.tiers import store_bulk
 from service.tiers.changes import state_values
 from service.tiers.conditions import Condition, Metrics, holds, parse_condition
 from service.tiers.fold import MemberFold, fold
+from service.tiers.passing import pass_days
 from service.tiers.population.store_conditions import condition_sql, keeps_sql, qualified_rank_sql
 from service.tiers.population.store_disagreeing import list_disagreeing
 from service.tiers.population.store_metrics import metrics_sql
+from service.tiers.resuming import resume_members
 from service.tiers.rules import RuleSet, parse_ruleset
 from service.tiers.timeline import RuleTimeline
 from tests.conftest import SCALE
@@ -169,5 +171,27 @@ def test_whom_the_second_reader_leaves_out_of_a_full_review_no_rating_would_chan
                 member = folds[row.member_key]
                 member.rate_on(day)
                 assert state_values(member, member_key=row.member_key) == row._asdict()
+    finally:
+        savepoint.rollback()
+
+
+@given(memberships(), st.integers(0, 80))
+@settings(max_examples=20 * SCALE)
+def test_whom_days_are_said_to_leave_where_they_are_every_rating_on_them_leaves_there(
+    conn: Connection, members: list[World], later: int
+) -> None:
+    savepoint = conn.begin_nested()
+    try:
+        shop = settle(conn, members)
+        timeline = RuleTimeline.always(parse_ruleset(members[0].definition, version=1))
+        day = members[0].end + timedelta(days=later)
+        rows = store_bulk.list_states(conn, member_keys=list(shop.keys.values()))
+        passed = pass_days(conn, rows, timeline=timeline, programme=shop.programme, day=day)
+        for row, member in resume_members(conn, rows, timeline=timeline, programme=shop.programme, day=day):
+            if row.member_key in passed:
+                member.catch_up(day)
+                left = row._asdict() | {"next_review_on": passed[row.member_key]}
+                assert state_values(member, member_key=row.member_key) == left
+                assert (member.changes, member.notices) == ([], [])
     finally:
         savepoint.rollback()

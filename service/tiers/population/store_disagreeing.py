@@ -8,27 +8,22 @@ from datetime import date
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    DateTime,
     Select,
     Subquery,
     and_,
-    cast,
     func,
     literal,
     literal_column,
     not_,
-    null,
     or_,
     select,
 )
 
-from service.members.readable import joining_rows
-from service.tiers.models import tier_states
-from service.tiers.periods import MembershipYear, RollingWindow
+from service.tiers.periods import RollingWindow
 from service.tiers.population import store
 from service.tiers.population.store_conditions import keeps_sql, qualified_rank_sql
 from service.tiers.population.store_expected import expected_review
-from service.tiers.population.store_metrics import metric_columns, sums_sql
+from service.tiers.population.store_metrics import metric_columns, states_sql, sums_sql
 from service.tiers.rules import RuleSet
 
 _ALONE = select(func.set_config("max_parallel_workers_per_gather", "0", True))
@@ -67,7 +62,7 @@ def list_disagreeing(
 
 
 def _statement(rules: RuleSet, day: date, timezone: str, keys: tuple[int, int]) -> Select[int, bool]:
-    states = _states(rules, keys)
+    states = states_sql(rules, keys)
     days = sums_sql(rules.window, states, day=day, timezone=timezone, past=False, keys=keys)
     sums = days.subquery("sums")
     metrics = metric_columns(sums, states, day=day, timezone=timezone)
@@ -97,20 +92,6 @@ def _statement(rules: RuleSet, day: date, timezone: str, keys: tuple[int, int]) 
         or_(read.c.is_due, _differs(rules, read), is_elsewhere)
     )
     return wanted.order_by(read.c.member_key)
-
-
-def _states(rules: RuleSet, keys: tuple[int, int]) -> Subquery:
-    anchored_at = func.coalesce(tier_states.c.rated_since, tier_states.c.since).label("anchored_at")
-    in_range = tier_states.c.member_key.between(*keys)
-    if not rules.asks_for_tenure and rules.window != MembershipYear("joining"):
-        unasked = cast(null(), DateTime(timezone=True)).label("joined_at")
-        return select(tier_states, anchored_at, unasked).where(in_range).subquery("states")
-    return (
-        select(tier_states, anchored_at, joining_rows.c.joined_at)
-        .select_from(tier_states.join(joining_rows, joining_rows.c.member_key == tier_states.c.member_key))
-        .where(in_range, joining_rows.c.member_key.between(*keys))
-        .subquery("states")
-    )
 
 
 def _differs(rules: RuleSet, read: Subquery) -> ColumnElement[bool]:

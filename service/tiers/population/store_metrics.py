@@ -12,8 +12,10 @@ from typing import Any
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    BindParameter,
     ColumnElement,
     Date,
+    DateTime,
     FromClause,
     Integer,
     Select,
@@ -24,6 +26,7 @@ from sqlalchemy import (
     cast,
     func,
     literal,
+    null,
     or_,
     select,
     true,
@@ -36,9 +39,11 @@ from service.kit.clock import local_midnight
 from service.members.readable import joining_rows, joining_rows_before, merged_rows
 from service.tiers.models import tier_changes, tier_pins, tier_states
 from service.tiers.periods import CalendarYear, MembershipYear, RollingWindow, Window
+from service.tiers.rules import RuleSet
 
-Keys = tuple[Any, Any] | list[int]
-"""Which members: from one key to another (numbers or parameters), both included, or those of a list."""
+Keys = tuple[Any, Any] | list[int] | BindParameter[Any]
+"""Which members: from one key to another (numbers or parameters), both included, or those of a list (itself
+or a parameter)."""
 
 
 def metrics_sql(
@@ -143,6 +148,24 @@ def _held_on(day: date, timezone: str, keys: Keys | None) -> Subquery:
     )
 
 
+def states_sql(rules: RuleSet, keys: Keys) -> Subquery:
+    """Return the stored states of some members, with what metrics under `rules` are counted from.
+
+    `anchored_at` and `joined_at` as in `members_sql`; `joined_at` null where the rules do not ask for it.
+    """
+    anchored_at = func.coalesce(tier_states.c.rated_since, tier_states.c.since).label("anchored_at")
+    wanted = _within(tier_states.c.member_key, keys)
+    if not rules.asks_for_joining:
+        unasked = cast(null(), DateTime(timezone=True)).label("joined_at")
+        return select(tier_states, anchored_at, unasked).where(wanted).subquery("states")
+    return (
+        select(tier_states, anchored_at, joining_rows.c.joined_at)
+        .select_from(tier_states.join(joining_rows, joining_rows.c.member_key == tier_states.c.member_key))
+        .where(wanted, _within(joining_rows.c.member_key, keys))
+        .subquery("states")
+    )
+
+
 def sums_sql(
     window: Window, members: Subquery, *, day: date, timezone: str, past: bool, keys: Keys | None
 ) -> Select[Any]:
@@ -231,6 +254,8 @@ def _day(day: date) -> ColumnElement[date]:
 def _within(key: ColumnElement[int], keys: Keys | None) -> ColumnElement[bool]:
     if keys is None:
         return true()
+    if isinstance(keys, BindParameter):
+        return key == any_(keys)
     if isinstance(keys, list):
         return key == any_(literal(keys, ARRAY(BigInteger)))
     return key.between(*keys)

@@ -12,6 +12,7 @@ from typing import Any
 
 from service.tiers.conditions import MAX_DEPTH, METRICS
 from service.tiers.parsing import LOCALES
+from service.tiers.publishing.unreadable import reason_words
 from service.tiers.publishing.wording import Texts, Words, say
 from service.tiers.rules import MAX_TIERS, RuleSet, parse_ruleset
 
@@ -52,8 +53,8 @@ def read_definition(
 
 
 def _unreadable(pointer: str, detail: str) -> Fault:
-    words = Words(detail, detail)
-    text = say("This cannot be read: {detail}.", "無法讀取這個部分：{detail}。", detail=words)
+    reason = reason_words(detail)
+    text = say("This cannot be read: {reason}.", "無法讀取這個部分：{reason}。", reason=reason)
     return Fault("not-readable", pointer, text)
 
 

@@ -175,6 +175,17 @@ def test_a_preview_tells_whom_new_rules_would_move(shop: Shop) -> None:
     ]
 
 
+def test_days_that_passed_before_new_rules_do_not_hide_the_rules(shop: Shop) -> None:
+    shop.order("o1", 1, 120)
+    shop.order("o2", 20, 120)
+    shop.publish(spend_ladder(50, 110), 33)
+    # Due on the 31st day, and left there by it; the rules came after.
+    assert shop.review(35).changed == 1
+    assert [change[:3] for change in shop.log()[-1:]] == [("t1", "t2", "rule_change")]
+    assert shop.state().ruleset_version == 2
+    assert shop.violations() == []
+
+
 @pytest.fixture
 def committed(engine: Engine) -> Iterator[Shop]:
     with engine.connect() as conn:
