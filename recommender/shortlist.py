@@ -19,7 +19,8 @@ from recommender.blending import LOG_BEST, Blend, log_share
 from recommender.history import History
 from recommender.ranking import OUT, low_cut
 
-_LEAST, _SHARE = 2_048, 16
+# Two such fronts stay in the cache of a core, beside what else a request touches.
+_LEAST, _SHARE = 1_024, 32
 # Far above what single precision rounds off.
 _MARGIN = 1e-3
 

@@ -49,7 +49,9 @@ def format_time(value: datetime) -> str:
     """Return an aware datetime as RFC 3339 in UTC, ending in Z."""
     if value.tzinfo is None:
         raise ValueError("naive time")
-    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if value.tzinfo is not UTC:
+        value = value.astimezone(UTC)
+    return f"{value.isoformat()[:-6]}Z"
 
 
 @lru_cache(maxsize=64)

@@ -26,16 +26,27 @@ def present_notes() -> Any:
 class WholeAnswer(Response):
     """A body of bytes under headers that nobody has to look through once more.
 
-    Werkzeug copies the headers to join a `Location` and to count what is sent; these have neither.
+    Werkzeug copies the headers to join a `Location` and to count what is sent; these have neither. `also` are
+    headers of our own making, sent as they are.
     """
 
     def __init__(self, body: bytes, *, status: int, content_type: str = "application/json") -> None:
         super().__init__(body, status=status, content_type=content_type)
+        self.also: list[tuple[str, str]] = []
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer as a WSGI application."""
         if environ["REQUEST_METHOD"] == "HEAD" or self.status_code in _WITHOUT_BODY or self._on_close:
+            self.headers.extend(self.also)
             answer: Iterable[bytes] = super().__call__(environ, start_response)
             return answer
-        start_response(self.status, self.headers.to_wsgi_list())
+        start_response(self.status, [*self.headers.to_wsgi_list(), *self.also])
         return self.response  # type: ignore[return-value]
+
+
+def add_headers(response: Response, headers: list[tuple[str, str]]) -> None:
+    """Add headers of our own making, whose values need no looking at."""
+    if isinstance(response, WholeAnswer):
+        response.also += headers
+    else:
+        response.headers.extend(headers)

@@ -19,7 +19,7 @@ from werkzeug.routing import BaseConverter, Map
 
 from service.kit import cors, errors, problems
 from service.kit.clock import read_clock
-from service.kit.exchange import present_notes, present_request
+from service.kit.exchange import add_headers, present_notes, present_request
 from service.kit.ids import new_id
 from service.kit.rate_limits import WINDOW_SECONDS, Allowance
 
@@ -133,15 +133,17 @@ def _begin() -> Response | None:
 def _end(response: Response) -> Response:
     asked, notes = present_request(), present_notes()
     request_id = _request_id()
-    headers = response.headers
-    # Nobody has set them before: `add` looks for none, as `[…] =` does.
-    headers.add("X-Request-Id", request_id)
-    headers.add("X-Content-Type-Options", "nosniff")
-    headers.setdefault("Cache-Control", "no-store")
+    # Nobody has set them before.
+    headers = [("X-Request-Id", request_id), ("X-Content-Type-Options", "nosniff")]
+    if "Cache-Control" not in response.headers:
+        headers.append(("Cache-Control", "no-store"))
     cors.allow_origin(response, asked.environ.get("HTTP_ORIGIN"), notes.get("origins"))
     allowance = notes.get("allowance")
     if allowance is not None:
-        _tell_allowance(response, allowance)
+        headers += _tell_allowance(allowance)
+        if not allowance.granted:
+            response.headers["Retry-After"] = str(max(1, math.ceil(allowance.reset_seconds)))
+    add_headers(response, headers)
     seconds = time.perf_counter() - notes.get("started", time.perf_counter())
     route = "-" if asked.url_rule is None else asked.url_rule.rule
     answered, lasted = _meters(asked.method, route, response.status_code)
@@ -170,14 +172,13 @@ def _meters(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
     return REQUESTS.labels(method, route, status), SECONDS.labels(method, route)
 
 
-def _tell_allowance(response: Response, allowance: Allowance) -> None:
+def _tell_allowance(allowance: Allowance) -> list[tuple[str, str]]:
     """Say what may still be asked (draft-ietf-httpapi-ratelimit-headers)."""
     reset = math.ceil(allowance.reset_seconds)
-    headers = response.headers
-    headers.add("RateLimit-Policy", f'"{allowance.policy}";q={allowance.limit};w={WINDOW_SECONDS}')
-    headers.add("RateLimit", f'"{allowance.policy}";r={allowance.remaining};t={reset}')
-    if not allowance.granted:
-        response.headers["Retry-After"] = str(max(1, reset))
+    return [
+        ("RateLimit-Policy", f'"{allowance.policy}";q={allowance.limit};w={WINDOW_SECONDS}'),
+        ("RateLimit", f'"{allowance.policy}";r={allowance.remaining};t={reset}'),
+    ]
 
 
 def _request_id() -> str:
