@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -34,9 +33,6 @@ BASELINE: PolicyName = "popularity"
 RELATED: PolicyName = "related"
 _LEARNED = "als+item_to_item+frequency"
 _DAY_SECONDS = 86_400
-# One thread of a process ranks at a time: some thirty steps of numpy let go of the interpreter for a moment
-# each, and would wake whoever waits for it, mostly in vain (the kernel's share of the CPU: 18 % and not 22).
-_TURN = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +193,7 @@ def rank_shelf(shelf: Shelf, *, policy: PolicyName, question: Question) -> Ranke
     """Rank by the model in force; where that fails the baseline is served and named as a fallback."""
     allowed = shelf.allowed(question.asked.category)
     try:
-        with _TURN:
-            answer = _ask_model(shelf, policy, question, allowed)
+        answer = _ask_model(shelf, policy, question, allowed)
     except Exception:
         log.exception("ranking failed", extra={"model": shelf.model.version, "policy": policy})
         if policy == BASELINE:
