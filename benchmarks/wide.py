@@ -30,12 +30,8 @@ def measure(world: World, *, rounds: int, requests: int) -> list[Row]:
             ranked.append(ranking.spend(max(20, requests // 10)))
             subject.spend(_KIND, requests, spent)
         private = max(map(cpu.private_bytes, subject.server.workers())) / 2**20
-    # What is left of B0 after one and a half B5, which the budget grants a large catalogue.
-    left = [
-        (whole - _BUDGET_B5 * numpy_alone) / route
-        for whole, numpy_alone, route in zip(spent.web, ranked, bare, strict=True)
-    ]
-    quietest = (min(spent.web) - _BUDGET_B5 * min(ranked)) / min(bare)
+    left = [_left(*figures) for figures in zip(spent.web, ranked, bare, strict=True)]
+    quietest = _left(min(spent.web), min(ranked), min(bare))
     return [
         Row(
             f"{TITLES[_KIND]}, {items:,} items, less 1.5 × B5",
@@ -52,3 +48,8 @@ def measure(world: World, *, rounds: int, requests: int) -> list[Row]:
             note=f"a drawn model of {items:,} items loaded, after requests; the budget is for 20,000",
         ),
     ]
+
+
+def _left(whole: float, numpy_alone: float, route: float) -> float:
+    """Return what is left after one and a half B5, which the budget grants a large catalogue, ÷ B0."""
+    return (whole - _BUDGET_B5 * numpy_alone) / route

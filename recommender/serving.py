@@ -38,6 +38,8 @@ Source = Literal["buy_again", "discover", "popular", "trending", "recently_viewe
 Fallback = Literal["popular", "empty"]
 
 _MODES, _POLICIES = get_args(Mode), get_args(Policy)
+_MODES = frozenset(get_args(Mode))
+_POLICIES = frozenset(get_args(Policy))
 _POPULAR_SHARE = 0.1
 _POPULAR_AT_LEAST = 20
 
@@ -272,20 +274,29 @@ class ServedModel:
         """Give each chosen item its source, and the reason it stands out by most."""
         taken, chosen = asked.taken, listed.chosen
         before = {item: index for index, item in enumerate(taken.items.tolist())}
-        links = asked.linked.strongest(chosen)
         ease, als, linked = listed.shares.tolist()
         popular = self.popularity.scores[chosen].tolist()
         looked = explain(asked.browsed, listed.alike, chosen, self.blend.config)
         values = np.exp(listed.totals.astype(np.float64) - listed.highest).tolist()
+        ranked = list(enumerate(chosen.tolist()))
+        # What goes with something by most, of whatever has no better reason yet.
+        by_link = {
+            item
+            for rank, item in ranked
+            if linked[rank] >= max(ease[rank], als[rank], popular[rank])
+            and item not in before
+            and item not in looked
+        }
+        links = asked.linked.strongest(np.array(sorted(by_link), np.intp)) if by_link else {}
         explained = []
-        for rank, item in enumerate(chosen.tolist()):
+        for rank, item in ranked:
             if item in before:
                 one = self._again(taken, before[item], values[rank])
             elif item in looked:
                 code, because = looked[item]
                 by = None if because is None else self.items.ids[because]
                 one = self._discovered(item, values[rank], code, by)
-            elif item in links and linked[rank] >= max(ease[rank], als[rank], popular[rank]):
+            elif item in links:
                 one = self._discovered(item, values[rank], "often_bought_with", self.items.ids[links[item]])
             elif max(ease[rank], als[rank]) > popular[rank]:
                 one = self._discovered(item, values[rank], "like_your_purchases")

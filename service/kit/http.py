@@ -7,8 +7,8 @@ unknown query parameters, and cost several times a bare route.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import wraps
@@ -45,7 +45,7 @@ from service.kit.sealing import Sealer
 from service.kit.settings import Settings
 from service.kit.strangers import Strangers
 from service.kit.tables import CSV, NDJSON, Download, Table
-from service.kit.uploads import receive_upload
+from service.kit.uploads import Upload, receive_upload
 
 STAFF: tuple[Role, ...] = ("server", "marketing", "operations", "admin")
 """Every role that may see data about members at large."""
@@ -179,8 +179,8 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
                 now = read_clock()
                 caller = _admit(route, path, desk, now)
                 arguments = _read_address(path, query, caller)
-                with _open_body(route, body, upload, desk.settings) as (raw, read):
-                    arguments |= read
+
+                def answer(raw: object) -> Response:
                     visit = _Visit(
                         view=guarded,
                         arguments=arguments,
@@ -194,6 +194,12 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
                         wants_csv=route.csv and _wants_csv(),
                     )
                     return visit.answer()
+
+                if upload:
+                    with _receive(upload, desk.settings) as received:
+                        arguments["upload"] = received
+                        return answer([received.media_type, received.sha256.hex()])
+                return answer(_read_body(route, body, arguments))
 
             enter._apidoc = document_route(  # type: ignore[attr-defined]
                 route, answers, body, query, upload, name=view.__name__
@@ -301,24 +307,21 @@ def _identify(desk: Desk, now: datetime, environ: Mapping[str, Any]) -> Caller:
         raise
 
 
-@contextmanager
-def _open_body(
-    route: Route, body: Schema | None, upload: Sequence[str], settings: Settings
-) -> Iterator[tuple[object, dict[str, Any]]]:
-    """Read the body, and yield what makes it this one and no other, and the view's arguments from it."""
-    if upload:
-        folder = settings.var / "uploads"
-        with receive_upload(
-            media_types=upload, max_bytes=settings.max_upload_bytes, folder=folder
-        ) as received:
-            yield [received.media_type, received.sha256.hex()], {"upload": received}
-    elif body is not None:
+def _receive(upload: Sequence[str], settings: Settings) -> AbstractContextManager[Upload]:
+    """Receive a body that may be large, into a file that is there as long as the request is."""
+    folder = settings.var / "uploads"
+    return receive_upload(media_types=upload, max_bytes=settings.max_upload_bytes, folder=folder)
+
+
+def _read_body(route: Route, body: Schema | None, arguments: dict[str, Any]) -> object:
+    """Return what makes the body this one and no other, having added what the view is given of it."""
+    if body is not None:
         raw = read_json()
-        yield raw, {"body": load_body(body, raw)}
-    else:
-        if route.writes:
-            refuse_body()
-        yield None, {}
+        arguments["body"] = load_body(body, raw)
+        return raw
+    if route.writes:
+        refuse_body()
+    return None
 
 
 def _spend(limiter: RateLimiter, caller: Caller, settings: Settings, now: datetime) -> Allowance | None:
