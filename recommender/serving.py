@@ -38,8 +38,6 @@ Source = Literal["buy_again", "discover", "popular", "trending", "recently_viewe
 Fallback = Literal["popular", "empty"]
 
 _MODES, _POLICIES = get_args(Mode), get_args(Policy)
-_MODES = frozenset(get_args(Mode))
-_POLICIES = frozenset(get_args(Policy))
 _POPULAR_SHARE = 0.1
 _POPULAR_AT_LEAST = 20
 

@@ -179,27 +179,18 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
                 now = read_clock()
                 caller = _admit(route, path, desk, now)
                 arguments = _read_address(path, query, caller)
-
-                def answer(raw: object) -> Response:
-                    visit = _Visit(
-                        view=guarded,
-                        arguments=arguments,
-                        route=route,
-                        desk=desk,
-                        caller=caller,
-                        now=now,
-                        keyed=_read_idempotency_key(route, caller, raw),
-                        default_status=default_status,
-                        in_transaction=route.writes or records,
-                        wants_csv=route.csv and _wants_csv(),
-                    )
-                    return visit.answer()
-
-                if upload:
-                    with _receive(upload, desk.settings) as received:
-                        arguments["upload"] = received
-                        return answer([received.media_type, received.sha256.hex()])
-                return answer(_read_body(route, body, arguments))
+                visit = _Visit(
+                    view=guarded,
+                    arguments=arguments,
+                    route=route,
+                    desk=desk,
+                    caller=caller,
+                    now=now,
+                    default_status=default_status,
+                    in_transaction=route.writes or records,
+                    wants_csv=route.csv and _wants_csv(),
+                )
+                return visit.receive(body, upload)
 
             enter._apidoc = document_route(  # type: ignore[attr-defined]
                 route, answers, body, query, upload, name=view.__name__
@@ -352,12 +343,25 @@ class _Visit:
     desk: Desk
     caller: Caller
     now: datetime
-    keyed: idempotency.KeyedRequest | None
     default_status: int
     in_transaction: bool
     wants_csv: bool
+    keyed: idempotency.KeyedRequest | None = None
 
-    def answer(self) -> Response:
+    def receive(self, body: Schema | None, upload: Sequence[str]) -> Response:
+        """Read the body, if the route takes any, and answer."""
+        if upload:
+            with _receive(upload, self.desk.settings) as received:
+                self.arguments["upload"] = received
+                return self._answer_to([received.media_type, received.sha256.hex()])
+        return self._answer_to(_read_body(self.route, body, self.arguments))
+
+    def _answer_to(self, raw: object) -> Response:
+        """Return the answer to a body; `raw` is what makes it this one and no other."""
+        self.keyed = _read_idempotency_key(self.route, self.caller, raw)
+        return self._answer()
+
+    def _answer(self) -> Response:
         """Return the answer, having tried again where PostgreSQL broke a deadlock."""
         try:
             return try_again(self._answer_once)
