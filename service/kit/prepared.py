@@ -27,6 +27,8 @@ _OUTDATED = frozenset({MISSING, "0A000"})
 """… and of one whose tables were changed since: either has to be prepared again."""
 
 _NAMES = count(1)
+# Each takes memory of the server; more types of values than this are a rarity.
+_MOST_NAMES = 8
 _KEY = "tidemark.prepared"
 _IDLE = pq.TransactionStatus.IDLE
 
@@ -43,7 +45,8 @@ class Statement:
         self._formats = [PyFormat.AUTO] * values
         self._adapt: Any = Transformer.from_context(driver)
         self._names: dict[Any, bytes] = {}
-        self._knows_columns = False
+        # Under which name it was read last: values of other types may give columns of other types.
+        self._last_read: bytes | None = None
         self.columns: list[str] | None = None
 
     def forget(self) -> None:
@@ -71,13 +74,16 @@ class Statement:
             self._shelf.forget()
             if link.transaction_status != _IDLE:
                 raise error
-            result = link.exec_prepared(self._prepare(driver), sent, adapt.formats)
+            name = self._prepare(driver)
+            result = link.exec_prepared(name, sent, adapt.formats)
             if result.status == pq.ExecStatus.FATAL_ERROR:
                 raise error_of(driver, result)
-            self._knows_columns = False
-        return self._read(result)
+        return self._read(result, name)
 
     def _prepare(self, driver: psycopg.Connection[Any]) -> bytes:
+        if len(self._names) >= _MOST_NAMES:
+            oldest = self._names.pop(next(iter(self._names)))
+            driver.pgconn.exec_(b"DEALLOCATE " + oldest)
         name = b"tidemark_%d" % next(_NAMES)
         types = self._adapt.types
         result = driver.pgconn.prepare(name, self._sql, types)
@@ -86,13 +92,13 @@ class Statement:
         self._names[types] = name
         return name
 
-    def _read(self, result: pq.abc.PGresult) -> list[tuple[Any, ...]]:
+    def _read(self, result: pq.abc.PGresult, name: bytes) -> list[tuple[Any, ...]]:
         if result.status != pq.ExecStatus.TUPLES_OK:
             return []
-        self._adapt.set_pgresult(result, set_loaders=not self._knows_columns)
-        if not self._knows_columns:
+        self._adapt.set_pgresult(result, set_loaders=name != self._last_read)
+        if self.columns is None:
             self.columns = [(result.fname(place) or b"").decode() for place in range(result.nfields)]
-            self._knows_columns = True
+        self._last_read = name
         rows: list[tuple[Any, ...]] = self._adapt.load_rows(0, result.ntuples, tuple)
         return rows
 
