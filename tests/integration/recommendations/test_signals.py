@@ -307,6 +307,7 @@ def test_what_was_looked_at_shifts_the_answer_where_that_was_learned(signals: Si
     leaning = copy(shelf.model)
     config = replace(leaning.blend.config, mixed="learned", discover="learned", viewed=4.0)
     leaning.blend = replace(leaning.blend, config=config)
+    leaning._prepare()
     signals.serving._shelf = replace(shelf, model=leaning)
     after = signals.ask(TREATED, limit=30)
     moved = next(item for item in after["items"] if item["sku"] == last)
