@@ -10,6 +10,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Row
 
 from service.kit import audit
+from service.kit.audit import Actor
 from service.kit.errors import FieldError, Invalid
 from service.programme.operations import Programme
 from service.tiers.errors import RulesetNotADraft, RulesetNotReadable, UnknownRuleset
@@ -20,14 +21,6 @@ from service.tiers.publishing.findings import Finding, look_through
 from service.tiers.publishing.rules import Evidence
 from service.tiers.publishing.store import SHELF
 from service.tiers.rules import RuleSet, parse_ruleset
-
-
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """Who does it, and in which request."""
-
-    name: str
-    request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

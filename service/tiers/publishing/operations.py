@@ -9,10 +9,10 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from service.kit.audit import Actor
 from service.kit.versioned import has_begun
 from service.tiers.publishing.diff import Change, Side, compare_rulesets
 from service.tiers.publishing.drafts import (
-    Actor,
     Draft,
     Ruleset,
     change_draft,

@@ -9,6 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from service.kit import outbox
+from service.kit.audit import Actor
 from service.kit.clock import format_time, local_day
 from service.kit.errors import FieldError
 from service.kit.jobs import defer
@@ -16,7 +17,7 @@ from service.kit.versioned import choose_moment, version_before
 from service.programme.operations import Programme
 from service.tiers.errors import RulesetHasErrors, RulesetNotScheduled
 from service.tiers.publishing import store
-from service.tiers.publishing.drafts import Actor, Ruleset, get_ruleset, lock_draft, read_or_refuse, record
+from service.tiers.publishing.drafts import Ruleset, get_ruleset, lock_draft, read_or_refuse, record
 from service.tiers.publishing.findings import Finding, look_through
 from service.tiers.publishing.rules import Evidence, check_demotions, check_evidence
 from service.tiers.publishing.store import SHELF
