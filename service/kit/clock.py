@@ -76,3 +76,8 @@ def local_midnight(day: date, *, timezone: str) -> datetime:
     """
     naive = datetime.combine(day, time.min)
     return naive.replace(tzinfo=zone(timezone)).astimezone(UTC)
+
+
+def last_moment(day: date, *, timezone: str) -> datetime:
+    """Return the last moment of `day` in a zone, in UTC."""
+    return local_midnight(day + timedelta(days=1), timezone=timezone) - timedelta(microseconds=1)

@@ -8,23 +8,18 @@ everybody else is folded.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import date
 from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from service.kit.clock import local_midnight
+from service.kit.clock import last_moment
 from service.programme.operations import Programme
 from service.tiers.population.store_unmoved import list_unmoved, plan_for_many
 from service.tiers.timeline import RuleTimeline
 
 _MOST_DAYS = 8
 """Days looked at for each call: a week's reviews that did not run. A longer backlog is folded."""
-
-
-def end_of(day: date, *, timezone: str) -> datetime:
-    """Return the last moment of a day."""
-    return local_midnight(day + timedelta(days=1), timezone=timezone) - timedelta(microseconds=1)
 
 
 def pass_days(
@@ -37,7 +32,7 @@ def pass_days(
     these days, who is at risk or pinned already, and whose rules change.
     """
     # Under the rules in force at the end of it all they were rated, so no others came in between.
-    rules = timeline.at(end_of(day, timezone=programme.timezone))
+    rules = timeline.at(last_moment(day, timezone=programme.timezone))
     waiting: dict[date, list[int]] = {}
     for row in rows:
         due = row.next_review_on

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row
 
 from service.activity.rules import TierFact
-from service.kit.clock import local_day, local_midnight
+from service.kit.clock import last_moment, local_day
 from service.programme.operations import Programme
 from service.tiers import store
 from service.tiers.errors import AsOfInFuture, NoMembership
@@ -52,7 +52,7 @@ def past_moment(as_of: datetime | date | None, *, now: datetime, programme: Prog
         raise AsOfInFuture
     if as_of == today:
         return None
-    return local_midnight(as_of + timedelta(days=1), timezone=programme.timezone) - timedelta(microseconds=1)
+    return last_moment(as_of, timezone=programme.timezone)
 
 
 def replay_member(

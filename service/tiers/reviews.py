@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row
 
 from service.kit import outbox
-from service.kit.clock import format_time, local_day
+from service.kit.clock import format_time, last_moment, local_day
 from service.kit.db import transaction
 from service.kit.outbox import Event
 from service.members import operations as members
@@ -19,7 +19,7 @@ from service.tiers import store_bulk
 from service.tiers.changes import change_values, state_values
 from service.tiers.events import events_of
 from service.tiers.fold import MemberFold, is_overtaken
-from service.tiers.passing import end_of, pass_days
+from service.tiers.passing import pass_days
 from service.tiers.population.store_disagreeing import Looked, list_disagreeing
 from service.tiers.rating import refold_member
 from service.tiers.resuming import read_state, resume_members
@@ -222,7 +222,7 @@ def _look(
     limit: int,
 ) -> Looked:
     """Read the rules over the next members by key, set-based, to find those whom a rating could change."""
-    rules = timeline.at(min(now, end_of(day, timezone=programme.timezone)))
+    rules = timeline.at(min(now, last_moment(day, timezone=programme.timezone)))
     looked = list_disagreeing(
         conn, rules=rules, day=day, timezone=programme.timezone, after=after, size=limit
     )
@@ -244,7 +244,7 @@ def _lock_due(
 
 def _outdated(timeline: RuleTimeline, day: date, now: datetime, programme: Programme) -> list[int]:
     """Return the versions under which nobody should be rated any more at the end of a day, or by now."""
-    latest = timeline.place_at(min(now, end_of(day, timezone=programme.timezone)))
+    latest = timeline.place_at(min(now, last_moment(day, timezone=programme.timezone)))
     return [entry.rules.version for entry in timeline.entries[:latest]]
 
 

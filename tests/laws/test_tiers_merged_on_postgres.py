@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 
 from service.activity import operations as activity
 from service.activity.rules import NewLine, NewOrder, NewRefund, SentFor, TierFact
-from service.kit.clock import local_day
+from service.kit.clock import last_moment, local_day
 from service.kit.errors import Problem
 from service.ledger import operations as ledger
 from service.members import operations as members
@@ -20,9 +20,11 @@ from service.members.operations import Member
 from service.profiles import merging
 from service.profiles.merging import Asker
 from service.tiers import operations as tiers
+from service.tiers.rulesets import recall_timeline
 from tests.conftest import SCALE
 from tests.integration.tiers.shop import Shop, programme_in
-from tests.laws.tier_worlds import World, changing_worlds, moments
+from tests.laws.tier_worlds import START, World, changing_worlds, moments
+from tests.laws.two_readers import agree, read_in_python, read_in_sql
 
 REFUSED = {"already-merged", "survivor-merged", "not-merged", "undo-too-late"}
 
@@ -139,6 +141,18 @@ def steps_of(world: World, mergers: Mergers, data: st.DataObject) -> list[Step]:
     return sorted(steps, key=lambda step: step[0])
 
 
+def check_past_readings(shop: Shop, day: date) -> None:
+    """T3 as of a past day, for all who were members then: of facts that have since changed hands too."""
+    day = min(day, local_day(shop.now, timezone=shop.programme.timezone))
+    folds = read_in_python(shop, day)
+    moment = last_moment(day, timezone=shop.programme.timezone)
+    rules = recall_timeline(shop.conn).at(moment)
+    rows = read_in_sql(shop, rules, [], day, past=True)
+    assert set(rows) == set(folds)
+    for key, member in folds.items():
+        agree(rows[key], member.measure(max(day, member.last_day)), rules, [])
+
+
 @given(changing_worlds(merging=True), st.data())
 @settings(max_examples=25 * SCALE)
 def test_t1_holds_over_merges_undoings_and_facts_of_every_id(
@@ -162,5 +176,6 @@ def test_t1_holds_over_merges_undoings_and_facts_of_every_id(
             mergers.check()
         shop.review((shop.now - shop.at(0)) / timedelta(days=1) + 60)
         mergers.check()
+        check_past_readings(shop, START.date() + timedelta(days=data.draw(st.integers(-3, 890))))
     finally:
         savepoint.rollback()

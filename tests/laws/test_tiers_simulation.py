@@ -90,7 +90,12 @@ def simulated(shop: Shop, before: dict[str, Any], draft: dict[str, Any]) -> Coun
     tallies = Tallies()
     tallies.add(
         store_people.tally(
-            shop.conn, counting=counting, question=question, timezone=shop.programme.timezone, keys=(0, 2**40)
+            shop.conn,
+            counting=counting,
+            question=question,
+            timezone=shop.programme.timezone,
+            keys=(0, 2**40),
+            anchors={"anchored_keys": [], "anchored_from": []},
         )
     )
     cells = Counter[tuple[str, str]]()

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from service.kit.clock import local_midnight
+from service.tiers.periods import Window
 from service.tiers.rules import RuleSet
 from service.tiers.timeline import RuleTimeline, carry_rank
 
@@ -43,6 +44,11 @@ class Question:
     timeline: RuleTimeline
     day: date
     is_past: bool
+
+    @property
+    def windows(self) -> set[Window]:
+        """The windows of the sets that somebody is rated by."""
+        return {rules.window for rules in (self.draft, self.in_force, self.against) if rules is not None}
 
 
 def heights_of_held(question: Question, rules: RuleSet) -> dict[str, int]:

@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from service.kit.db import transaction
 from service.programme.operations import Programme
 from service.tiers.population import store, store_people
+from service.tiers.population.anchors import find_anchors
 from service.tiers.population.answers import Answer, Tallies
 from service.tiers.population.rules import COSTED, Question, Tally
+from service.tiers.population.store_metrics import Anchors, Keys
 
 CHUNK = 20_000
 """Members a statement goes through: a fraction of a second, between which one may stop."""
@@ -51,7 +53,12 @@ def simulate(
     def count(keys: tuple[int, int]) -> Tally:
         with transaction(engine) as conn:
             return store_people.tally(
-                conn, counting=counting, question=question, timezone=programme.timezone, keys=keys
+                conn,
+                counting=counting,
+                question=question,
+                timezone=programme.timezone,
+                keys=keys,
+                anchors=_find_anchors(conn, question, programme, keys),
             )
 
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="simulation") as readers:
@@ -61,6 +68,7 @@ def simulate(
             if not watch(done):
                 return None
     answer = Answer(question, tallies)
+    sampled = answer.list_sampled()
     with transaction(engine) as conn:
         return answer.to_json(
             point_value_minor=programme.settings.point_value_minor,
@@ -69,9 +77,21 @@ def simulate(
                 conn,
                 question=question,
                 timezone=programme.timezone,
-                member_keys=answer.list_sampled(),
+                member_keys=sampled,
+                anchors=_find_anchors(conn, question, programme, sampled),
             ),
         )
+
+
+def _find_anchors(conn: Connection, question: Question, programme: Programme, keys: Keys) -> Anchors:
+    return find_anchors(
+        conn,
+        windows=question.windows,
+        day=question.day,
+        programme=programme,
+        past=question.is_past,
+        keys=keys,
+    )
 
 
 def _ranges(engine: Engine, chunk: int) -> Iterator[tuple[int, int]]:

@@ -7,7 +7,7 @@ of a past day, from the facts in effect by then. Law T3 holds the two together.
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, TypedDict
 
 from sqlalchemy import (
     ARRAY,
@@ -22,6 +22,7 @@ from sqlalchemy import (
     Subquery,
     and_,
     any_,
+    bindparam,
     case,
     cast,
     func,
@@ -46,6 +47,20 @@ Keys = tuple[Any, Any] | list[int] | BindParameter[Any]
 or a parameter)."""
 
 
+class Anchors(TypedDict):
+    """Values of a statement over `members_sql(past=True)`: members, each with when their tier was reached."""
+
+    anchored_keys: list[int]
+    anchored_from: list[datetime]
+
+
+# Without values of their own, so that nobody forgets them.
+_ANCHORED = func.unnest(
+    bindparam("anchored_keys", type_=ARRAY(BigInteger)),
+    bindparam("anchored_from", type_=ARRAY(DateTime(timezone=True))),
+)
+
+
 def metrics_sql(
     window: Window, *, day: date, timezone: str, past: bool = False, keys: Keys | None = None
 ) -> Select[Any]:
@@ -56,7 +71,8 @@ def metrics_sql(
     window is anchored on the tier, on the rating's own (not a pinned) tier.
 
     `past` False: as the roll-up stands now, so `day` is today or later. `past` True: as the facts in effect
-    by the end of `day` make it, over the memberships begun by then; refunds known since do not count.
+    by the end of `day` make it, over the memberships begun by then; refunds known since do not count. Such a
+    statement needs the values that `anchors.find_anchors` returns.
     """
     members = members_sql(day=day, timezone=timezone, past=past, keys=keys).subquery("rated_members")
     sums = sums_sql(window, members, day=day, timezone=timezone, past=past, keys=keys).subquery("sums")
@@ -84,7 +100,8 @@ def members_sql(*, day: date, timezone: str, past: bool = False, keys: Keys | No
     """Return who is a member on `day`: member_key, tier, is_pinned, anchored_at, joined_at, store_key.
 
     `tier` is the one held, as last written or, of a past day, as the log that stands today says;
-    `anchored_at` is when the tier that the rating underneath a pin says was reached.
+    `anchored_at` is when the tier that the rating underneath a pin says was reached, of a past day the values
+    given or else the last movement.
     """
     held = _held_on(day, timezone, keys) if past else _held_now(keys)
     joined = joining_rows_before(_end_of(day, timezone)) if past else joining_rows
@@ -117,34 +134,49 @@ def _held_now(keys: Keys | None) -> Subquery:
 def _held_on(day: date, timezone: str, keys: Keys | None) -> Subquery:
     """The tier that the standing log says was held at the end of a day; the first change begins it all."""
     cut = _end_of(day, timezone)
-    pinned = (
-        select(tier_pins.c.pin_key)
-        .where(
-            tier_pins.c.member_key == tier_changes.c.member_key,
-            tier_pins.c.starts_at < cut,
-            func.coalesce(tier_pins.c.lifted_at, tier_pins.c.ends_at) >= cut,
-        )
-        .exists()
-    )
     merged = (
         select(merged_rows.c.member_key)
         .where(merged_rows.c.member_key == tier_changes.c.member_key, merged_rows.c.merged_at < cut)
         .exists()
     )
+    last = last_changes(cut, keys).where(~merged).subquery("last_changes")
+    pinned = (
+        select(tier_pins.c.pin_key)
+        .where(
+            tier_pins.c.member_key == last.c.member_key,
+            tier_pins.c.starts_at < cut,
+            func.coalesce(tier_pins.c.lifted_at, tier_pins.c.ends_at) >= cut,
+        )
+        .exists()
+    )
+    anchored = _ANCHORED.table_valued("member_key", "anchored_at", name="anchored").render_derived()
+    return (
+        select(
+            last.c.member_key,
+            last.c.to_tier.label("tier"),
+            pinned.label("is_pinned"),
+            func.coalesce(anchored.c.anchored_at, last.c.effective_at).label("anchored_at"),
+        )
+        .select_from(last.outerjoin(anchored, anchored.c.member_key == last.c.member_key))
+        .subquery("held")
+    )
+
+
+def last_changes(cut: datetime, keys: Keys | None) -> Select[Any]:
+    """Return the last movement of each member before a moment that stands in the log of today."""
     return (
         select(
             tier_changes.c.member_key,
-            tier_changes.c.to_tier.label("tier"),
-            pinned.label("is_pinned"),
-            tier_changes.c.effective_at.label("anchored_at"),
+            tier_changes.c.to_tier,
+            tier_changes.c.effective_at,
+            tier_changes.c.refund_key,
         )
         .where(tier_changes.c.superseded_at.is_(None), tier_changes.c.effective_at < cut)
-        .where(_within(tier_changes.c.member_key, keys), ~merged)
+        .where(_within(tier_changes.c.member_key, keys))
         .ext(distinct_on(tier_changes.c.member_key))
         .order_by(
             tier_changes.c.member_key, tier_changes.c.effective_at.desc(), tier_changes.c.change_key.desc()
         )
-        .subquery("held")
     )
 
 

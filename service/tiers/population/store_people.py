@@ -59,6 +59,7 @@ from service.tiers.population.rules import (
 )
 from service.tiers.population.store_conditions import condition_sql, keeps_sql, qualified_rank_sql
 from service.tiers.population.store_metrics import (
+    Anchors,
     Keys,
     members_sql,
     metric_columns,
@@ -88,12 +89,13 @@ def tally(
     question: Question,
     timezone: str,
     keys: tuple[int, int],
+    anchors: Anchors,
 ) -> Tally:
     """Return what `counting_sql` counts of a range of members."""
     conn.execute(_ALONE)
     codes, months = codes_held(question), months_until(question.day, timezone=timezone)
     found = Tally([], [], [])
-    for row in conn.execute(counting, {"first_key": keys[0], "last_key": keys[1]}):
+    for row in conn.execute(counting, {"first_key": keys[0], "last_key": keys[1], **anchors}):
         if row.what == _COST:
             found.costs.append(Cost(row.members, row.turn, row.points, row.squares))
             continue
@@ -107,14 +109,15 @@ def tally(
 
 
 def list_metrics(
-    conn: Connection, *, question: Question, timezone: str, member_keys: list[int]
+    conn: Connection, *, question: Question, timezone: str, member_keys: list[int], anchors: Anchors
 ) -> dict[int, Metrics]:
     """Return the metrics of a few members under the draft's window."""
     draft = question.draft
     rows = conn.execute(
         metrics_sql(
             draft.window, day=question.day, timezone=timezone, past=question.is_past, keys=member_keys
-        )
+        ),
+        anchors,
     )
     return {
         row.member_key: Metrics(

@@ -14,7 +14,9 @@ from service.programme.operations import Programme
 from service.tiers import reports
 from service.tiers.conditions import METRICS, MetricName
 from service.tiers.errors import AsOfInFuture, MonthsNotOver, RulesetNotReadable, UnknownRuleset
+from service.tiers.population.anchors import find_anchors
 from service.tiers.population.rules import definition_hash
+from service.tiers.population.store_metrics import Anchors
 from service.tiers.reports import Report, ask_report
 from service.tiers.rules import RuleSet, parse_ruleset
 from service.tiers.rulesets import get_active_ruleset
@@ -85,7 +87,12 @@ def answer_worth(
     cells = [
         Cell(row.tier, row.group, Sums(row.members, row.buyers, int(row.net_minor), int(row.net_squares)))
         for row in store.sum_cells(
-            conn, rules=rules, as_of=as_of, following=following, timezone=programme.timezone
+            conn,
+            rules=rules,
+            as_of=as_of,
+            following=following,
+            timezone=programme.timezone,
+            anchors=_find_anchors(conn, rules, as_of, programme, past=True),
         )
     ]
     return show_worth(cells, rules=rules, as_of=as_of, months=months, following=following)
@@ -96,8 +103,14 @@ def answer_histogram(
 ) -> dict[str, Any]:
     """Compute the report `histogram`."""
     rules = _read_rules(conn, parameters)
+    past = parameters["past"]
     members = store.stage_metrics(
-        conn, rules=rules, as_of=as_of, timezone=programme.timezone, past=parameters["past"]
+        conn,
+        rules=rules,
+        as_of=as_of,
+        timezone=programme.timezone,
+        past=past,
+        anchors=_find_anchors(conn, rules, as_of, programme, past=past),
     )
     return {
         "ruleset_version": rules.version,
@@ -106,6 +119,12 @@ def answer_histogram(
         "members": members,
         "metrics": [_spread(conn, metric, rules=rules, members=members) for metric in METRICS],
     }
+
+
+def _find_anchors(
+    conn: Connection, rules: RuleSet, as_of: date, programme: Programme, *, past: bool
+) -> Anchors:
+    return find_anchors(conn, windows=[rules.window], day=as_of, programme=programme, past=past)
 
 
 def show_report(report: Report) -> dict[str, Any]:

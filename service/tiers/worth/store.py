@@ -32,7 +32,7 @@ from sqlalchemy import (
 from service.activity.readable import day_rows
 from service.tiers.conditions import Compare, MetricName
 from service.tiers.population.store_conditions import condition_sql, qualified_rank_sql
-from service.tiers.population.store_metrics import metrics_sql
+from service.tiers.population.store_metrics import Anchors, metrics_sql
 from service.tiers.rules import RuleSet
 
 _DEFINITION = text("SELECT version, definition FROM tier_rulesets WHERE version = :version")
@@ -62,7 +62,13 @@ def find_definition(conn: Connection, *, version: int) -> Mapping[str, Any] | No
 
 
 def sum_cells(
-    conn: Connection, *, rules: RuleSet, as_of: date, following: tuple[date, date], timezone: str
+    conn: Connection,
+    *,
+    rules: RuleSet,
+    as_of: date,
+    following: tuple[date, date],
+    timezone: str,
+    anchors: Anchors,
 ) -> Sequence[Row[Any]]:
     """Return one row per tier and spend group: members, buyers, net_minor and net_squares of the days after.
 
@@ -100,7 +106,8 @@ def sum_cells(
             rated.join(sizes, beside).outerjoin(followed, followed.c.member_key == rated.c.member_key)
         )
         .group_by(rated.c.tier, sizes.c.tier)
-        .order_by(rated.c.tier, sizes.c.tier)
+        .order_by(rated.c.tier, sizes.c.tier),
+        anchors,
     ).all()
 
 
@@ -116,13 +123,15 @@ def _following(days: tuple[date, date]) -> Select[Any]:
     )
 
 
-def stage_metrics(conn: Connection, *, rules: RuleSet, as_of: date, timezone: str, past: bool) -> int:
+def stage_metrics(
+    conn: Connection, *, rules: RuleSet, as_of: date, timezone: str, past: bool, anchors: Anchors
+) -> int:
     """Measure everybody once, for the statements below; return how many they are."""
     conn.execute(_UNSTAGE)
     _staged.create(conn)
     measured = metrics_sql(rules.window, day=as_of, timezone=timezone, past=past)
     columns = [column.name for column in _staged.columns]
-    rows = measured.subquery("measured")
+    rows = measured.params(anchors).subquery("measured")
     conn.execute(insert(_staged).from_select(columns, select(*(rows.c[name] for name in columns))))
     return conn.execute(select(func.count()).select_from(_staged)).scalar_one()
 

@@ -12,17 +12,20 @@ from sqlalchemy import BigInteger, Connection, Subquery, column, select, values
 
 from service.activity import operations as activity
 from service.activity.rules import NewLine, NewOrder, NewRefund
+from service.profiles.merging import Asker, merge_members
 from service.tiers.conditions import MAX_DAYS, Condition, Metrics, compile_condition, parse_condition
 from service.tiers.fold import fold
 from service.tiers.periods import CalendarYear, MembershipYear, RollingWindow, Window
 from service.tiers.population import store
+from service.tiers.population.anchors import find_anchors
 from service.tiers.population.store_conditions import condition_sql
-from service.tiers.population.store_metrics import members_sql, metrics_sql
+from service.tiers.population.store_metrics import Anchors, members_sql, metrics_sql
 from service.tiers.rules import parse_ruleset
 from service.tiers.timeline import RuleTimeline
 from tests.integration.tiers.shop import Shop, Statements, programme_in, spend_ladder
 
 THIRTY = RollingWindow(30)
+NOBODY: Anchors = {"anchored_keys": [], "anchored_from": []}
 
 
 @pytest.fixture
@@ -36,7 +39,8 @@ def measure(
 ) -> Metrics | None:
     """Return one member's metrics as everybody's are read, None for no member by then."""
     statement = metrics_sql(window, day=day, timezone=shop.programme.timezone, past=past)
-    rows = {row.member_key: row[1:] for row in shop.conn.execute(statement)}
+    anchors = find_anchors(shop.conn, windows=[window], day=day, programme=shop.programme, past=past)
+    rows = {row.member_key: row[1:] for row in shop.conn.execute(statement, anchors)}
     found = rows.get(shop.keys[member_id])
     return None if found is None else Metrics(*found)
 
@@ -177,9 +181,9 @@ def test_a_range_of_keys_and_a_list_of_keys_read_the_same_members(shop: Shop) ->
     keys = sorted(shop.keys.values())
     given: dict[str, Any] = {"day": shop.on(9), "timezone": "UTC"}
     for past in (False, True):
-        whole = {row[0]: row for row in shop.conn.execute(metrics_sql(THIRTY, past=past, **given))}
+        whole = {row[0]: row for row in shop.conn.execute(metrics_sql(THIRTY, past=past, **given), NOBODY)}
         for some in ((keys[1], keys[3]), keys[1:4]):
-            rows = shop.conn.execute(metrics_sql(THIRTY, past=past, keys=some, **given)).all()
+            rows = shop.conn.execute(metrics_sql(THIRTY, past=past, keys=some, **given), NOBODY).all()
             assert {row[0]: row for row in rows} == {key: whole[key] for key in keys[1:4]}
 
 
@@ -195,7 +199,7 @@ def test_who_is_a_member_comes_with_the_tier_held_then(shop: Shop) -> None:
     shop.order("o1", 2, 120)
     shop.order("o2", 4, 500)
     given: dict[str, Any] = {"timezone": "UTC", "past": True}
-    held = [shop.conn.execute(members_sql(day=shop.on(day), **given)).one().tier for day in (1, 3, 5)]
+    held = [shop.conn.execute(members_sql(day=shop.on(day), **given), NOBODY).one().tier for day in (1, 3, 5)]
     assert held == ["t0", "t1", "t2"]
 
 
@@ -266,3 +270,51 @@ def test_an_interval_of_a_third_meets_its_own_decimals_on_neither_side(conn: Con
         )
         metrics = metrics_of([Metrics(4, 10, 2, 3, 3, 3)])
         assert conn.execute(select(condition_sql(parsed, metrics.c))).scalar_one() is holds
+
+
+YEAR_OF_TIER = MembershipYear("tier")
+
+
+@pytest.fixture
+def yearly(conn: Connection) -> Shop:
+    """A programme whose year begins anew whenever a tier is reached."""
+    window = {"kind": "membership_year", "anchor": "tier"}
+    return Shop(conn, spend_ladder(100, 900) | {"window": window})
+
+
+def test_of_a_past_day_a_year_goes_on_where_a_rise_was_undone(yearly: Shop) -> None:
+    yearly.enrol()
+    yearly.order("o1", 2, 40)
+    yearly.order("o2", 5, 80)
+    yearly.refund("r1", "o2", 9, 80)
+    assert measure(yearly, yearly.on(7), window=YEAR_OF_TIER, past=True) == Metrics(1, 0, 2, 80_00, 1, 7)
+    assert measure(yearly, yearly.on(12), window=YEAR_OF_TIER, past=True) == Metrics(1, 0, 10, 40_00, 1, 12)
+
+
+def test_of_a_past_day_a_year_begins_with_the_rating_that_a_pin_hid(yearly: Shop) -> None:
+    yearly.enrol()
+    yearly.pin("t1", 2, until=20)
+    yearly.order("o1", 5, 50)
+    yearly.order("o2", 10, 120)
+    yearly.review(21)
+    for day in (15, 25):
+        told = measure(yearly, yearly.on(day), window=YEAR_OF_TIER, past=True)
+        assert told == Metrics(1, 0, day - 10, 120_00, 1, day)
+
+
+def test_of_a_past_day_a_year_begins_with_the_tier_that_those_merged_had_reached(yearly: Shop) -> None:
+    yearly.enrol("m1")
+    yearly.enrol("m2")
+    yearly.order("o2", 3, 150, member_id="m2")
+    yearly.order("o1", 5, 120, member_id="m1")
+    merge_members(
+        yearly.conn,
+        member_id="m2",
+        into_id="m1",
+        asker=Asker("admin:k1", "because", None, yearly.at(10)),
+        programme=yearly.programme,
+        locale="en",
+    )
+    yearly.now = yearly.at(30)
+    assert measure(yearly, yearly.on(9), window=YEAR_OF_TIER, past=True) == Metrics(1, 0, 4, 120_00, 1, 9)
+    assert measure(yearly, yearly.on(12), window=YEAR_OF_TIER, past=True) == Metrics(2, 2, 7, 270_00, 2, 12)
