@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from service.activity.rules import DayTotals, TierFact
@@ -17,7 +17,7 @@ from service.tiers.timeline import RuleTimeline
 from service.tiers.window import RunningWindow
 from tests.conftest import SCALE
 from tests.laws.tier_oracle import Verdict, simulate
-from tests.laws.tier_worlds import START, World, changing_worlds, worlds
+from tests.laws.tier_worlds import END, NAMES, START, World, changing_worlds, worlds
 
 Shown = tuple[str | None, str, datetime, str]
 HISTORIES = settings(max_examples=200 * SCALE)
@@ -85,7 +85,32 @@ def test_the_fold_agrees_with_living_through_every_day(world: World) -> None:
     assert_same(folded(world), lived_through(world))
 
 
+def told_twice() -> World:
+    """At risk under one rule set, standing by a promise of the next, and at risk again when that is over."""
+    spend, recency = (
+        {"metric": "net_spend", "op": ">=", "value": "1"},
+        {"metric": "days_since_last_visit", "op": "<=", "value": 11},
+    )
+
+    def rules(window: dict[str, object], enter: Mapping[str, object]) -> dict[str, object]:
+        tiers = [{"code": "t0", "names": NAMES}, {"code": "t1", "names": NAMES, "enter": enter}]
+        down = {"policy": "one_step", "grace_days": 0, "min_hold_days": 0}
+        return {
+            "currency": "TWD", "window": window, "tiers": tiers, "downgrade": down, "review_cadence": "weekly"
+        }  # fmt: skip
+
+    at = START + timedelta(days=25)
+    order = TierFact(at, at.date(), "order", "o1", 1, None, 50, 50, 1, 0)
+    rulesets = [
+        (START - timedelta(days=2), rules({"kind": "rolling", "days": 10}, recency)),
+        (START + timedelta(days=36), rules({"kind": "calendar_year"}, spend)),
+    ]
+    end = END + timedelta(days=365)
+    return World(rulesets, "UTC", START, [(at, order)], end, pins=[], merges=[])
+
+
 @given(changing_worlds())
+@example(told_twice())
 @HISTORIES
 def test_t1_the_fold_agrees_with_every_day_under_changing_rules_and_pins(world: World) -> None:
     assert_same(folded(world), lived_through(world))

@@ -296,6 +296,8 @@ class _Life:
         if definition["window"]["kind"] != "rolling":
             assert stay.stands_until is not None
             if day < stay.stands_until:
+                # Whoever stands by a promise is at no risk, though told so under rules before.
+                self.told = 0
                 return
             last = first - DAY
             closed_first = self.period(last, self.day_of(stay.since))[0]
