@@ -70,7 +70,6 @@ AGAIN_SIGNALS = (
 )
 _NEW_DAYS = 28.0
 _FLOOR = np.float32(0.02)
-LOG_BEST = log(1 + float(_FLOOR))
 """What `log_share` gives for the best item."""
 _RECENT_DAYS, _STEADY_DAYS = 60.0, 240.0
 _LEAST_GATE = 1e-3
@@ -272,11 +271,16 @@ class Blend:
         """Give what an item gets that goes with nothing of the history, where others do."""
         return np.float32(self.config.item_to_item * np.log(_FLOOR))
 
+    def tell(self, linked: Spread, positions: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Give what items at these positions get for going with the history, shaped alike."""
+        told = log_share(linked.share(positions))
+        told *= np.float32(self.config.item_to_item)
+        return told
+
     def link(self, scores: NDArray[np.float32], linked: Spread) -> None:
         """Add to the scores of all items, in place, what is above `silence`: of few, and 0 of the others."""
-        logged = log_share(linked.share(linked.near)) - np.log(_FLOOR)
         # Positions repeat, each time with the same sum.
-        scores[linked.near] += np.float32(self.config.item_to_item) * logged
+        scores[linked.near] += self.tell(linked, linked.near) - self.silence
 
     def again(
         self, history: History, ease: NDArray[np.float32] | None, discover: NDArray[np.float32]

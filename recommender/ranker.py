@@ -6,6 +6,7 @@ Both give the same list; the tests hold either to the plain definition. numpy on
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple, Self
 
 import numpy as np
@@ -66,7 +67,9 @@ class Ranker:
         """Compute what is the same for everybody."""
         base = blend.base()
         # Where EASE plays a part it speaks for many, and the catalogue is small.
-        front = None if blend.asks_ease else Front.of(base, blend.als.item_factors)
+        front = None
+        if not blend.asks_ease:
+            front = Front.of(base, blend.als.item_factors, weight=blend.config.als)
         return cls(blend, popularity, base, front)
 
     def rank(self, asked: Asked) -> Listed:
@@ -110,27 +113,28 @@ class Ranker:
         front, how, mode, taken = self.front, asked.how, asked.mode, asked.taken
         if front is None or person is None or mode == "buy_again" or how.diversity or how.cap is not None:
             return None
-        if self._arm(mode, taken) != "learned" or (best := front.highest(person)) is None:
+        if self._arm(mode, taken) != "learned" or (tastes := front.taste(person)) is None:
             return None
-        candidates = self._candidates(asked)
-        count = int(np.count_nonzero(candidates))
+        barred = np.concatenate([asked.out, taken.items]) if mode == "discover" else asked.out
+        count = self._count(asked.allowed, barred)
         said, alike = self._say(asked)
         found = shortlist(
             front,
             self.blend,
             self.base,
             person=person,
-            best=best,
+            tastes=tastes,
             said=said,
             taken=taken,
-            candidates=candidates,
+            allowed=asked.allowed,
+            barred=barred,
             number=min(how.limit, count),
         )
         if found is None:
             return None
         total, own = found.scores, found.taken
         total[own] = OUT if mode == "discover" else self.blend.again(taken, None, total[own])
-        at = ((total >= found.cut) & candidates[found.positions]).nonzero()[0]
+        at = ((total >= found.cut) & found.candidates).nonzero()[0]
         # Equal scores go to the lower position, as from all items.
         at = at[np.lexsort((found.positions[at], -total[at]))[: how.limit]]
         chosen = found.positions[at]
@@ -138,27 +142,32 @@ class Ranker:
         shares[1] = found.tastes[at]
         return Listed(chosen, total[at], shares, total.max(), count, alike)
 
-    def _candidates(self, asked: Asked) -> NDArray[np.bool_]:
-        """Give the mask of what may be on the list, (items,)."""
-        candidates = np.ones(len(self.base), bool) if asked.allowed is None else asked.allowed.copy()
-        candidates[asked.out] = False
-        if asked.mode == "discover":
-            candidates[asked.taken.items] = False
-        return candidates
+    def _count(self, allowed: NDArray[np.bool_] | None, barred: NDArray[np.int32]) -> int:
+        """Count what may be on the list."""
+        gone = list(set(barred.tolist()))
+        if allowed is None:
+            return len(self.base) - len(gone)
+        return int(np.count_nonzero(allowed)) - int(np.count_nonzero(allowed[gone]) if gone else 0)
 
     def _say(self, asked: Asked) -> tuple[Said, Spread | None]:
         """Give what is said of items besides their tastes, and what is like that which was looked at."""
         blend, linked, alike = self.blend, self.blend.spoken(asked.linked), None
-        silence = np.float32(0) if linked is None else blend.silence
-        scores = np.full(len(self.base), silence)
-        touched = [] if linked is None else [linked.near.ravel()]
+        silence = 0.0 if linked is None else float(blend.silence)
+        near = np.zeros(0, np.intp) if linked is None else linked.near.ravel()
+        if not asked.browsed:
+            tell = self._tell_nothing if linked is None else partial(blend.tell, linked)
+            return Said(tell, silence, near), None
+        scores = np.full(len(self.base), silence, np.float32)
         if linked is not None:
             blend.link(scores, linked)
-        if asked.browsed:
-            alike = lean(scores, asked.browsed, blend.item_to_item, blend.config)
-            touched.append(asked.browsed.items.astype(np.intp))
-            touched += [] if alike is None else [alike.near.ravel()]
-        return Said(scores, silence, np.concatenate([*touched, np.zeros(0, np.intp)])), alike
+        alike = lean(scores, asked.browsed, blend.item_to_item, blend.config)
+        touched = [near, asked.browsed.items.astype(np.intp)]
+        touched += [] if alike is None else [alike.near.ravel()]
+        return Said(scores.__getitem__, silence, np.concatenate(touched)), alike
+
+    @staticmethod
+    def _tell_nothing(positions: NDArray[np.intp]) -> NDArray[np.float32]:
+        return np.zeros(len(positions), np.float32)
 
     def _arm(self, mode: Mode, taken: History) -> MixedArm | DiscoverArm:
         """Say which ranking is in force; with nothing taken the baselines have nothing to go by."""

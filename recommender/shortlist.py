@@ -1,96 +1,153 @@
 """Score exactly what can reach a list, and nothing that surely cannot: the same list from few items.
 
-Hidden tastes are one number per item and person, and the dearest to compute. They add no more than a bound to
-what is known of an item without them, so what stays below the last of the list even with the bound is never
-looked at. Their best over all items, by which they are scaled, is found likewise: no score is above the
-product of the lengths (Cauchy and Schwarz), and few items are long. Teflioudi, Gemulla and Mykytiuk, "LEMP:
-fast retrieval of large entries in a matrix product" (SIGMOD 2015), prune by the same bound. Where the bounds
-do not suffice everything is scored. numpy only.
+Hidden tastes are one number per item and person, and the dearest to compute. No taste is above the product of
+the lengths of its factors (Cauchy and Schwarz), and few items are both long and good without tastes; what
+stays below the last of the list even at that bound is never looked at. The best taste of all, by which they
+are scaled, is found likewise, among the longest. Teflioudi, Gemulla and Mykytiuk, "LEMP: fast retrieval of
+large entries in a matrix product" (SIGMOD 2015), prune by the same bound. Where the bounds do not suffice
+everything is scored. numpy only.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Callable
 from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.blending import LOG_BEST, Blend, log_share
+from recommender.blending import Blend, log_share
 from recommender.history import History
 from recommender.ranking import OUT, low_cut
 
-# Two such fronts stay in the cache of a core, beside what else a request touches.
-_LEAST, _SHARE = 1_024, 32
+# Up to 500 elements numpy keeps the interpreter to itself: no other thread of a worker is woken in between.
+_FRONT, _FRONT_SHARE = 480, 64
+_LONGEST, _LONGEST_SHARE = 1_024, 32
+# How far the longest factors usually reach beyond the best taste. Items are picked by it; any would be safe.
+_USUAL_STRETCH = 1.5
+# The bounds are known for these stretches, and at last for any.
+_STRETCHES = (*(1.08**step for step in range(32)), np.inf)
+# What the best taste adds, by its weight.
+_LOG_BEST = float(log_share(np.ones(1, np.float32))[0])
 # Far above what single precision rounds off.
 _MARGIN = 1e-3
 
 
-class Front(NamedTuple):
-    """Hold what is looked at first for everybody: the items of the best base score, and the longest factors.
+class Tastes(NamedTuple):
+    """Hold a person's tastes as far as they are known: ALS ÷ the best of all, below 0 as 0.
 
-    `positions` (c,), `place` (items,) where each item stands among them or -1, `factors` (c, f), `base` (c,),
-    and `behind`, the best base score of all others. `longest` (c, f) are the longest factors of all items,
-    `length` that of the longest of all others.
+    `front` (c,) are those of the front's items, `behind` is how much base score and tastes give any
+    other item at the most.
+    """
+
+    best: np.float32
+    front: NDArray[np.float32]
+    behind: float
+
+
+class Front(NamedTuple):
+    """Hold what is looked at first for everybody: the items that base score and length let expect most.
+
+    `positions` (c,) ascending, `place` (items,) where each item stands among them or -1, and `base` (c,).
+    `factors` (r, f) end with theirs, after the longest of all others; `length` is that of the longest of
+    those that are not there, `longest` that of the longest of all. `behind` bounds the sum of base score and
+    tastes of everything outside, by how far the longest factors reach beyond the best taste (`_STRETCHES`).
     """
 
     positions: NDArray[np.intp]
     place: NDArray[np.int32]
-    factors: NDArray[np.float32]
     base: NDArray[np.float32]
-    behind: float
-    longest: NDArray[np.float32]
+    factors: NDArray[np.float32]
     length: float
+    longest: float
+    behind: tuple[float, ...]
 
     @classmethod
-    def of(cls, base: NDArray[np.float32], factors: NDArray[np.float32]) -> Self | None:
-        """Pick them from base scores (items,) and factors (items, f); None where all are soon scored."""
-        size = max(_LEAST, len(base) // _SHARE)
-        if len(base) < 4 * size:
+    def of(cls, base: NDArray[np.float32], factors: NDArray[np.float32], *, weight: float) -> Self | None:
+        """Pick them from base scores (items,) and factors (items, f), tastes weighing so much.
+
+        None where all are soon scored, or tastes play no part.
+        """
+        size = max(_FRONT, len(base) // _FRONT_SHARE)
+        more = max(_LONGEST, len(base) // _LONGEST_SHARE)
+        length = np.linalg.norm(factors, axis=1)
+        longest = float(length.max(initial=0))
+        if len(base) < 2 * (size + more) or weight <= 0 or not 0 < longest < np.inf:
             return None
-        first = np.argpartition(-base, size)
-        positions, behind = np.sort(first[:size]), float(base[first[size]])
+        reach = length / longest
+        promise = base + np.float32(weight) * log_share(np.minimum(reach * _USUAL_STRETCH, 1))
+        positions = np.sort(np.argpartition(-promise, size)[:size])
         place = np.full(len(base), -1, np.int32)
         place[positions] = np.arange(size)
-        length = np.linalg.norm(factors, axis=1)
-        long = np.argpartition(-length, size)
+        behind = place < 0
+        long = np.argpartition(-np.where(behind, length, -1), more)
+        outside, far = base[behind].astype(np.float64), reach[behind]
+        bounds = (
+            (outside + weight * log_share(np.minimum(far * stretch, 1))).max() for stretch in _STRETCHES[:-1]
+        )
         return cls(
             positions,
             place,
-            factors[positions],
             base[positions],
-            behind,
-            factors[long[:size]],
-            float(length[long[size]]),
+            np.concatenate([factors[long[:more]], factors[positions]]),
+            float(length[long[more]]),
+            longest,
+            (*map(float, bounds), float(outside.max()) + weight * _LOG_BEST),
         )
 
-    def highest(self, person: NDArray[np.float32]) -> np.float32 | None:
-        """Give the best score of all items, or None where the longest alone do not tell it."""
-        best: np.float32 = (self.longest @ person).max()
-        bound = self.length * float(np.sqrt(person @ person)) * (1 + _MARGIN)
-        return best if best > bound else None
+    def taste(self, person: NDArray[np.float32]) -> Tastes | None:
+        """Give a person's tastes, or None where the items looked at do not tell the best of all."""
+        tastes = self.factors @ person
+        best: np.float32 = tastes.max()
+        size = float(np.sqrt(person @ person)) * (1 + _MARGIN)
+        if not (best > 0 and best > self.length * size):
+            return None
+        front = np.maximum(tastes[-len(self.positions) :], 0)
+        front /= best
+        # No item has more than the best taste, so the longest reach at least as far.
+        stretch = max(1.0, self.longest * size / float(best))
+        return Tastes(best, front, self.behind[bisect_left(_STRETCHES, stretch)])
+
+    def mark(self, allowed: NDArray[np.bool_] | None, barred: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Tell which of the front's items are `allowed` (items,) and not `barred` (b,) by position, (c,)."""
+        # What is not of the front has the place -1: one more at the end takes it.
+        marked = np.empty(len(self.positions) + 1, bool)
+        marked[:-1] = True if allowed is None else allowed[self.positions]
+        marked[self.place[barred]] = False
+        return marked[:-1]
+
+    def spread(
+        self, values: NDArray[np.float32], at: NDArray[np.intp], silence: float
+    ) -> NDArray[np.float32]:
+        """Give the front's part, (c,), of values at positions that may repeat, (t,); `silence` elsewhere."""
+        spread = np.full(len(self.positions) + 1, silence, np.float32)
+        spread[self.place[at]] = values
+        return spread[:-1]
 
 
 class Said(NamedTuple):
-    """Hold what is said of items for a person besides their tastes: `scores` (items,), to add to the base.
+    """Hold what is said of items for a person besides their tastes, to add to the base score.
 
-    It is `silence` for all that is not `touched` (t,), which may repeat.
+    `tell` gives it of any positions; it is `silence` for all that is not `touched` (t,), which may repeat.
     """
 
-    scores: NDArray[np.float32]
-    silence: np.float32
+    tell: Callable[[NDArray[np.intp]], NDArray[np.float32]]
+    silence: float
     touched: NDArray[np.intp]
 
 
 class Shortlist(NamedTuple):
     """Hold every item that can be on a list, and every one that was taken; all others score below `cut`.
 
-    `positions` (p,), `scores` (p,) to discover them by, `tastes` (p,) ALS ÷ its best; `taken` (m,) says
-    where among them each item of the history stands.
+    `positions` (p,), `scores` (p,) to discover them by, `tastes` (p,) ALS ÷ its best, `candidates` (p,) what
+    may be listed; `taken` (m,) says where among them each item of the history stands.
     """
 
     positions: NDArray[np.intp]
     scores: NDArray[np.float32]
     tastes: NDArray[np.float32]
+    candidates: NDArray[np.bool_]
     taken: NDArray[np.intp]
     cut: np.float32
 
@@ -101,46 +158,49 @@ def shortlist(
     base: NDArray[np.float32],
     *,
     person: NDArray[np.float32],
-    best: np.float32,
+    tastes: Tastes,
     said: Said,
     taken: History,
-    candidates: NDArray[np.bool_],
+    allowed: NDArray[np.bool_] | None,
+    barred: NDArray[np.int32],
     number: int,
 ) -> Shortlist | None:
-    """Find what can be among the best `number` of the `candidates` (items,), by `base`, `said` and tastes.
+    """Find what can be among the best `number` of those `allowed` (items,) and not `barred` (b,).
 
-    `best` is the best taste of all. None where the bounds do not tell.
+    By base (items,), `said` and tastes. None where the bounds do not tell.
     """
-    weight = np.float32(blend.config.als)
-    if weight <= 0 or best <= 0 or not 0 < number <= len(front.positions) // 2:
+    if not 0 < number <= len(front.positions) // 2:
         return None
-    tastes = _share(front.factors, person, best)
-    scores = front.base + said.scores[front.positions] + weight * log_share(tastes)
-    sure = np.where(candidates[front.positions], scores, OUT)
+    weight, touched = np.float32(blend.config.als), said.touched
+    told = said.tell(touched)
+    scores = front.base + front.spread(told, touched, said.silence)
+    scores += weight * log_share(tastes.front)
+    candidates = front.mark(allowed, barred)
+    sure = np.where(candidates, scores, OUT)
     place = front.place[taken.items]
     # What was taken is scored otherwise, and may fall.
     sure[place[place >= 0]] = OUT
     cut = low_cut(sure, number)
-    room = float(weight) * LOG_BEST + _MARGIN
-    if front.behind + said.silence + room >= cut:
+    if tastes.behind + said.silence + _MARGIN >= cut:
         return None
-    touched = said.touched
-    reach = touched[base[touched] + said.scores[touched] >= cut - room]
+    # What is said of an item outside may lift it; its tastes give it no more than the best there are.
+    reach = touched[base[touched] + told >= cut - np.float32(weight * _LOG_BEST + _MARGIN)]
     more = np.concatenate([reach, taken.items])
     more = np.array(sorted(set(more[front.place[more] < 0].tolist())), np.intp)
-    their = _share(blend.als.item_factors[more], person, best)
+    their = np.maximum(blend.als.item_factors[more] @ person, 0)
+    their /= tastes.best
     return Shortlist(
         np.concatenate([front.positions, more]),
-        np.concatenate([scores, base[more] + said.scores[more] + weight * log_share(their)]),
-        np.concatenate([tastes, their]),
+        np.concatenate([scores, base[more] + said.tell(more) + weight * log_share(their)]),
+        np.concatenate([tastes.front, their]),
+        np.concatenate([candidates, _mark(more, allowed, set(barred.tolist()))]),
         np.where(place >= 0, place, len(scores) + np.searchsorted(more, taken.items)),
         cut,
     )
 
 
-def _share(
-    factors: NDArray[np.float32], person: NDArray[np.float32], best: np.float32
-) -> NDArray[np.float32]:
-    shared: NDArray[np.float32] = np.maximum(factors @ person, 0)
-    shared /= best
-    return shared
+def _mark(
+    positions: NDArray[np.intp], allowed: NDArray[np.bool_] | None, barred: set[int]
+) -> NDArray[np.bool_]:
+    marked = np.array([one not in barred for one in positions.tolist()], bool)
+    return marked if allowed is None else marked & allowed[positions]
