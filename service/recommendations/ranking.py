@@ -122,34 +122,13 @@ class Ranked:
     statistics_version: int | None = None
 
 
-def read_taken(
-    conn: Connection,
-    *,
-    member_key: int,
-    timezone: str,
-    locale: str,
-    now: datetime,
-    with_categories: bool = False,
-) -> Taken:
-    """Return what a member has taken and looked at, up to this second."""
-    rows = store_taken.list_history(
-        conn,
-        member_key=member_key,
-        timezone=timezone,
-        locale=locale,
-        looked_since=seen_since(now),
-        with_categories=with_categories,
-    )
-    return count_taken(rows, with_categories=with_categories)
-
-
 def seen_since(now: datetime) -> datetime:
     """Return from when on it matters what somebody looked at."""
     return now - timedelta(days=BROWSED_DAYS)
 
 
 def count_taken(rows: Sequence[Sequence[Any]], *, with_categories: bool = False) -> Taken:
-    """Return the same from the rows of `store_taken.list_history`."""
+    """Return what a member has taken and looked at, from the rows of `store_taken.packed_history`."""
     categories = {row[1]: row[7] for row in rows if row[0]} if with_categories else {}
     names: dict[str, str] = {}
     bought: list[Bought] = []

@@ -13,14 +13,12 @@ from sqlalchemy import (
     Select,
     and_,
     bindparam,
-    case,
     cast,
     func,
-    null,
     select,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TEXT
+from sqlalchemy.dialects.postgresql import ARRAY, TEXT
 
 from service.activity.readable import (
     line_rows,
@@ -29,30 +27,15 @@ from service.activity.readable import (
 from service.catalogue.readable import item_rows
 from service.experiments.readable import subject
 from service.kit.db import dumps, run
-from service.members.readable import consent_rows, known_rows
 from service.recommendations.models import (
     placement_settings,
     recommender_models,
     recommender_statistics,
 )
-from service.recommendations.store_taken import history_of
+from service.recommendations.store_taken import packed_history, profiling
 from service.tiers.readable import ruleset_rows
 
 _RECENT_ORDERS = 2_000
-
-# As rows of arrays: one value to send and to read instead of seven for each line.
-_history = history_of(known_rows.c.member_key, known_rows).subquery("history")
-_packed_history = (
-    select(func.json_agg(func.json_build_array(*_history.c), type_=JSONB))
-    .correlate(known_rows)
-    .scalar_subquery()
-)
-_profiling = (
-    select(consent_rows.c.profiling)
-    .where(consent_rows.c.member_key == known_rows.c.member_key)
-    .scalar_subquery()
-)
-
 
 # One statement opens an answer: who asks, on which side of the hold-out, which model is in force,
 # whether the catalogue changed, what the page's own item is called, whether the member lets us look at what
@@ -69,9 +52,8 @@ _OPENING = subject.add_columns(
     .where(item_rows.c.sku == bindparam("context_sku"))
     .scalar_subquery()
     .label("context_names"),
-    _profiling.label("profiling"),
-    # Of whoever objected to profiling nothing is read.
-    case((_profiling.is_(False), null()), else_=_packed_history).label("history"),
+    profiling.label("profiling"),
+    packed_history().label("history"),
     select(ruleset_rows.c.version)
     .where(ruleset_rows.c.effective_from <= bindparam("now", type_=DateTime(timezone=True)))
     .order_by(ruleset_rows.c.effective_from.desc())
@@ -179,7 +161,7 @@ def find_opening(
     locale: str = "en",
     placement: str = "",
 ) -> Row[Any]:
-    """Return the one row that opens an answer; `history` has the rows of `list_history`, None for none."""
+    """Return the one row that opens an answer; `history` is that of `packed_history`, None for none."""
     parameters = {
         "member_id": member_id,
         "context_sku": context_sku,

@@ -32,7 +32,7 @@ from service.recommendations.annotation import (
 )
 from service.recommendations.attribution import sign_token
 from service.recommendations.decisions import ID_PREFIX
-from service.recommendations.ranking import Taken, read_taken
+from service.recommendations.ranking import Taken, count_taken, seen_since
 from service.recommendations.rewards import rules, store, wording
 from service.recommendations.rewards.rules import Offering, Placed, RunningOut, Taster, Tastes
 from service.recommendations.serving import Serving
@@ -71,13 +71,14 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who asks: the subject is None where the assignment store could not be asked."""
+    """Who asks, their points and what they took: the subject is None where it could not be asked for."""
 
     member_key: int
     member_id: str
     tier: str
-    subject: experiments.Subject | None
-    may_profile: bool
+    points: ledger.Points
+    subject: experiments.Subject | None = None
+    taken: Taken = Taken()  # noqa: RUF009  nothing in it can be changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +102,11 @@ def rank_rewards(
     Raises:
         UnknownMember: nobody has this id.
     """
-    asker, newly, now = _open(conn, asked, now)
-    points = ledger.get_points(conn, member_key=asker.member_key, now=now, programme=programme)
+    asker, newly, now = _open(conn, asked, programme, now)
     offered = rewards.list_offered(
-        conn, member_key=asker.member_key, tier=asker.tier, available=points.available, now=now
+        conn, member_key=asker.member_key, tier=asker.tier, available=asker.points.available, now=now
     )
-    answer = _arrange(conn, asker, asked, points, offered, programme, now)
+    answer = _arrange(asker, asked, offered, programme, now)
     exposure_id = new_uuid(now)
     by_code = {one.code: one for one in offered}
     shown = [by_code[one.code] for one in answer.shown]
@@ -151,10 +151,19 @@ def _measure(
     )
 
 
-def _open(conn: Connection, asked: Asked, now: datetime) -> tuple[Asker, bool, datetime]:
+def _open(
+    conn: Connection, asked: Asked, programme: Programme, now: datetime
+) -> tuple[Asker, bool, datetime]:
     """Return who asks, assigned wherever that can be, whether that was done just now, and when we answer."""
     try:
-        opening = store.find_opening(conn, member_id=asked.member_id)
+        opening = store.find_opening(
+            conn,
+            member_id=asked.member_id,
+            timezone=programme.timezone,
+            locale=asked.locale,
+            now=now,
+            looked_since=seen_since(now),
+        )
         if opening.member_key is None:
             raise UnknownMember(f"no member has the id {asked.member_id}")
         subject, newly = experiments.enrol_subject(
@@ -167,21 +176,27 @@ def _open(conn: Connection, asked: Asked, now: datetime) -> tuple[Asker, bool, d
         if error.connection_invalidated:
             raise
         log.exception("no assignment could be read; serving rewards in the plain order")
-        return _open_unassigned(conn, asked.member_id), False, now
-    # Who objected to profiling is answered as somebody of whom nothing is known.
+        return _open_unassigned(conn, asked.member_id, programme, now), False, now
     asker = Asker(
-        opening.member_key, subject.member_id, subject.tier or "", subject, opening.profiling is not False
+        opening.member_key,
+        subject.member_id,
+        subject.tier or "",
+        ledger.read_points(opening.points or (), programme=programme),
+        subject,
+        # Who objected to profiling is answered as somebody of whom nothing is known.
+        Taken() if opening.profiling is False else count_taken(opening.history or (), with_categories=True),
     )
     return asker, newly, subject.moment_of_answer(now)
 
 
-def _open_unassigned(conn: Connection, member_id: str) -> Asker:
+def _open_unassigned(conn: Connection, member_id: str, programme: Programme, now: datetime) -> Asker:
     member = get_member(conn, member_id=member_id)
     try:
         tier = tiers.get_held_tier(conn, member_key=member.member_key).code
     except NoMembership:
         tier = ""
-    return Asker(member.member_key, member.member_id, tier, None, may_profile=False)
+    points = ledger.get_points(conn, member_key=member.member_key, now=now, programme=programme)
+    return Asker(member.member_key, member.member_id, tier, points)
 
 
 def _choose_policy(subject: experiments.Subject | None) -> str:
@@ -193,10 +208,8 @@ def _choose_policy(subject: experiments.Subject | None) -> str:
 
 
 def _arrange(
-    conn: Connection,
     asker: Asker,
     asked: Asked,
-    points: ledger.Points,
     offered: Sequence[rewards.Offered],
     programme: Programme,
     now: datetime,
@@ -205,38 +218,26 @@ def _arrange(
     offerings = [Offering(one.code, one.offer, one.terms, one.against) for one in offered]
     name = _choose_policy(asker.subject)
     fallback = PLAIN if asker.subject is None else None
-    taken = Taken()
     try:
-        if asker.may_profile:
-            taken = read_taken(
-                conn,
-                member_key=asker.member_key,
-                timezone=programme.timezone,
-                locale=asked.locale,
-                now=now,
-                with_categories=True,
-            )
-        placed = _rank(name, offerings, taken, points, programme, now)
-    except Exception as error:
-        if isinstance(error, DBAPIError) and error.connection_invalidated:
-            raise
+        placed = _rank(name, offerings, asker, programme, now)
+    except Exception:
         log.exception("ranking rewards failed; serving the plain order")
-        placed, fallback = rules.rank_plainly(offerings, available=points.available), PLAIN
+        placed, fallback = rules.rank_plainly(offerings, available=asker.points.available), PLAIN
     rest = [one for one in placed if asked.after is None or one.key > asked.after[1]]
     if not rest:
         fallback = "empty"
     policy = Policy(name, version=rules.VERSION, fallback=fallback)
-    return Answer(placed, rest[: asked.limit], policy, taken)
+    return Answer(placed, rest[: asked.limit], policy, asker.taken)
 
 
 def _rank(
     name: str,
     offerings: Sequence[Offering],
-    taken: Taken,
-    points: ledger.Points,
+    asker: Asker,
     programme: Programme,
     now: datetime,
 ) -> list[Placed]:
+    points, taken = asker.points, asker.taken
     if name == PLAIN:
         return rules.rank_plainly(offerings, available=points.available)
     categories = taken.categories

@@ -23,7 +23,7 @@ from recommender.serving import ServedModel
 from service.recommendations import operations, register, store
 from service.recommendations.errors import ModelUnusable, NothingToLearn, UnknownModel
 from service.recommendations.judging import Measuring
-from service.recommendations.ranking import read_taken
+from service.recommendations.ranking import count_taken
 from service.recommendations.training import read_interactions, train_model
 from tests.integration.recommendations.conftest import PROGRAMME, QUICK, Running, fill, open_serving
 from tests.integration.recommendations.shop import NOON, Shop, days_before
@@ -82,10 +82,15 @@ def test_answers_and_training_see_the_same_purchases(conn: Connection, shop: Sho
     _add_givings_back(shop)
     trained_on = _rows(read_interactions(conn, timezone="Asia/Taipei"))
     for member_id in ("returner", "keeper", "member-003"):
-        key = store.find_opening(
-            conn, member_id=member_id, context_sku=None, now=NOON, looked_since=NOON
-        ).member_key
-        taken = read_taken(conn, member_key=key, timezone="Asia/Taipei", locale="en", now=NOON)
+        opening = store.find_opening(
+            conn,
+            member_id=member_id,
+            context_sku=None,
+            now=NOON,
+            looked_since=NOON,
+            timezone="Asia/Taipei",
+        )
+        taken = count_taken(opening.history)
         summed: dict[tuple[str, str, int], float] = {}
         for item, day, quantity in taken.purchases:
             summed[member_id, item, day] = summed.get((member_id, item, day), 0) + quantity
