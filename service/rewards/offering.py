@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -19,8 +19,7 @@ from service.rewards.wording import explain_reason
 from service.tiers import operations as tiers
 
 
-@dataclass(frozen=True, slots=True)
-class Offered:
+class Offered(NamedTuple):
     """A reward as one member stands to it; `against` is empty when it can be had now."""
 
     reward_key: int
@@ -98,8 +97,14 @@ def _show(one: Offered, programme: Programme, locale: str, tier_names: Mapping[s
 def show_worth(terms: Terms, *, valid_days: int | None, programme: Programme) -> dict[str, Any]:
     """Return what a reward is worth, and for what, as the API shows it."""
 
+    return dict(_worth(terms, valid_days, programme.currency))
+
+
+# The same for everybody, until somebody writes the reward anew.
+@lru_cache(maxsize=1_000)
+def _worth(terms: Terms, valid_days: int | None, currency: str) -> Mapping[str, Any]:
     def money(minor: int | None) -> str | None:
-        return None if minor is None else to_text(minor, currency=programme.currency)
+        return None if minor is None else to_text(minor, currency=currency)
 
     def codes(given: tuple[str, ...] | None) -> list[str] | None:
         return None if given is None else list(given)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from service.kit.money import divide_half_up
 
@@ -44,8 +44,7 @@ REASONS: tuple[Reason, ...] = ("not_yet", "over", "out_of_stock", "limit_reached
 _ONE_BP = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(NamedTuple):
     """What is asked of whoever takes a reward; `left` None: uncounted."""
 
     points: int
@@ -56,8 +55,7 @@ class Offer:
     left: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Taker:
+class Taker(NamedTuple):
     """Who asks: the tier held, points available, and how often this reward was taken before."""
 
     tier: str
@@ -78,8 +76,7 @@ def reasons_against(offer: Offer, taker: Taker, *, now: datetime) -> list[Reason
     return [reason for reason in REASONS if against[reason]]
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(NamedTuple):
     """What a voucher was when it was given: later edits of its reward change nothing for who has it."""
 
     kind: Kind

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import NamedTuple
 
 from service.kit.clock import local_day
 from service.rewards.rules import Offer, Reason, Terms
@@ -32,8 +33,7 @@ _CAPPED = frozenset({"voucher_percent", "free_shipping"})
 _MICRO = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Offering:
+class Offering(NamedTuple):
     """What a ranking knows of one reward; `against` names why it cannot be had, empty where it can."""
 
     code: str
@@ -98,8 +98,7 @@ class Taster:
     running_out: RunningOut | None
 
 
-@dataclass(frozen=True, slots=True)
-class Why:
+class Why(NamedTuple):
     """A reason code with what its sentence needs."""
 
     code: str
@@ -107,8 +106,7 @@ class Why:
     day: date | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(NamedTuple):
     """A reward in its place; `parts` are those of the score, None where none was worked out."""
 
     code: str
