@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row
@@ -20,6 +22,8 @@ from service.tiers.changes import change_values, state_values
 from service.tiers.events import events_of
 from service.tiers.fold import MemberFold, is_overtaken
 from service.tiers.passing import pass_days
+from service.tiers.population.ranges import each_range
+from service.tiers.population.store import Range, find_range
 from service.tiers.population.store_disagreeing import Looked, list_disagreeing
 from service.tiers.rating import refold_member
 from service.tiers.resuming import read_state, resume_members
@@ -99,33 +103,40 @@ def review_members(
 
     It can be interrupted and run again, and run several times at once: chunks skip what others hold.
     """
-    summary, after = ReviewSummary(), 0
-    limit = chunk * _READ_TO_RATED if everyone else chunk
-    verb = preview_review if dry_run else review_due
+    summary = ReviewSummary()
+    verb = partial(preview_review if dry_run else review_due, now=now, programme=programme)
     with transaction(engine) as conn:
         today = local_day(now, timezone=programme.timezone)
         outdated = _outdated(recall_timeline(conn), today, now, programme)
         total = store_bulk.count_states(conn, due_by=None if everyone else today, versions=outdated)
+    if everyone:
+
+        def review(conn: Connection, found: Range) -> ReviewChunk:
+            return verb(conn, limit=found.members, everyone=True, heals=heals, within=found)
+
+        chunks = each_range(engine, size=chunk * _READ_TO_RATED, work=review)
+    else:
+        chunks = _review_chunks(engine, verb, limit=chunk)
+    with closing(chunks):
+        for done in chunks:
+            summary.reviewed += done.reviewed
+            summary.changed += done.changed
+            summary.healed += done.healed
+            summary.changes += done.changes
+            if progress is not None:
+                progress("tiers", summary.reviewed, max(total, summary.reviewed))
+    return summary
+
+
+def _review_chunks(engine: Engine, verb: Callable[..., ReviewChunk], *, limit: int) -> Generator[ReviewChunk]:
+    after = 0
     while True:
         with transaction(engine) as conn:
-            done = verb(
-                conn,
-                now=now,
-                programme=programme,
-                limit=limit,
-                everyone=everyone,
-                heals=heals,
-                after_member_key=after,
-            )
+            done = verb(conn, limit=limit, after_member_key=after)
         if done.reviewed == 0:
-            return summary
+            return
         after = done.last_member_key
-        summary.reviewed += done.reviewed
-        summary.changed += done.changed
-        summary.healed += done.healed
-        summary.changes += done.changes
-        if progress is not None:
-            progress("tiers", summary.reviewed, max(total, summary.reviewed))
+        yield done
 
 
 def review_due(
@@ -138,20 +149,25 @@ def review_due(
     heals: bool = True,
     after_member_key: int = 0,
     as_of: date | None = None,
+    within: Range | None = None,
 ) -> ReviewChunk:
     """Review up to `limit` members and write what changed; call it until nobody is reviewed any more.
 
     Without `everyone` those who are due: by their day, longest overdue first, then by key whoever was not
     yet rated under the rules in force. Several may do so at once: each leaves to the others whom they hold.
     `last_member_key` is where to go on; leaving it out only costs time. `as_of` reviews an earlier day than
-    today. With `heals`, states of everyone that are wrong though nothing is due are made right.
+    today. With `heals`, states of everyone that are wrong though nothing is due are made right. `within`
+    says which of everyone, instead of the next after a key.
     """
     today = as_of or local_day(now, timezone=programme.timezone)
     timeline = recall_timeline(conn)
     outdated = _outdated(timeline, today, now, programme)
     astray: frozenset[int] = frozenset()
     if everyone:
-        looked = _look(conn, timeline, programme, today, now, after=after_member_key, limit=limit)
+        found = within or find_range(conn, after=after_member_key, size=limit)
+        if found is None:
+            return ReviewChunk(0, 0, after_member_key)
+        looked = _look(conn, timeline, programme, today, now, found)
         astray = looked.astray if heals and as_of is None else astray
         rows = store_bulk.lock_states(conn, member_keys=looked.disagreeing) if looked.disagreeing else []
         seen, last = looked.members, looked.last_member_key
@@ -212,21 +228,11 @@ def _fold_again(
 
 
 def _look(
-    conn: Connection,
-    timeline: RuleTimeline,
-    programme: Programme,
-    day: date,
-    now: datetime,
-    *,
-    after: int,
-    limit: int,
+    conn: Connection, timeline: RuleTimeline, programme: Programme, day: date, now: datetime, found: Range
 ) -> Looked:
-    """Read the rules over the next members by key, set-based, to find those whom a rating could change."""
+    """Read the rules over a range of members, set-based, to find those whom a rating could change."""
     rules = timeline.at(min(now, last_moment(day, timezone=programme.timezone)))
-    looked = list_disagreeing(
-        conn, rules=rules, day=day, timezone=programme.timezone, after=after, size=limit
-    )
-    return Looked(0, after, []) if looked is None else looked
+    return list_disagreeing(conn, rules=rules, day=day, timezone=programme.timezone, found=found)
 
 
 def _lock_due(
@@ -258,13 +264,17 @@ def preview_review(
     heals: bool = True,
     after_member_key: int = 0,
     as_of: date | None = None,
+    within: Range | None = None,
 ) -> ReviewChunk:
     """Tell what reviewing the next members by key would change; holds no row and writes nothing."""
     today = as_of or local_day(now, timezone=programme.timezone)
     timeline = recall_timeline(conn)
     astray: frozenset[int] = frozenset()
     if everyone:
-        looked = _look(conn, timeline, programme, today, now, after=after_member_key, limit=limit)
+        found = within or find_range(conn, after=after_member_key, size=limit)
+        if found is None:
+            return ReviewChunk(0, 0, after_member_key)
+        looked = _look(conn, timeline, programme, today, now, found)
         astray = looked.astray if heals and as_of is None else astray
         rows = store_bulk.list_states(conn, member_keys=looked.disagreeing) if looked.disagreeing else []
         seen, last = looked.members, looked.last_member_key
@@ -276,16 +286,16 @@ def preview_review(
         return ReviewChunk(seen, 0, last)
     passed = pass_days(conn, rows, timeline=timeline, programme=programme, day=today)
     rows = [row for row in rows if row.member_key not in passed]
-    found: list[tuple[int, Change]] = []
+    moves: list[tuple[int, Change]] = []
     for row, member in _rate(conn, rows, timeline, programme, today, everyone=everyone):
-        found += [(row.member_key, change) for change in member.changes]
-    moved = sorted({key for key, _ in found})
+        moves += [(row.member_key, change) for change in member.changes]
+    moved = sorted({key for key, _ in moves})
     ids = members.find_ids(conn, member_keys=moved) if moved else {}
     return ReviewChunk(
         reviewed=seen,
         changed=len(moved),
         last_member_key=last,
-        changes=tuple(_reviewed(ids[key], change) for key, change in found),
+        changes=tuple(_reviewed(ids[key], change) for key, change in moves),
         healed=len(astray),
     )
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 from sqlalchemy import Connection, Engine
@@ -14,7 +13,9 @@ from service.programme.operations import Programme
 from service.tiers.population import store, store_people
 from service.tiers.population.anchors import find_anchors
 from service.tiers.population.answers import Answer, Tallies
+from service.tiers.population.ranges import each_range
 from service.tiers.population.rules import COSTED, Question, Tally
+from service.tiers.population.store import Range
 from service.tiers.population.store_metrics import Anchors, Keys
 
 CHUNK = 20_000
@@ -22,8 +23,6 @@ CHUNK = 20_000
 _PAST_SHARE, _PAST_TIMES = 10, 5
 """Of a past day a tenth of the membership, at most five times as many: its orders stand in the order of time,
 so that each range reads nearly all of a year's pages."""
-AT_ONCE = 2
-"""Ranges read at the same time, each on a connection of its own."""
 _LEAST_COSTED = 20
 """Members of a range and change of multiplier whose awards are read, however many ranges there are."""
 
@@ -50,21 +49,20 @@ def simulate(
         question, timezone=programme.timezone, costed=max(_LEAST_COSTED, COSTED // ranges)
     )
 
-    def count(keys: tuple[int, int]) -> Tally:
-        with transaction(engine) as conn:
-            return store_people.tally(
-                conn,
-                counting=counting,
-                question=question,
-                timezone=programme.timezone,
-                keys=keys,
-                anchors=_find_anchors(conn, question, programme, keys),
-            )
+    def count(conn: Connection, found: Range) -> Tally:
+        return store_people.tally(
+            conn,
+            counting=counting,
+            question=question,
+            timezone=programme.timezone,
+            keys=found.keys,
+            anchors=_find_anchors(conn, question, programme, found.keys),
+        )
 
-    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="simulation") as readers:
-        done = 0
-        for counted in _in_turn(readers, count, _ranges(engine, chunk)):
-            done += tallies.add(counted)
+    done = 0
+    with closing(each_range(engine, size=chunk, work=count)) as counted:
+        for tally in counted:
+            done += tallies.add(tally)
             if not watch(done):
                 return None
     answer = Answer(question, tallies)
@@ -92,31 +90,3 @@ def _find_anchors(conn: Connection, question: Question, programme: Programme, ke
         past=question.is_past,
         keys=keys,
     )
-
-
-def _ranges(engine: Engine, chunk: int) -> Iterator[tuple[int, int]]:
-    after = 0
-    while True:
-        with transaction(engine) as conn:
-            found = store.find_range(conn, after=after, size=chunk)
-        if found is None:
-            return
-        yield after + 1, found[0]
-        after = found[0]
-
-
-def _in_turn(
-    readers: Executor, count: Callable[[tuple[int, int]], Tally], ranges: Iterator[tuple[int, int]]
-) -> Iterator[Tally]:
-    """Yield what each range counts, in order, no more than a few ranges ahead."""
-    waiting = deque[Future[Tally]]()
-    try:
-        for keys in ranges:
-            waiting.append(readers.submit(count, keys))
-            if len(waiting) > AT_ONCE:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, select, text
 
@@ -145,10 +145,23 @@ def count_members(conn: Connection) -> int:
     return int(conn.execute(_COUNT).scalar_one())
 
 
-def find_range(conn: Connection, *, after: int, size: int) -> tuple[int, int] | None:
-    """Return the last key of the next `size` memberships after a key, and how many they are."""
+class Range(NamedTuple):
+    """Memberships by key, first and last included, and how many they are."""
+
+    first: int
+    last: int
+    members: int
+
+    @property
+    def keys(self) -> tuple[int, int]:
+        """The first key and the last."""
+        return self.first, self.last
+
+
+def find_range(conn: Connection, *, after: int, size: int) -> Range | None:
+    """Return the next `size` memberships after a key, None where there are no more."""
     last, members = conn.execute(_BOUND, {"after": after, "size": size}).one()
-    return None if last is None else (last, members)
+    return None if last is None else Range(after + 1, last, members)
 
 
 def map_store_ids(conn: Connection) -> dict[int, str]:

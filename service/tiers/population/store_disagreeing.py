@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from service.tiers.periods import RollingWindow
-from service.tiers.population import store
+from service.tiers.population.store import Range
 from service.tiers.population.store_conditions import keeps_sql, qualified_rank_sql
 from service.tiers.population.store_expected import expected_review
 from service.tiers.population.store_metrics import metric_columns, states_sql, sums_sql
@@ -42,23 +42,17 @@ class Looked:
     astray: frozenset[int] = frozenset()
 
 
-def list_disagreeing(
-    conn: Connection, *, rules: RuleSet, day: date, timezone: str, after: int, size: int
-) -> Looked | None:
-    """Look at the next memberships after a key, and return those whom a rating on `day` could change.
+def list_disagreeing(conn: Connection, *, rules: RuleSet, day: date, timezone: str, found: Range) -> Looked:
+    """Look at a range of memberships, and return those whom a rating on `day` could change.
 
     Who is due, or was rated under other rules, and who by the metrics of `day` qualifies for more than is
     held, or lost or regained what the state does not know of, or is due on another day than the state says.
-    By law T2 a rating leaves all others as they are. None where there are no more.
+    By law T2 a rating leaves all others as they are.
     """
-    found = store.find_range(conn, after=after, size=size)
-    if found is None:
-        return None
-    last, members = found
     conn.execute(_ALONE)
-    rows = conn.execute(_statement(rules, day, timezone, (after + 1, last))).all()
+    rows = conn.execute(_statement(rules, day, timezone, found.keys)).all()
     astray = frozenset(row.member_key for row in rows if not row.is_due)
-    return Looked(members, last, [row.member_key for row in rows], astray)
+    return Looked(found.members, found.last, [row.member_key for row in rows], astray)
 
 
 def _statement(rules: RuleSet, day: date, timezone: str, keys: tuple[int, int]) -> Select[int, bool]:

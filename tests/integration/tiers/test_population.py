@@ -208,8 +208,9 @@ def test_ranges_go_through_the_membership_without_a_gap(shop: Shop) -> None:
         shop.enrol(f"m{number}")
     keys, after, seen = sorted(shop.keys.values()), 0, list[int]()
     while found := store.find_range(shop.conn, after=after, size=2):
-        after, members = found
-        seen.append(members)
+        assert found.first == after + 1
+        after = found.last
+        seen.append(found.members)
     assert (after, seen) == (keys[-1], [2, 2, 1])
 
 

@@ -238,6 +238,37 @@ def test_a_review_that_was_cut_off_is_finished_by_the_next(engine: Engine, commi
         assert list(tiers.check_laws(conn, programme=programme, now=now)) == []
 
 
+def test_everyone_is_reviewed_in_ranges_at_the_same_time_and_may_be_cut_off(
+    engine: Engine, committed: Shop
+) -> None:
+    now, programme = committed.at(200), committed.programme
+    seen: list[int] = []
+
+    def cut_off(stage: str, done: int, total: int | None) -> None:
+        seen.append(done)
+        assert (stage, total) == ("tiers", 10)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        reviews.review_members(engine, programme=programme, now=now, everyone=True, chunk=1, progress=cut_off)
+    told: list[int] = []
+    summary = reviews.review_members(
+        engine,
+        programme=programme,
+        now=now,
+        everyone=True,
+        chunk=1,
+        progress=lambda stage, done, total: told.append(done),
+    )
+    assert seen == [4]
+    assert (told, summary.reviewed) == ([4, 8, 10], 10)
+    # What was under way when it was cut off is done, or left to the next.
+    assert summary.changed <= 6
+    with engine.connect() as conn:
+        assert conn.execute(text("SELECT count(*) FROM tier_changes WHERE cause = 'roll_off'")).scalar() == 18
+        assert list(tiers.check_laws(conn, programme=programme, now=now)) == []
+
+
 def test_a_dry_run_goes_through_everybody_and_writes_nothing(engine: Engine, committed: Shop) -> None:
     summary = reviews.review_members(
         engine, programme=committed.programme, now=committed.at(200), chunk=4, dry_run=True
