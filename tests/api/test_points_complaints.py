@@ -10,15 +10,13 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from service.kit.clock import local_day
 from service.programme.operations import get_programme
 from tests.api.conftest import Client, an_order, enrol
 from tests.api.test_points import adjust, points_of
 from tests.api.test_points_holds import hold, let_time_pass, with_points
 from tests.api.test_points_paid import a_refund, pay, refund
 from tests.api.test_rewards import check_books
-
-TODAY = local_day(datetime.now(UTC), timezone="Asia/Taipei")
+from tests.days import today
 
 
 def buy(client: Client, order_id: str = "o1", amount: str = "3000", **fields: Any) -> dict[str, Any]:
@@ -465,7 +463,7 @@ def test_an_expiry_takes_only_what_is_left_after_what_was_spent(client: Client) 
     https://github.com/FreeOpenSourcePOS/FloCafe/issues/78
     """
     enrol(client)
-    adjust(client, 100, expires_on=(TODAY + timedelta(days=5)).isoformat())
+    adjust(client, 100, expires_on=(today() + timedelta(days=5)).isoformat())
     adjust(client, 40)
     pay(client, 70)
     with client.engine.begin() as conn:
@@ -482,7 +480,7 @@ def test_every_expiry_is_shown_and_expiry_can_be_turned_off(client: Client) -> N
     https://github.com/FreeOpenSourcePOS/FloCafe/issues/62
     """
     enrol(client)
-    days = [(TODAY + timedelta(days=days)).isoformat() for days in (3, 30, 300)]
+    days = [(today() + timedelta(days=days)).isoformat() for days in (3, 30, 300)]
     for points, on in enumerate(days, start=1):
         adjust(client, points, expires_on=on)
     shown = [{"points": points, "on": on} for points, on in enumerate(days, start=1)]
@@ -500,7 +498,7 @@ def test_what_expires_first_is_spent_first(client: Client) -> None:
     https://github.com/odoo/odoo/pull/206048
     """
     enrol(client)
-    soon, later = ((TODAY + timedelta(days=days)).isoformat() for days in (3, 30))
+    soon, later = ((today() + timedelta(days=days)).isoformat() for days in (3, 30))
     adjust(client, 10)
     adjust(client, 20, expires_on=later)
     adjust(client, 30, expires_on=soon)

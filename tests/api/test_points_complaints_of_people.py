@@ -12,9 +12,10 @@ from sqlalchemy import text
 
 from tests.api.conftest import Client, an_order, enrol
 from tests.api.test_points import adjust, points_of
-from tests.api.test_points_complaints import TODAY, buy, holdings
+from tests.api.test_points_complaints import buy, holdings
 from tests.api.test_points_holds import hold, with_points
 from tests.api.test_points_paid import pay, refund
+from tests.days import today
 
 
 def ago(days: float) -> str:
@@ -57,7 +58,7 @@ def test_an_expiry_is_the_day_that_staff_gave_in_the_shops_zone(client: Client) 
     https://github.com/Kademi/kademi-dev/issues/4759
     """
     enrol(client)
-    on = (TODAY + timedelta(days=1)).isoformat()
+    on = (today() + timedelta(days=1)).isoformat()
     adjust(client, 10, expires_on=on)
     assert points_of(client)["expiring"] == [{"points": 10, "on": on}]
     with client.engine.connect() as conn:
@@ -118,7 +119,7 @@ def test_reading_one_members_points_changes_nobodys(client: Client) -> None:
         "points/statement",
         "card",
         "tier",
-        f"points?as_of={TODAY}",
+        f"points?as_of={today()}",
     ):
         assert client.get(f"/v1/members/m1/{path}").status_code == 200
     assert client.get(f"/v1/points/holds/{hold_id}").status_code == 200
@@ -141,7 +142,7 @@ def test_points_of_an_old_system_come_over_without_faking_orders(client: Client)
     https://github.com/frappe/erpnext/issues/12790
     """
     enrol(client)
-    on = (TODAY + timedelta(days=200)).isoformat()
+    on = (today() + timedelta(days=200)).isoformat()
     moved = adjust(client, 1234, expires_on=on, reason="brought over from the old system")
     assert (moved.status_code, moved.json["expires_on"]) == (201, on)
     assert holdings(client) == (1234, 0, 0)

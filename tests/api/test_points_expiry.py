@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from itertools import count
 from typing import Any
 
@@ -12,12 +12,11 @@ from click.testing import CliRunner
 from sqlalchemy import text
 
 from service.cli.main import tidemark
-from service.kit.clock import local_day
 from service.programme.operations import get_programme
 from tests.api.conftest import Client, an_order, enrol
 from tests.api.test_points import adjust, points_of
+from tests.days import today
 
-TODAY = local_day(datetime.now(UTC), timezone="Asia/Taipei")
 _keys = count()
 
 
@@ -63,7 +62,7 @@ def test_points_expire_with_the_end_of_the_next_calendar_year(client: Client) ->
         "notice_days": 30,
     }
     client.post("/v1/orders", json=an_order())
-    assert points_of(client)["expiring"] == [{"points": 33, "on": f"{TODAY.year + 2}-01-01"}]
+    assert points_of(client)["expiring"] == [{"points": 33, "on": f"{today().year + 2}-01-01"}]
 
 
 def test_what_is_bought_keeps_points_that_expire_after_inactivity(client: Client) -> None:
@@ -87,15 +86,15 @@ def test_the_same_expiry_set_again_adds_no_version(client: Client) -> None:
 
 def test_staff_extend_a_lot_and_the_audit_log_says_so(client: Client) -> None:
     enrol(client)
-    adjust(client, 30, expires_on=(TODAY + timedelta(days=3)).isoformat())
+    adjust(client, 30, expires_on=(today() + timedelta(days=3)).isoformat())
     (lot_id,) = lots_of(client)
-    later = (TODAY + timedelta(days=60)).isoformat()
+    later = (today() + timedelta(days=60)).isoformat()
     response = extend(client, lot_id, later)
     assert response.status_code == 200
     body = response.json
     assert (body["points"], body["expired_on"], body["expires_on"]) == (
         30,
-        (TODAY + timedelta(days=3)).isoformat(),
+        (today() + timedelta(days=3)).isoformat(),
         later,
     )
     assert points_of(client)["expiring"] == [{"points": 30, "on": later}]
@@ -112,7 +111,7 @@ def test_staff_extend_a_lot_and_the_audit_log_says_so(client: Client) -> None:
         ("lot_-1", {}, 404, "lot-not-found"),
         ("lot_" + "9" * 40, {}, 404, "lot-not-found"),
         ("txn_1", {}, 404, "lot-not-found"),
-        (None, {"expires_on": TODAY.isoformat()}, 422, "expiry-not-acceptable"),
+        (None, {"expires_on": today().isoformat()}, 422, "expiry-not-acceptable"),
         (None, {"expires_on": "soon"}, 422, "invalid"),
         (None, {"reason": ""}, 422, "invalid"),
     ],
@@ -121,17 +120,19 @@ def test_an_extension_that_is_not_acceptable_is_refused(
     client: Client, lot_id: str | None, fields: dict[str, Any], status: int, code: str
 ) -> None:
     enrol(client)
-    on = (TODAY + timedelta(days=3)).isoformat()
+    on = (today() + timedelta(days=3)).isoformat()
     adjust(client, 30, expires_on=on)
-    refused = extend(client, lot_id or lots_of(client)[0], (TODAY + timedelta(days=9)).isoformat(), **fields)
+    refused = extend(
+        client, lot_id or lots_of(client)[0], (today() + timedelta(days=9)).isoformat(), **fields
+    )
     assert (refused.status_code, refused.json["code"]) == (status, code)
     assert points_of(client)["expiring"] == [{"points": 30, "on": on}]
 
 
 def test_the_command_line_announces_each_expiry_once(client: Client, tmp_path: Any) -> None:
     enrol(client)
-    adjust(client, 30, expires_on=(TODAY + timedelta(days=20)).isoformat())
-    adjust(client, 12, expires_on=(TODAY + timedelta(days=90)).isoformat())
+    adjust(client, 30, expires_on=(today() + timedelta(days=20)).isoformat())
+    adjust(client, 12, expires_on=(today() + timedelta(days=90)).isoformat())
     environment = {
         "DATABASE_URL": client.engine.url.render_as_string(hide_password=False),
         "TIDEMARK_VAR": str(tmp_path),
@@ -145,4 +146,4 @@ def test_the_command_line_announces_each_expiry_once(client: Client, tmp_path: A
     assert told == [1, 0]
     changes = client.get("/v1/changes?topics=points.expiring", role="admin").json or {}
     (event,) = changes["data"]
-    assert event["payload"] == {"points": 30, "on": (TODAY + timedelta(days=20)).isoformat()}
+    assert event["payload"] == {"points": 30, "on": (today() + timedelta(days=20)).isoformat()}

@@ -21,14 +21,14 @@ from service.worker import TIER_ANSWERS
 from tests.api.conftest import Client, an_order, enrol
 from tests.api.test_points import adjust
 from tests.api.test_points_paid import refund
+from tests.days import today
 
 TAIPEI = ZoneInfo("Asia/Taipei")
-NOW = datetime.now(UTC)
 
 
 def months_ago(months: int) -> datetime:
     """The middle of the tenth day of a past calendar month of the shop."""
-    here = NOW.astimezone(TAIPEI)
+    here = datetime.now(TAIPEI)
     year, month = divmod(here.year * 12 + here.month - 1 - months, 12)
     return datetime(year, month + 1, 10, 12, tzinfo=TAIPEI)
 
@@ -111,7 +111,7 @@ def test_the_kept_report_of_a_day_is_what_is_told_of_it_in_both_languages_and_as
         headers = {"Idempotency-Key": key}
         return shop.post("/v1/points/liability-reports", json=body, role="marketing", headers=headers)
 
-    day = (NOW.astimezone(TAIPEI).date() - timedelta(days=1)).isoformat()
+    day = (today() - timedelta(days=1)).isoformat()
     asked = ask({"allocated_bp": 9_000}, "k1")
     assert (asked.status_code, asked.json["state"], asked.json["as_of"]) == (202, "queued", day)
     assert ask({"as_of": day, "allocated_bp": 9_000}, "k2").json["report_id"] == asked.json["report_id"]
@@ -134,12 +134,11 @@ def test_the_kept_report_of_a_day_is_what_is_told_of_it_in_both_languages_and_as
         assert (kept["state"], kept["liability"]) == ("done", direct)
     table = shop.get(f"{path}?format=csv", role="marketing")
     assert table.data == shop.get(f"/v1/points/liability{query}&format=csv", role="marketing").data
-    today = NOW.astimezone(TAIPEI).date().isoformat()
-    assert ask({"as_of": today}, "k3").json["code"] == "as-of-in-future"
+    assert ask({"as_of": today().isoformat()}, "k3").json["code"] == "as-of-in-future"
     # Another kind of report is none of these.
     assert shop.get(path.replace("points/liability", "tier"), role="marketing").status_code == 404
     with transaction(shop.engine) as conn:
-        assert forget_reports(conn, before=NOW - timedelta(days=1)) == 0
+        assert forget_reports(conn, before=datetime.now(UTC) - timedelta(days=1)) == 0
         assert forget_reports(conn, before=datetime.now(UTC)) == 1
 
 

@@ -9,11 +9,9 @@ from urllib.parse import quote
 
 import pytest
 
-from service.kit.clock import local_day
 from tests.api.conftest import Client, an_order, enrol
 from tests.api.test_points import adjust, points_of
-
-TODAY = local_day(datetime.now(UTC), timezone="Asia/Taipei")
+from tests.days import today
 
 
 def ago(days: float) -> str:
@@ -32,9 +30,9 @@ def test_points_of_a_past_time_are_told_from_what_had_happened(client: Client) -
 
     assert at(ago(30)) == (0, 0)
     assert at(ago(19)) == (0, 33)
-    assert at((TODAY - timedelta(days=18)).isoformat()) == (0, 33)
-    assert at((TODAY - timedelta(days=2)).isoformat()) == (33, 0)
-    assert at(TODAY.isoformat()) == (83, 0)
+    assert at((today() - timedelta(days=18)).isoformat()) == (0, 33)
+    assert at((today() - timedelta(days=2)).isoformat()) == (33, 0)
+    assert at(today().isoformat()) == (83, 0)
 
 
 @pytest.mark.parametrize("as_of", ["yesterday", "2026-02-30", "2026-01-01T00:00:00", "0000-01-01", "x" * 41])
@@ -67,11 +65,11 @@ def test_a_statement_has_a_running_balance_from_opening_to_closing(client: Clien
     assert [line["balance"]["available"] for line in body["data"]] == [0, 33, 83, 63]
     assert body["opening"] == {"available": 0, "pending": 0, "held": 0}
     assert body["closing"] == {"available": 63, "pending": 0, "held": 0}
-    today = (
-        client.get(f"/v1/members/m1/points/statement?from={TODAY}&to={TODAY + timedelta(days=1)}").json or {}
-    )
-    assert today["opening"]["available"] == 33
-    assert len(today["data"]) == 2
+    day = today()
+    path = f"/v1/members/m1/points/statement?from={day}&to={day + timedelta(days=1)}"
+    of_day = client.get(path).json or {}
+    assert of_day["opening"]["available"] == 33
+    assert len(of_day["data"]) == 2
     first = client.get("/v1/members/m1/points/statement?limit=3").json or {}
     rest = client.get(f"/v1/members/m1/points/statement?limit=3&cursor={first['next_cursor']}").json or {}
     assert first["data"] + rest["data"] == body["data"]

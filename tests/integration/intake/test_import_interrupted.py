@@ -25,7 +25,7 @@ from tests.integration.intake.business import (
     dump,
     start,
 )
-from tests.killing import process_at
+from tests.killing import process_at, wait_for_quiet
 
 KINDS = ("items", "members", "orders", "refunds")
 
@@ -129,6 +129,8 @@ def test_a_killed_import_leaves_whole_chunks_and_the_next_one_finishes_its_work(
     url = engine.url.render_as_string(hide_password=False)
     with process_at("-c", SCRIPT, url, "orders", str(files["orders"]), stage, str(at)) as (_, place):
         assert place == stage
+    # Its connection may end a moment after it.
+    wait_for_quiet(engine)
     with engine.connect() as conn:
         left = conn.execute(text("SELECT count(*) FROM import_backlog")).scalar_one()
         whole = conn.execute(
