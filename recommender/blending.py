@@ -70,6 +70,7 @@ AGAIN_SIGNALS = (
 )
 _NEW_DAYS = 28.0
 _FLOOR = np.float32(0.02)
+LOG_BEST = log(1 + float(_FLOOR))
 """What `log_share` gives for the best item."""
 _RECENT_DAYS, _STEADY_DAYS = 60.0, 240.0
 _LEAST_GATE = 1e-3

@@ -17,7 +17,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.blending import Blend, log_share
+from recommender.blending import LOG_BEST, Blend, log_share
 from recommender.history import History
 from recommender.ranking import OUT, low_cut
 
@@ -28,8 +28,6 @@ _LONGEST, _LONGEST_SHARE = 1_024, 32
 _USUAL_STRETCH = 1.5
 # The bounds are known for these stretches, and at last for any.
 _STRETCHES = (*(1.08**step for step in range(32)), np.inf)
-# What the best taste adds, by its weight.
-_LOG_BEST = float(log_share(np.ones(1, np.float32))[0])
 # Far above what single precision rounds off.
 _MARGIN = 1e-3
 
@@ -93,7 +91,7 @@ class Front(NamedTuple):
             np.concatenate([factors[long[:more]], factors[positions]]),
             float(length[long[more]]),
             longest,
-            (*map(float, bounds), float(outside.max()) + weight * _LOG_BEST),
+            (*map(float, bounds), float(outside.max()) + weight * LOG_BEST),
         )
 
     def taste(self, person: NDArray[np.float32]) -> Tastes | None:
@@ -184,7 +182,7 @@ def shortlist(
     if tastes.behind + said.silence + _MARGIN >= cut:
         return None
     # What is said of an item outside may lift it; its tastes give it no more than the best there are.
-    reach = touched[base[touched] + told >= cut - np.float32(weight * _LOG_BEST + _MARGIN)]
+    reach = touched[base[touched] + told >= cut - np.float32(weight * LOG_BEST + _MARGIN)]
     more = np.concatenate([reach, taken.items])
     more = np.array(sorted(set(more[front.place[more] < 0].tolist())), np.intp)
     their = np.maximum(blend.als.item_factors[more] @ person, 0)

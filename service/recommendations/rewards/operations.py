@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -78,7 +78,7 @@ class Asker:
     tier: str
     points: ledger.Points
     subject: experiments.Subject | None = None
-    taken: Taken = Taken()  # noqa: RUF009  nothing in it can be changed
+    taken: Taken = field(default_factory=Taken)
 
 
 @dataclass(frozen=True, slots=True)

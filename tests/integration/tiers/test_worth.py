@@ -201,6 +201,20 @@ def test_a_histogram_holds_every_member_once_and_counts_each_threshold(conn: Con
     assert by_name["net_spend"]["least"] == f"{min(spends)}.00"
 
 
+def test_a_histogram_of_a_past_day_counts_a_year_from_the_stay_that_a_refund_brought_back(
+    conn: Connection,
+) -> None:
+    shop = Shop(conn, spend_ladder(100) | {"window": {"kind": "membership_year", "anchor": "tier"}})
+    shop.enrol()
+    shop.order("o1", 2, 40)
+    shop.order("o2", 5, 80)
+    shop.refund("r1", "o2", 9, 80)
+    shop.now = shop.at(AS_OF)
+    report = answer(shop, "histogram", as_of=shop.on(12))
+    by_name = {metric["metric"]: metric for metric in report["metrics"]}
+    assert (by_name["net_spend"]["least"], by_name["orders"]["least"]) == ("40.00", 1)
+
+
 def test_nobody_at_all_makes_empty_reports(conn: Connection) -> None:
     shop = Shop(conn, LADDER)
     shop.now = shop.at(400)
