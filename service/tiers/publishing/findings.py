@@ -8,11 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any, Literal, NamedTuple, cast
 
 from service.tiers.conditions import METRICS, Compare, Condition, MetricName, leaves_of
-from service.tiers.publishing.boxes import WHOLE, Box, Undecided, bounds_of, boxes_of, is_covered
+from service.tiers.publishing.boxes import (
+    WHOLE,
+    Box,
+    Undecided,
+    bounds_of,
+    boxes_of,
+    intersect,
+    is_covered,
+    is_empty,
+)
 from service.tiers.publishing.thresholds import days_of, judge_threshold
 from service.tiers.publishing.wording import ENTER, KEEP, PARTS, Texts, Words, say, words_of
 from service.tiers.rules import RuleSet, Tier
@@ -129,11 +138,27 @@ def _find_contradictions(enters: Sequence[_Part], keeps: Sequence[_Part], *, day
                 tier=keep.tier,
             )
             yield Finding("keep-never-holds", "error", (keep.pointer,), text)
+        elif _exclude_each_other(keep, enter, days):
+            text = say(
+                "The conditions to enter and to keep {tier} contradict each other: no member can meet both "
+                "at once, so whoever has just entered does not meet the one to keep. Is that meant?",
+                "{tier}的升等條件與續等條件互相矛盾：沒有會員能同時符合兩者，剛升等的會員一定不符合續等條件。"
+                "請確認是否如此設計。",
+                tier=keep.tier,
+            )
+            yield Finding("keep-contradicts-enter", "warning", (keep.pointer, enter.pointer), text)
         elif _implies(keep, enter, days):
             if not _implies(enter, keep, days):
                 yield _keep_harder(keep, enter)
         else:
             yield from _find_keeps_that_ask_more(keep, enter)
+
+
+def _exclude_each_other(one: _Part, other: _Part, days: int) -> bool:
+    """Say whether each can hold, and it is proven that both cannot at once."""
+    if not one.boxes or not other.boxes:
+        return False
+    return all(is_empty(intersect(this, that), days=days) for this, that in product(one.boxes, other.boxes))
 
 
 def _keep_harder(keep: _Part, enter: _Part) -> Finding:
