@@ -46,7 +46,7 @@ class MemberBody(StrictSchema):
     store_id = MerchantId(allow_none=True)
     locale = fields.String(validate=LOCALE, allow_none=True)
     name = Text(max_length=200, allow_none=True)
-    birthday = Day(allow_none=True)
+    birthday = Day(allow_none=True, any_year=True)
     email = Text(max_length=254, min_length=3, allow_none=True)
     phone = Text(max_length=40, min_length=3, allow_none=True)
     consent = fields.Nested(ConsentBody)

@@ -11,7 +11,7 @@ from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
-from service.kit.clock import parse_time
+from service.kit.clock import parse_day, parse_time
 from service.kit.money import EXPONENTS
 
 _MOST_BYTES = 200_000
@@ -138,18 +138,17 @@ class Moment(fields.Field[datetime]):
 
 
 class Day(fields.Field[date]):
-    """A calendar day, YYYY-MM-DD."""
+    """A calendar day, YYYY-MM-DD, of the years that times are of unless of any."""
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *, any_year: bool = False, **kwargs: Any) -> None:
+        self.any_year = any_year
         super().__init__(**_documented(kwargs, type="string", format="date"))
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> date:
-        if not isinstance(value, str) or not re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
-            raise ValidationError("must be a calendar day such as 2026-11-21")
         try:
-            return date.fromisoformat(value)
+            return parse_day(str(value), any_year=self.any_year)
         except ValueError as error:
-            raise ValidationError("no such day") from error
+            raise ValidationError(str(error)) from error
 
 
 class Whole(fields.Integer):

@@ -123,6 +123,10 @@ def test_days_are_calendar_days() -> None:
     assert load(fields.Day(), "2024-02-29") == date(2024, 2, 29)
     for value in ("2025-02-29", "20240229", "2024-2-9", "2024-02-29T00:00:00Z", 20240229):
         refuse(fields.Day(), value)
+    # Too far off to convert between zones; a birthday is never converted, and its year may be unknown.
+    for value in ("0001-01-01", "1899-12-31", "9999-12-31"):
+        refuse(fields.Day(), value)
+        assert load(fields.Day(any_year=True), value) == date.fromisoformat(value)
 
 
 def test_currencies_are_those_of_iso_4217() -> None:
