@@ -15,6 +15,7 @@ from service.kit.fields import (
     MerchantId,
     Moment,
     Money,
+    Reason,
     StrictBoolean,
     StrictSchema,
     Text,
@@ -145,7 +146,7 @@ class CancelBody(StrictSchema):
     """An order called off before it counted."""
 
     cancelled_at = Moment(required=True)
-    reason = Text(max_length=500, min_length=1, required=True)
+    reason = Reason()
 
 
 class ShipmentBody(StrictSchema):

@@ -65,6 +65,19 @@ class Text(fields.String):
         return text
 
 
+class Reason(Text):
+    """Why, in somebody's words: never blanks alone, for those who ask later."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(min_length=1, required=True, **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        if text and not text.strip():
+            raise ValidationError("must not be blank")
+        return text
+
+
 class MerchantId(fields.String):
     """The merchant's own id: 1 to 128 visible characters; blanks only inside."""
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from service.kit.fields import Definition, QueryWhole, StrictBoolean, StrictSchema, Text, Whole
+from service.kit.fields import Definition, QueryWhole, Reason, StrictBoolean, StrictSchema, Text, Whole
 from service.kit.pagination import DEFAULT_LIMIT, MAX_LIMIT
 from service.kit.versioned import STATES
 
@@ -50,7 +50,7 @@ class PublishBody(StrictSchema):
             "description": "A day to come, or its first moment in the programme's zone; default: now.",
         },
     )
-    reason = Text(required=True, min_length=1)
+    reason = Reason()
     simulation_id = Text(
         max_length=100,
         metadata={"description": "Of this draft as it is, against the set it replaces, not a day old."},
@@ -64,7 +64,7 @@ class PublishBody(StrictSchema):
 class WithdrawBody(StrictSchema):
     """Why."""
 
-    reason = Text(required=True, min_length=1)
+    reason = Reason()
 
 
 class RulesetsQuery(StrictSchema):

@@ -113,6 +113,12 @@ def test_text_is_what_postgresql_can_store(value: Any) -> None:
     assert load(fields.Text(max_length=5), "\U0001f600 ok") == "\U0001f600 ok"
 
 
+@pytest.mark.parametrize("value", ["", " ", " \n\u3000", "x" * 501, "a\x00b", 5])
+def test_a_reason_says_something(value: Any) -> None:
+    refuse(fields.Reason(), value)
+    assert load(fields.Reason(), " 客訴補償 ") == " 客訴補償 "
+
+
 def test_moments_need_an_offset() -> None:
     assert load(fields.Moment(), "2026-11-21T19:03:11+08:00") == datetime(2026, 11, 21, 11, 3, 11, tzinfo=UTC)
     for value in ("2026-11-21T19:03:11", 1763722991, "yesterday", None):
