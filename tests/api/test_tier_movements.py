@@ -113,6 +113,13 @@ def test_a_cause_groups_the_last_move_of_each_member(shop: Client) -> None:
     }
 
 
+def test_a_cause_that_moved_nobody_is_not_listed(shop: Client) -> None:
+    """The stays of the opening have causes of their own, from before."""
+    report = told(shop, f"tier-movements?from={day(20)}&to={day(0)}&view=event&by=cause")
+    assert {group["group"]: cells(group) for group in report["groups"]} == {"enrol": {(None, "member"): 1}}
+    assert report["members"] == {"opening": 3, "joined": 1, "left": 0, "closing": 4, "difference": 0}
+
+
 def test_the_same_report_comes_as_a_table_when_that_is_accepted(shop: Client) -> None:
     path = f"tier-movements?from={day(200)}&to={day(0)}"
     rows = rows_of(shop, path, headers={"Accept": "text/csv"})
