@@ -228,20 +228,18 @@ def _find_thresholds(
             if fault is None:
                 continue
             en, zh = (
-                ("can never hold. {why} Correct the number.", "永遠無法成立。{why}請修正數值。")
+                ("can never hold", "永遠無法成立")
                 if fault.never
-                else (
-                    "always holds once it can be measured. {why} Lower it, or leave it out.",
-                    "只要能計算就一定成立。{why}請降低數值，或刪除此條件。",
-                )
+                else ("always holds once it can be measured", "只要能計算就一定成立")
             )
             text = say(
-                f"{{tier}}, {{part}}: “{{leaf}}” {en}",
-                f"{{tier}}的{{part}}：「{{leaf}}」{zh}",
+                f"{{tier}}, {{part}}: “{{leaf}}” {en}. {{why}} {{remedy}}",
+                f"{{tier}}的{{part}}：「{{leaf}}」{zh}。{{why}}{{remedy}}",
                 tier=part.tier,
                 part=PARTS[part.name],
                 leaf=words_of(leaf, currency=rules.currency),
                 why=fault.why,
+                remedy=fault.remedy,
             )
             severity: Severity = "error" if fault.never else "warning"
             yield Finding("threshold-out-of-range", severity, (f"{pointer}/value",), text)

@@ -162,6 +162,16 @@ def test_a_threshold_out_of_range_is_named_at_its_number(condition: dict[str, An
     ]
 
 
+def test_a_threshold_that_always_holds_is_to_be_raised_or_lowered_as_its_side_is() -> None:
+    for condition, remedy, chinese in (
+        (leaf("orders", ">=", 0), "Raise it, or leave it out.", "請提高數值"),
+        (leaf("active_days", "<=", 400), "Lower it, or leave it out.", "請降低數值"),
+    ):
+        (finding,) = find(ladder({"all": [condition, spend(3)]}))
+        assert finding.text["en"].endswith(remedy)
+        assert chinese in finding.text["zh-Hant"]
+
+
 @pytest.mark.parametrize(
     "condition",
     [
