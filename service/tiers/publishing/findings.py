@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple, cast
 
 from service.tiers.conditions import METRICS, Compare, Condition, MetricName, leaves_of
 from service.tiers.publishing.boxes import (
+    EVERYTHING,
     WHOLE,
     Box,
     Undecided,
@@ -59,6 +60,7 @@ def look_through(rules: RuleSet, *, definition: Mapping[str, Any]) -> list[Findi
     enters = [_part(tier, "enter", tier.enter, days) for tier in rules.tiers if tier.enter is not None]
     keeps = [_part(tier, "keep", tier.keep, days) for tier in rules.tiers if tier.keep is not None]
     found = [
+        *_find_empty_base(rules.tiers[0], enters, days=days),
         *_find_unreachable(enters, days=days),
         *_find_easier(enters, days=days),
         *_find_contradictions(enters, keeps, days=days),
@@ -76,6 +78,18 @@ def _part(tier: Tier, name: Literal["enter", "keep"], condition: Condition, days
     except Undecided:
         boxes = None
     return _Part(tier, name, condition, boxes)
+
+
+def _find_empty_base(base: Tier, enters: Sequence[_Part], *, days: int) -> Iterator[Finding]:
+    asked = [part for part in enters if part.boxes]
+    if is_covered([EVERYTHING], [box for part in asked for box in part.boxes or ()], days=days):
+        text = say(
+            "Nobody would ever be {tier}: every member meets the condition to enter a higher tier, whatever "
+            "they do. Ask for something there that has to be earned.",
+            "不會有任何會員停留在{tier}：所有會員一定都符合更高等級的升等條件。請為更高等級設定真正的門檻。",
+            tier=base,
+        )
+        yield Finding("unreachable-tier", "error", ("/tiers/0", *(part.pointer for part in asked)), text)
 
 
 def _find_unreachable(enters: Sequence[_Part], *, days: int) -> Iterator[Finding]:

@@ -103,6 +103,18 @@ def test_a_harder_tier_is_not_taken_for_an_easier_one() -> None:
         assert "easier-than-below" not in names_of(ladder(lower, higher))
 
 
+def test_a_tier_that_everybody_has_leaves_nobody_in_the_lowest_one() -> None:
+    many, few, always = leaf("orders", ">=", 5), leaf("orders", "<", 5), leaf("member_days", ">=", 0)
+    (finding,) = [one for one in find(ladder(always, spend(5))) if one.severity == "error"]
+    assert (finding.name, finding.pointers) == (
+        "unreachable-tier",
+        ("/tiers/0", "/tiers/1/enter", "/tiers/2/enter"),
+    )
+    # Not one of them alone, but both together.
+    assert "/tiers/0" in [one.pointers[0] for one in find(ladder(many, {"all": [few, spend(0)]}, few))]
+    assert "/tiers/0" not in [one.pointers[0] for one in find(ladder(many, {"all": [few, spend(1)]}))]
+
+
 def test_a_tier_between_two_that_together_leave_it_nobody_is_unreachable() -> None:
     low = {"all": [spend(1), leaf("orders", ">=", 1)]}
     few = {"all": [spend(1), leaf("orders", "<=", 5)]}
@@ -328,6 +340,7 @@ def test_no_member_ever_contradicts_a_finding(definition: Any) -> None:
         assert "{" not in finding.text["en"] + finding.text["zh-Hant"]
         rank = int(finding.pointers[0].split("/")[2])
         enters = {tier.rank: compile_condition(tier.enter) for tier in rules.tiers if tier.enter}
+        enters[0] = lambda _: True
         keeps = {tier.rank: compile_condition(tier.keep) for tier in rules.tiers if tier.keep}
         for metrics in MEMBERS[definition["window"]["days"]]:
             if finding.name == "unreachable-tier":
