@@ -107,7 +107,8 @@ def _find_unreachable(enters: Sequence[_Part], *, days: int) -> Iterator[Finding
         above = [other for other in enters[index + 1 :] if other.boxes]
         boxes = [box for other in above for box in other.boxes or ()]
         # The tier just above alone is told as "easier than the one below it".
-        if len(above) > 1 and not _implies(part, above[0], days) and is_covered(part.boxes, boxes, days=days):
+        is_told = index + 1 < len(enters) and _implies(part, enters[index + 1], days)
+        if above and not is_told and is_covered(part.boxes, boxes, days=days):
             text = say(
                 "Nobody can ever rise to {tier}: whoever meets its condition meets that of a higher tier as "
                 "well. Make the higher tiers harder, or {tier} easier.",

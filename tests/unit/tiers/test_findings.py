@@ -124,6 +124,14 @@ def test_a_tier_between_two_that_together_leave_it_nobody_is_unreachable() -> No
     assert "higher tier" in finding.text["en"]
 
 
+def test_a_tier_that_a_higher_one_leaves_nobody_is_found_past_one_that_nobody_reaches() -> None:
+    never = leaf("orders", "<", 0)
+    found = {
+        one.pointers for one in find(ladder(spend(5), never, spend(3))) if one.name == "unreachable-tier"
+    }
+    assert found == {("/tiers/1/enter", "/tiers/3/enter"), ("/tiers/2/enter",)}
+
+
 def test_keeping_that_contradicts_entering_is_named() -> None:
     enter = {"all": [spend(300), leaf("orders", ">=", 2)]}
     never = {"all": [spend(300), leaf("net_spend", "<", "200")]}
@@ -325,10 +333,10 @@ CONDITIONS = st.one_of(comparisons(), combined(comparisons()), combined(combined
 
 
 @st.composite
-def ladders(draw: st.DrawFn) -> Any:
+def ladders(draw: st.DrawFn, *, days: int | None = None) -> Any:
     enters = draw(st.lists(CONDITIONS, min_size=1, max_size=3))
     keeps = draw(st.dictionaries(st.integers(1, len(enters)), CONDITIONS))
-    return ladder(*enters, keeps=keeps, days=draw(st.integers(1, LONGEST)))
+    return ladder(*enters, keeps=keeps, days=days or draw(st.integers(1, LONGEST)))
 
 
 @given(ladders())
@@ -354,6 +362,36 @@ def test_no_member_ever_contradicts_a_finding(definition: Any) -> None:
                 assert not (keeps[rank](metrics) and enters[rank](metrics))
             elif finding.name == "keep-harder-than-enter":
                 assert not keeps[rank](metrics) or enters[rank](metrics)
+
+
+def every_kind_of_member(days: int) -> Iterator[Metrics]:
+    """Yield the metrics on each side of every number that `comparisons` draws, as they go together."""
+    today = date(2026, 6, 1).toordinal()
+    possible = range(today - days + 1, today + 4)
+    for count in range(len(possible) + 1):
+        for active in combinations(possible, count):
+            span = active[-1] - active[0] if active else 0
+            since = max(0, today - active[-1]) if active else None
+            for orders, net, tenure in product(
+                range(count, max(count, 6) + 1), (-100, 0, 50, 100, 150, 200, 250, 300, 400), range(7)
+            ):
+                yield Metrics(count, span, since, net, orders, tenure)
+
+
+EVERYBODY = list(set(every_kind_of_member(1)))
+
+
+@given(ladders(days=1))
+@settings(max_examples=100 * SCALE)
+def test_no_tier_that_nobody_reaches_is_missed(definition: Any) -> None:
+    rules = parse_ruleset(definition, version=2)
+    found = {(one.name, one.pointers[0]) for one in look_through(rules, definition=definition)}
+    held = {rules.qualified_rank(metrics) for metrics in EVERYBODY}
+    for rank in {tier.rank for tier in rules.tiers} - held:
+        assert found & {
+            ("unreachable-tier", f"/tiers/{rank}" if rank == 0 else f"/tiers/{rank}/enter"),
+            ("easier-than-below", f"/tiers/{rank + 1}/enter"),
+        }
 
 
 @given(CONDITIONS, CONDITIONS, st.integers(1, LONGEST))
