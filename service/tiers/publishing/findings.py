@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise, product
+from itertools import combinations, pairwise, product
 from typing import Any, Literal, NamedTuple, cast
 
 from service.tiers.conditions import METRICS, Compare, Condition, MetricName, leaves_of
+from service.tiers.parsing import LOCALES
 from service.tiers.publishing.boxes import (
     EVERYTHING,
     WHOLE,
@@ -68,6 +69,7 @@ def look_through(rules: RuleSet, *, definition: Mapping[str, Any]) -> list[Findi
         *_find_lower_bars(enters, currency=rules.currency),
         *_find_lone_intervals(enters, keeps, definition=definition),
         *_find_falling_multipliers(rules.tiers),
+        *_find_names_alike(rules.tiers),
     ]
     return sorted(found, key=lambda finding: finding.severity != "error")
 
@@ -318,6 +320,23 @@ def _find_falling_multipliers(tiers: Sequence[Tier]) -> Iterator[Finding]:
             )
             pointers = (f"/tiers/{higher.rank}/benefits", f"/tiers/{lower.rank}/benefits")
             yield Finding("multiplier-falls", "warning", pointers, text)
+
+
+def _find_names_alike(tiers: Sequence[Tier]) -> Iterator[Finding]:
+    for lower, higher in combinations(tiers, 2):
+        alike = [locale for locale in LOCALES if _plain(lower, locale) == _plain(higher, locale)]
+        if alike:
+            text = say(
+                "Two tiers are called {tier}: members could not tell one from the other. Rename one.",
+                "有兩個等級的名稱相同：{tier}，會員將無法分辨。請更改其中一個名稱。",
+                tier=higher,
+            )
+            pointers = (f"/tiers/{tier.rank}/names/{locale}" for locale in alike for tier in (higher, lower))
+            yield Finding("names-alike", "warning", tuple(pointers), text)
+
+
+def _plain(tier: Tier, locale: str) -> str:
+    return tier.names[locale].strip().casefold()
 
 
 METRIC_WORDS: dict[MetricName, Words] = {

@@ -250,6 +250,14 @@ def test_points_that_fall_with_rank_are_a_warning() -> None:
     assert names_of(definition | {"tiers": tiers}) == ["multiplier-falls"]
 
 
+def test_tiers_that_members_could_not_tell_apart_are_a_warning() -> None:
+    definition = ladder(spend(1), spend(2))
+    definition["tiers"][2]["names"] = {"en": " tier 1", "zh-Hant": "第2級"}
+    (finding,) = find(definition)
+    assert (finding.name, finding.severity) == ("names-alike", "warning")
+    assert finding.pointers == ("/tiers/2/names/en", "/tiers/1/names/en")
+
+
 def test_of_a_condition_with_too_many_ways_nothing_is_said() -> None:
     chance = Random(1)
 
