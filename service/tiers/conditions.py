@@ -25,7 +25,7 @@ MAX_DAYS = 36_525
 """Largest threshold in days or counts, a hundred years: far beyond sense, short of overflow."""
 _FAR_MINOR = 10**18
 # Python reads more as a number than a person would: 1_000, 1e3, other scripts' digits, blanks around it.
-_PLAIN = re.compile(r"-?\d{1,16}(\.\d{1,10})?\Z", re.ASCII)
+_PLAIN = re.compile(r"-?\d{1,16}(\.\d{1,40})?\Z", re.ASCII)
 
 
 class Metrics(NamedTuple):
