@@ -17,6 +17,7 @@ from service.tiers.periods import Window
 from service.tiers.rules import Tier
 
 _FAR_DAYS = 3_653
+_DAY = timedelta(days=1)
 
 
 class Standing(NamedTuple):
@@ -28,7 +29,8 @@ class Standing(NamedTuple):
     `pinned_until` is the first day after, and `rated` the tier of the rating underneath: `to_stay` and
     `to_rise` speak of that one. `lasts_until` is the first day that can take the tier away: `stands_until`,
     or of a rolling window the day of the fall if nothing more is bought and the rules stay, where that was
-    asked for.
+    asked for. `to_keep` is `to_stay` as of the close of the period that runs, if nothing more is bought: a
+    last visit is longer ago then; None where that close judges nothing.
     """
 
     currency: str
@@ -56,6 +58,7 @@ class Standing(NamedTuple):
     pin_key: int | None = None
     pin_reason: str | None = None
     lasts_until: date | None = None
+    to_keep: tuple[Need, ...] | None = None
 
     @property
     def at_risk(self) -> bool:
@@ -68,14 +71,16 @@ def see_standing(member: MemberFold, *, day: date, as_of: datetime, looks_ahead:
     metrics, rules, span, pin = member.measure(day), member.rules, member.rated, member.pin
     rated, since, unqualified = rules.tiers[span.rank], member.since, span.unqualified_since
     held_until = span.since_day + rules.downgrade.min_hold_days
-    risk_from = falls_on = judged = judged_from = None
+    risk_from = falls_on = judged = judged_from = to_keep = None
     if unqualified is not None and pin is None:
         risk = max(unqualified, held_until)
         risk_from, falls_on = date.fromordinal(risk), date.fromordinal(rules.fall_day(risk))
     window_from, window_to = member.window_on(day)
     if span.stands_until is not None:
         judged = date.fromordinal(span.stands_until)
-        judged_from = member.window_on(judged - timedelta(days=1))[0]
+        judged_from = member.window_on(judged - _DAY)[0]
+        if judged_from <= day < judged:
+            to_keep = needs_to_stay(rated, member.measure(judged - _DAY))
     is_protected = rated.rank > 0 and held_until > day.toordinal() and pin is None
     return Standing(
         rules.currency,
@@ -102,6 +107,7 @@ def see_standing(member: MemberFold, *, day: date, as_of: datetime, looks_ahead:
         rated=None if pin is None else rated,
         pin_key=None if pin is None else pin.key,
         lasts_until=judged or (_find_fall(member, day=day) if looks_ahead and rated.rank else None),
+        to_keep=to_keep,
     )
 
 

@@ -66,7 +66,7 @@ def _tell_stay(standing: Standing) -> list[str]:
     if standing.falls_on is not None:
         return _tell_risk(standing, standing.falls_on, unmet)
     if standing.stands_until is not None:
-        return _tell_judgement(standing, standing.stands_until, unmet)
+        return _tell_judgement(standing, standing.stands_until)
     sentences = [f"目前已符合{_name(standing)}的續等條件。"]
     if standing.next_review_on is not None:
         sentences.append(f"下次檢視最晚在 {day_text(standing.next_review_on)}。")
@@ -95,15 +95,15 @@ def _tell_lapse(standing: Standing) -> str:
     return f"您在截至 {last}的期間未達{_name(standing)}的續等條件"
 
 
-def _tell_judgement(standing: Standing, judged_on: date, unmet: list[Need]) -> list[str]:
+def _tell_judgement(standing: Standing, judged_on: date) -> list[str]:
     sentences = [f"{_name(standing)}資格保留至 {day_text(judged_on - _DAY)}。"]
     if standing.judged_from is not None and standing.judged_from > standing.day:
         condition = standing.tier.keep or standing.tier.enter
         if condition is not None:
             rule = describe_condition(condition, currency=standing.currency)
             sentences.append(f"若要在之後續等，自 {day_text(standing.judged_from)}起須符合：{rule}。")
-    elif unmet:
-        needed = tell_needs(unmet, currency=standing.currency)
+    elif unmet := [need for need in standing.to_keep or () if not need.met]:
+        needed = tell_needs(unmet, currency=standing.currency, when="屆時")
         sentences.append(f"若要在之後續等，到期前還需要：{needed}。")
     else:
         sentences.append("依目前的消費，到期後可以續等。")

@@ -153,10 +153,11 @@ def _tell_facts(facts: Sequence[Counted]) -> str:
 
 def _tell_missing(account: Account) -> list[str]:
     standing, told = account.standing, []
-    unmet = [need for need in standing.to_stay if not need.met]
+    when, needs = ("目前", standing.to_stay) if standing.to_keep is None else ("屆時", standing.to_keep)
+    unmet = [need for need in needs if not need.met]
     if unmet:
         rated = _name(standing.rated or standing.tier)
-        told.append(f"維持{rated}還缺：{tell_needs(unmet, currency=standing.currency)}。")
+        told.append(f"維持{rated}還缺：{tell_needs(unmet, currency=standing.currency, when=when)}。")
     rise = standing.to_rise
     if rise is not None and rise.missing:
         enough = "今天一筆訂單就可能達成" if rise.one_order_is_enough else "單筆訂單無法達成"

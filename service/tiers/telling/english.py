@@ -80,7 +80,7 @@ def _tell_stay(standing: Standing) -> list[str]:
     if standing.falls_on is not None:
         return _tell_risk(standing, standing.falls_on, unmet)
     if standing.stands_until is not None:
-        return _tell_judgement(standing, standing.stands_until, unmet)
+        return _tell_judgement(standing, standing.stands_until)
     sentences = [f"That is enough to stay {_name(standing)}."]
     if standing.next_review_on is not None:
         sentences.append(f"Your tier is next reviewed by {day_text(standing.next_review_on)}.")
@@ -109,7 +109,7 @@ def _tell_lapse(standing: Standing) -> str:
     return f"What you bought in the period that ended on {last} was not enough for {_name(standing)}"
 
 
-def _tell_judgement(standing: Standing, judged_on: date, unmet: list[Need]) -> list[str]:
+def _tell_judgement(standing: Standing, judged_on: date) -> list[str]:
     name, last = _name(standing), day_text(judged_on - _DAY)
     sentences = [f"{name} is yours until {last}."]
     if standing.judged_from is not None and standing.judged_from > standing.day:
@@ -119,8 +119,8 @@ def _tell_judgement(standing: Standing, judged_on: date, unmet: list[Need]) -> l
             sentences.append(
                 f"To keep it after that you need, from {day_text(standing.judged_from)} on: {rule}."
             )
-    elif unmet:
-        needed = tell_needs(unmet, currency=standing.currency)
+    elif unmet := [need for need in standing.to_keep or () if not need.met]:
+        needed = tell_needs(unmet, currency=standing.currency, when="then")
         sentences.append(f"To keep it after that you still need, by then, {needed}.")
     else:
         sentences.append("What you have bought so far would be enough to keep it after that.")

@@ -168,10 +168,11 @@ def _tell_facts(facts: Sequence[Counted]) -> str:
 
 def _tell_missing(account: Account) -> list[str]:
     standing, told = account.standing, []
-    unmet = [need for need in standing.to_stay if not need.met]
+    when, needs = ("now", standing.to_stay) if standing.to_keep is None else ("then", standing.to_keep)
+    unmet = [need for need in needs if not need.met]
     rated = _name(standing.rated or standing.tier)
     if unmet:
-        told.append(f"Missing to stay {rated}: {_tell_met(unmet, standing.currency)}.")
+        told.append(f"Missing to stay {rated}: {_tell_met(unmet, standing.currency, when=when)}.")
     rise = standing.to_rise
     if rise is not None and rise.missing:
         enough = "one order today can be enough" if rise.one_order_is_enough else "no single order is enough"

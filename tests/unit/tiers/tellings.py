@@ -128,7 +128,21 @@ def seen(rules: RuleSet, rank: int, metrics: Metrics, **fields: Any) -> Standing
         "to_rise": rise_above(rated, rules, metrics),
         "window": RollingWindow(365),
     }
-    return Standing(**(shown | fields))
+    standing = Standing(**(shown | fields))
+    judged, since = standing.stands_until, standing.judged_from
+    if judged is None or since is None or not since <= TODAY < judged:
+        return standing
+    left = (judged - TODAY).days - 1
+    closing = metrics._replace(
+        days_since_last_visit=later(metrics.days_since_last_visit, left),
+        member_days=later(metrics.member_days, left),
+    )
+    return standing._replace(to_keep=needs_to_stay(rated, closing))
+
+
+def later(days: int | None, left: int) -> int | None:
+    """Return what a number of days has grown to when some are gone."""
+    return None if days is None else days + left
 
 
 RISK: dict[str, Any] = {

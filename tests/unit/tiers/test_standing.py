@@ -7,6 +7,7 @@ from fractions import Fraction
 import pytest
 
 from service.tiers.conditions import Metrics
+from service.tiers.explanation import explain
 from service.tiers.fold import MemberFold
 from service.tiers.rules import RuleSet
 from service.tiers.standing import (
@@ -44,6 +45,28 @@ def test_a_protected_member_is_told_until_when() -> None:
     assert (held.protected_until, held.falls_on, held.at_risk) == (on(55), on(65), False)
     risky = seen(lived(bought, rules, until=60), rules, 60)
     assert (risky.protected_until, risky.falls_on, risky.at_risk_since) == (None, on(65), on(55))
+
+
+def test_what_keeps_a_tier_of_a_year_is_judged_as_of_the_year_s_last_day() -> None:
+    keep = {1: {"all": [leaf("net_spend", ">=", "50"), leaf("days_since_last_visit", "<=", 120)]}}
+    rules = ladder(*spend(1000), keeps=keep, window={"kind": "calendar_year"}, grace_days=30)
+    # Bought in May 2024 and in May 2025; the tier stands through 2025.
+    bought = [order(1, 121, 1200), order(2, 486, 60)]
+    may = seen(lived(bought, rules, until=500), rules, 500)
+    assert (may.stands_until, [need.met for need in may.to_stay]) == (on(731), [True, True])
+    assert [(need.have, need.met) for need in may.to_keep or ()] == [(6_000, True), (244, False)]
+    assert seen(lived(bought, rules, until=731), rules, 731).at_risk
+    assert "at most 120 days ago (then 244 days)" in explain(may, locale="en")
+    assert "不超過 120 天（屆時 244 天）" in explain(may, locale="zh-Hant")
+    # With a visit in autumn the same is enough, and the tier stands another year.
+    bought.append(order(3, 640, 10))
+    late = seen(lived(bought, rules, until=645), rules, 645)
+    assert all(need.met for need in late.to_keep or ())
+    assert "would be enough to keep it" in explain(late, locale="en")
+    assert seen(lived(bought, rules, until=731), rules, 731).stands_until == on(1096)
+    # Before the year that decides has begun, and where every day is judged, no close says anything.
+    assert seen(lived(bought, rules, until=200), rules, 200).to_keep is None
+    assert seen(lived(bought, ladder(*spend(1000)), until=645), rules, 645).to_keep is None
 
 
 def test_the_window_is_told_half_open() -> None:

@@ -199,15 +199,17 @@ TOLD = (
         "Your tier is Gold, since 21 January 2024. In 2025, up to 26 May, you shopped on 2 days, "
         "20 days apart on average, and spent NT$3,500 in all; your last purchase was on 21 May "
         "2025. Gold is yours until 31 December 2025. To keep it after that you still need, by "
-        "then, a total spend of at least NT$9,000 (NT$3,500 so far, NT$5,500 to go) and at least "
-        "3 days with a purchase (2 so far, 1 to go). For Platinum you still need a total spend of "
+        "then, a total spend of at least NT$9,000 (NT$3,500 so far, NT$5,500 to go), at least "
+        "3 days with a purchase (2 so far, 1 to go) and a last purchase at most 120 days ago (then "
+        "224 days). For Platinum you still need a total spend of "
         "at least NT$36,000 (NT$3,500 so far, NT$32,500 to go) and at least 8 days with a "
         "purchase (2 so far, 6 to go). One order alone cannot reach it.",
         "您目前的會員等級是「金卡會員」，自 2024 年 1 月 21 日起生效。2025 年截至 "
         "5 月 26 日，您共有 2 天消費（平均間隔 20 天），消費總淨額為 3,500 元，最"
         "近一次消費是 2025 年 5 月 21 日。「金卡會員」資格保留至 2025 年 12 月"
         " 31 日。若要在之後續等，到期前還需要：消費總淨額至少 9,000 元（目前 3,500 "
-        "元，還差 5,500 元）、實際消費天數至少 3 天（目前 2 天，還差 1 天）。升等為「"
+        "元，還差 5,500 元）、實際消費天數至少 3 天（目前 2 天，還差 1 天）、距上次消費不超過 "
+        "120 天（屆時 224 天）。升等為「"
         "白金會員」還需要：消費總淨額至少 36,000 元（目前 3,500 元，還差 32,500"
         " 元）、實際消費天數至少 8 天（目前 2 天，還差 6 天）。只靠一筆訂單還無法達成。",
         id="a calendar year, not enough yet",
