@@ -49,7 +49,7 @@ def _tell_tier(account: Account) -> str:
     standing = account.standing
     return (
         f"此會員自 {day_text(standing.since_day)}起為{_name(standing.tier)}"
-        f"（等級規則第 {account.rules.version:,} 版）。"
+        f"（依等級規則第 {account.rules.version:,} 版評定）。"
     )
 
 

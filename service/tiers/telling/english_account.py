@@ -50,7 +50,7 @@ def _tell_tier(account: Account) -> str:
     standing = account.standing
     return (
         f"The member has been {_name(standing.tier)} since {day_text(standing.since_day)}, "
-        f"under rule set {account.rules.version}."
+        f"rated by rule set {account.rules.version}."
     )
 
 

@@ -120,7 +120,7 @@ def test_staff_learn_by_which_rule_by_which_order_and_what_comes(shop: Shop) -> 
 def test_the_account_in_words_is_the_one_in_numbers(shop: Shop) -> None:
     told = explained(shop, 300)["explanation"]
     assert told.startswith(
-        "The member has been Silver since 9 August 2024, under rule set 1. "
+        "The member has been Silver since 9 August 2024, rated by rule set 1. "
         "It was reached on 9 August 2024 from Gold, because days left the window or too much time passed. "
         "It stands because its condition to enter holds: net spend of at least NT$3,000 (now NT$14,700) "
         "and at least 2 days with a purchase (now 5). "
@@ -130,7 +130,7 @@ def test_the_account_in_words_is_the_one_in_numbers(shop: Shop) -> None:
     )
     chinese = explained(shop, locale="zh-Hant")["explanation"]
     assert chinese.startswith(
-        "此會員自 2024 年 8 月 9 日起為「銀卡會員」（等級規則第 1 版）。"
+        "此會員自 2024 年 8 月 9 日起為「銀卡會員」（依等級規則第 1 版評定）。"
         "於 2024 年 8 月 9 日由「金卡會員」異動至此等級，原因：消費日離開計算期間或久未消費。"
         "目前符合升等條件：消費總淨額至少 3,000 元（目前 14,700 元）、實際消費天數至少 2 天（目前 5 天）。"
         "自 2023 年 10 月 29 日起列入計算的訂單有 5 筆：消費總淨額 14,700 元，實際消費天數 5 天。"
