@@ -6,7 +6,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from service.kit.fields import QueryWhole, StrictSchema, Text, Whole
+from service.kit.fields import QueryWhole, Reason, StrictSchema, Text, Whole
 from service.kit.pagination import DEFAULT_LIMIT, MAX_LIMIT
 from service.kit.versioned import STATES
 
@@ -41,13 +41,13 @@ class PublishFields(StrictSchema):
             "description": "A day to come, or its first moment in the programme's zone; default: now.",
         },
     )
-    reason = Text(required=True, min_length=1)
+    reason = Reason()
 
 
 class WithdrawBody(StrictSchema):
     """Why."""
 
-    reason = Text(required=True, min_length=1)
+    reason = Reason()
 
 
 class VersionsQuery(StrictSchema):
