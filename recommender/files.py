@@ -108,7 +108,7 @@ def _from_parquet(file: Path, named: dict[str, str]) -> Interactions:
         if empty:
             raise InvalidInteractions(f"{empty[0]} is missing in {table[empty[0]].null_count} rows")
         day = table[when]
-        if when == "date" and pa.types.is_string(day.type):
+        if when == "date" and (pa.types.is_string(day.type) or pa.types.is_large_string(day.type)):
             day = _days_of(day)
         elif when == "date":
             day = day.cast(pa.date32()).cast(pa.int32())

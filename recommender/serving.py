@@ -336,11 +336,11 @@ class ServedModel:
         return Answer(items, fallback, candidate_count)
 
     def _rank_popular(self) -> NDArray[np.bool_]:
-        """Mark what may be called popular: the best tenth, twenty at least, of what was taken at all."""
+        """Mark what may be called popular now: the best tenth, twenty at least, of what was taken lately."""
         popular = np.zeros(len(self.items), dtype=bool)
         number = max(_POPULAR_AT_LEAST, int(len(self.items) * _POPULAR_SHARE))
         popular[np.argsort(-self.popularity.scores, kind="stable")[:number]] = True
-        return popular & (self.popularity.scores > 0)
+        return popular & (self.blend.facts.counts[WINDOWS.index(28)] > 0)
 
     def _check_shapes(self, facts: ItemFacts) -> None:
         count, factors = len(self.items), self.als.gram.shape[0]
