@@ -63,12 +63,14 @@ class FindNeighbours(Protocol):
 class ItemToItem:
     """Score items by their similarity to what is in the history.
 
-    `neighbours` (items, k) int32 and `similarities` (items, k) float32 in [0, 1], best first.
+    `neighbours` (learned, k) int32 and `similarities` (learned, k) float32 in [0, 1], best first. `unlearned`
+    items follow, which go with nothing.
     """
 
     config: ItemToItemConfig
     neighbours: NDArray[np.int32]
     similarities: NDArray[np.float32]
+    unlearned: int = 0
 
     @classmethod
     def fit(cls, interactions: Interactions, config: ItemToItemConfig, *, find: FindNeighbours) -> Self:
@@ -85,6 +87,11 @@ class ItemToItem:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Give the fitted arrays by name."""
         return {"item_neighbours": self.neighbours, "item_similarities": self.similarities}
+
+    @property
+    def count(self) -> int:
+        """Give how many items there are."""
+        return len(self.neighbours) + self.unlearned
 
     def score(self, history: History) -> NDArray[np.float32]:
         """Score all items, (items,): sum over the history of weight × similarity."""
@@ -106,9 +113,12 @@ class ItemToItem:
 
     def spread(self, items: NDArray[np.int32], weights: NDArray[np.float64]) -> Spread:
         """Spread weights from positions, both (m,), over the neighbours of each."""
+        if self.unlearned:
+            learned = items < len(self.neighbours)
+            items, weights = items[learned], weights[learned]
         near = self.neighbours[items].astype(np.intp)
         strength = self.similarities[items] * weights[:, None]
-        summed: NDArray[Any] = np.bincount(near.ravel(), strength.ravel(), len(self.neighbours))
+        summed: NDArray[Any] = np.bincount(near.ravel(), strength.ravel(), self.count)
         return Spread(items, near, strength, summed, np.float32(summed[near].max(initial=0)))
 
 
