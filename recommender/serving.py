@@ -274,14 +274,15 @@ class ServedModel:
         exclude: Collection[str] = (),
         allowed: NDArray[np.bool_] | None = None,
     ) -> Answer:
-        """Rank what goes with an item or a basket, none of it given back; popularity fills the end.
+        """Rank what is taken with an item or a basket, or after it; popularity fills the end.
 
+        None of it is given back, and what people take before it and not again counts for little.
         When no item is known or none has neighbours the answer is popularity, and says so.
         """
         self._check_request(limit, "mixed", "model", allowed)
         basket = self.items.known(item_ids)
         out = np.concatenate([self.items.known(exclude), basket])
-        spread = self.item_to_item.spread(basket, np.ones(len(basket)))
+        spread = self.item_to_item.lead(basket)
         if not spread.best:
             return self._popular_answer(Arrangement(limit), allowed, out, fallback="popular")
         near = spread.summed.astype(np.float32) / spread.best
@@ -397,6 +398,12 @@ class ServedModel:
             "repeat_gap_days": (self.personal_frequency.gap_days.shape, (count,)),
             "item_neighbours": (self.item_to_item.neighbours.shape[:1], (count,)),
             "item_similarities": (self.item_to_item.similarities.shape, self.item_to_item.neighbours.shape),
+            "item_onward": (
+                self.item_to_item.similarities.shape
+                if self.item_to_item.onward is None
+                else self.item_to_item.onward.shape,
+                self.item_to_item.similarities.shape,
+            ),
             "als_item_factors": (self.als.item_factors.shape, (count, factors)),
             "als_gram": (self.als.gram.shape, (factors, factors)),
             "ease_neighbours": (self.ease.neighbours.shape[:1], (count,)),
