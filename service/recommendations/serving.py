@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -56,8 +56,9 @@ class FreshStatistics:
 class Shelf:
     """One model, one set of statistics and the catalogue as of one look; never changed, so nothing is mixed.
 
-    `model` is over the statistics in use. Arrays are by the model's item position: `item_keys` (n,) int64,
-    0 where the catalogue has no such item; `available` (n,) bool; `categories` n tuples.
+    `model` is over the statistics in use, and ranks what of the catalogue came after its training too. Arrays
+    are by the model's item position: `item_keys` (n,) int64, 0 where the catalogue has no such item;
+    `available` (n,) bool; `categories` n tuples.
     """
 
     model: ServedModel
@@ -218,7 +219,8 @@ class Serving:
             if row is None:
                 raise ArtifactError(f"{version} is not in the register")
             shelf = _read_whole(conn, open_model(self.models_folder, row), mark=mark, now=now)
-            known = float(np.count_nonzero(shelf.item_keys)) / max(1, len(shelf.item_keys))
+            learned = shelf.item_keys[: len(shelf.model.als.item_factors)]
+            known = float(np.count_nonzero(learned)) / max(1, len(learned))
             if known < _LEAST_KNOWN_SHARE:
                 raise ArtifactError(f"{version} knows another catalogue ({known:.0%} of its items are ours)")
         except ArtifactError as error:
@@ -273,8 +275,7 @@ def _read_whole(conn: Connection, model: ServedModel, *, mark: datetime | None, 
         read_whole_at=now,
         config_hash=hash_config(model),
     )
-    _enter(shelf, store.read_catalogue(conn, since=None))
-    return shelf
+    return _add(shelf, _enter(shelf, store.read_catalogue(conn, since=None)))
 
 
 def _read_changes(conn: Connection, shelf: Shelf, *, mark: datetime | None, now: datetime) -> Shelf:
@@ -291,12 +292,37 @@ def _read_changes(conn: Connection, shelf: Shelf, *, mark: datetime | None, now:
         statistics_sought=shelf.statistics_sought,
         statistics=shelf.statistics,
     )
-    _enter(changed, store.read_catalogue(conn, since=since))
-    return changed
+    return _add(changed, _enter(changed, store.read_catalogue(conn, since=since)))
 
 
-def _enter(shelf: Shelf, rows: Iterator[Row[Any]]) -> None:
-    """Write catalogue rows into a shelf that nobody has seen yet."""
+def _add(shelf: Shelf, rows: Sequence[Row[Any]]) -> Shelf:
+    """Return a shelf with these items too; statistics are joined anew, since they may know them."""
+    if not rows:
+        return shelf
+    model = shelf.model.with_items(row.sku for row in rows)
+    number = len(model.items) - len(shelf.item_keys)
+    grown = replace(
+        shelf,
+        model=model,
+        item_keys=np.pad(shelf.item_keys, (0, number)),
+        available=np.pad(shelf.available, (0, number)),
+        categories=[*shelf.categories, *((),) * number],
+        statistics_sought=None,
+        statistics=None,
+        _masks={},
+        _marks={},
+        _groups=[],
+    )
+    _enter(grown, rows)
+    return grown
+
+
+def _enter(shelf: Shelf, rows: Iterable[Row[Any]]) -> list[Row[Any]]:
+    """Write catalogue rows into a shelf that nobody has seen yet, and return what it has no place for.
+
+    Of these only what can be had and was described: a stub is named by any visitor's event.
+    """
+    unknown: list[Row[Any]] = []
     find: Callable[[str], int | None] = shelf.model.items.find
     shared: dict[tuple[str, ...], tuple[str, ...]] = {}
     for row in rows:
@@ -306,6 +332,9 @@ def _enter(shelf: Shelf, rows: Iterator[Row[Any]]) -> None:
             shelf.available[position] = row.available
             names = tuple(row.categories)
             shelf.categories[position] = shared.setdefault(names, names)
+        elif row.available and not row.stub:
+            unknown.append(row)
+    return unknown
 
 
 def _read_statistics(conn: Connection, shelf: Shelf, *, sought: int | None) -> Shelf:
@@ -315,18 +344,29 @@ def _read_statistics(conn: Connection, shelf: Shelf, *, sought: int | None) -> S
     if row is None or (row.through_day - _EPOCH).days < shelf.model.manifest.trained_through:
         return unchanged
     try:
-        joined = Refreshed.of(shelf.model, Figures.from_bytes(row.figures), shelf.item_keys)
+        figures = Figures.from_bytes(row.figures)
+        shelf = _add(shelf, _list_sold(conn, shelf, figures))
+        joined = Refreshed.of(shelf.model, figures, shelf.item_keys)
     except RecommenderError as error:
         problem = {"statistics": row.version, "problem": str(error), "code": error.code}
         log.error("statistics refused", extra=problem)
         return unchanged
     log.info("statistics loaded", extra={"statistics": row.version})
     return replace(
-        unchanged,
+        shelf,
+        statistics_sought=sought,
         model=joined.model,
         statistics=FreshStatistics(row.version, row.refreshed_at, joined),
         config_hash=hash_config(joined.model, statistics=row.version),
     )
+
+
+def _list_sold(conn: Connection, shelf: Shelf, figures: Figures) -> list[Row[Any]]:
+    """Return what was bought, can be had and has no place on a shelf: stubs that came after the training."""
+    missing = np.setdiff1d(figures.items, shelf.item_keys)
+    if not len(missing):
+        return []
+    return [row for row in store.list_catalogue(conn, item_keys=missing.tolist()) if row.available]
 
 
 def hash_config(model: ServedModel, *, statistics: int | None = None) -> str:
