@@ -21,7 +21,7 @@ from service.earning.rules import EarningRules
 from service.earning.store import SHELF
 from service.earning.timeline import compile_rules
 from service.kit.audit import Actor
-from service.kit.drafting import Drafting, Refusals, Version
+from service.kit.drafting import Drafting, Refusals, Topics, Version
 from service.kit.findings import Finding, fault_errors
 from service.programme.operations import Programme
 
@@ -31,7 +31,11 @@ RULES = Drafting(
     missing="there are no earning rules",
     action="earning_rules",
     subject="earning-rules",
-    topic="earning.rules",
+    topics=Topics(
+        published="earning.rules.published",
+        withdrawn="earning.rules.withdrawn",
+        activated="earning.rules.activated",
+    ),
     refusals=Refusals(
         unknown=UnknownEarningRules,
         not_a_draft=EarningRulesNotADraft,

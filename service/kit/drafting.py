@@ -65,6 +65,15 @@ class Opening:
 
 
 @dataclass(frozen=True, slots=True)
+class Topics:
+    """What others are told, each under a public name."""
+
+    published: str
+    withdrawn: str
+    activated: str
+
+
+@dataclass(frozen=True, slots=True)
 class Refusals:
     """How a room refuses, each under a public code of its own."""
 
@@ -79,7 +88,7 @@ class Drafting(Generic[V]):
     """Every verb of one table's versions.
 
     `kind` is the class of a version, its fields the columns; `missing` how one says that there is none, as
-    "there is no rule set"; `action`, `subject` and `topic` are what audit log and outbox call them.
+    "there is no rule set"; `action` and `subject` are what the audit log calls them.
     """
 
     shelf: VersionShelf
@@ -87,7 +96,7 @@ class Drafting(Generic[V]):
     missing: str
     action: str
     subject: str
-    topic: str
+    topics: Topics
     refusals: Refusals
 
     def get(self, conn: Connection, *, version: int, now: datetime) -> V:
@@ -238,7 +247,9 @@ class Drafting(Generic[V]):
         self.shelf.settle_states(conn, now=seen_at)
         after = {"state": state, "effective_from": moment, **own, **(noted or {})}
         self._record(conn, "published", version, {"state": "draft"}, after, actor, now, reason=reason)
-        self._tell(conn, "published", version, now, effective_from=moment, replaces=opening.replaces, **own)
+        self._tell(
+            conn, self.topics.published, version, now, effective_from=moment, replaces=opening.replaces, **own
+        )
         return self.get(conn, version=version, now=seen_at)
 
     def withdraw(self, conn: Connection, *, version: int, reason: str, actor: Actor, now: datetime) -> V:
@@ -255,7 +266,7 @@ class Drafting(Generic[V]):
         moment = format_time(old.effective_from)
         before = {"state": "scheduled", "effective_from": moment}
         self._record(conn, "withdrawn", version, before, {"state": "draft"}, actor, now, reason=reason)
-        self._tell(conn, "withdrawn", version, now, effective_from=moment)
+        self._tell(conn, self.topics.withdrawn, version, now, effective_from=moment)
         return self.get(conn, version=version, now=now)
 
     def settle_states(self, conn: Connection, *, now: datetime) -> dict[int, str]:
@@ -267,7 +278,7 @@ class Drafting(Generic[V]):
         settled = {row.version: row.state for row in self.shelf.settle_states(conn, now=now)}
         for version, state in sorted(settled.items()):
             if state == "active":
-                self._tell(conn, "activated", version, now)
+                self._tell(conn, self.topics.activated, version, now)
         return settled
 
     def _record(
@@ -294,9 +305,9 @@ class Drafting(Generic[V]):
             now=now,
         )
 
-    def _tell(self, conn: Connection, verb: str, version: int, now: datetime, **details: object) -> None:
+    def _tell(self, conn: Connection, topic: str, version: int, now: datetime, **details: object) -> None:
         payload = {"version": version, **details}
-        outbox.emit(conn, topic=f"{self.topic}.{verb}", member_key=None, payload=payload, occurred_at=now)
+        outbox.emit(conn, topic=topic, member_key=None, payload=payload, occurred_at=now)
 
 
 def _content(version: Version) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from service.kit.drafting import Drafting, Refusals, Version
+from service.kit.drafting import Drafting, Refusals, Topics, Version
 from service.kit.findings import Finding, fault_errors
 from service.programme.operations import Programme
 from service.tiers.errors import (
@@ -45,7 +45,11 @@ RULESETS = Drafting(
     missing="there is no rule set",
     action="ruleset",
     subject="tier-ruleset",
-    topic="tier.ruleset",
+    topics=Topics(
+        published="tier.ruleset.published",
+        withdrawn="tier.ruleset.withdrawn",
+        activated="tier.ruleset.activated",
+    ),
     refusals=Refusals(
         unknown=UnknownRuleset,
         not_a_draft=RulesetNotADraft,
