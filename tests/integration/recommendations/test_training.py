@@ -277,13 +277,13 @@ def test_a_swap_under_load_fails_no_request_and_mixes_no_answer(running: Running
     assert len(versions) == 2
     serving, done = open_serving(running.models_folder), threading.Event()
 
-    def read(reader: int) -> list[dict[str, Any]]:
-        answers = []
+    answers: list[dict[str, Any]] = []
+
+    def read(reader: int) -> None:
         while not done.is_set():
             asked = operations.Asked(f"member-{reader:03}", placement="home", channel="web", limit=30)
             with running.engine.begin() as conn:
                 answers.append(operations.recommend(conn, serving=serving, asked=asked, now=NOON))
-        return answers
 
     with ThreadPoolExecutor(3) as pool:
         readers = [pool.submit(read, reader) for reader in range(3)]
@@ -296,9 +296,13 @@ def test_a_swap_under_load_fails_no_request_and_mixes_no_answer(running: Running
                     actor="test",
                     now=NOON,
                 )
-            time.sleep(0.15)
+            # However slow the machine: each reader has begun an answer after the promotion.
+            enough = len(answers) + 7
+            while len(answers) < enough and not any(reader.done() for reader in readers):
+                time.sleep(0.01)
         done.set()
-        answers = [answer for reader in readers for answer in reader.result()]
+        for reader in readers:
+            reader.result()
     served = {answer["measurement"]["policy"]["version"] for answer in answers}
     assert served == set(versions)
     for answer in answers:
