@@ -259,7 +259,7 @@ def _declare_tier_tasks(app: procrastinate.App, engine: Engine, programme: Calla
         """Mark rule sets whose day has come; every quarter, as some zones' midnights are not on the hour."""
         with transaction(engine) as conn:
             publishing.settle_states(conn, now=read_clock())
-            earning.settle_states(conn, now=read_clock())
+            earning.RULES.settle_states(conn, now=read_clock())
 
     @app.task(name=reports.REPORT_TASK)
     def report(report_id: str) -> None:

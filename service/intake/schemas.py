@@ -15,6 +15,7 @@ from service.kit.fields import (
     MerchantId,
     Moment,
     Money,
+    Reason,
     StrictBoolean,
     StrictSchema,
     Text,
@@ -46,7 +47,7 @@ class MemberBody(StrictSchema):
     store_id = MerchantId(allow_none=True)
     locale = fields.String(validate=LOCALE, allow_none=True)
     name = Text(max_length=200, allow_none=True)
-    birthday = Day(allow_none=True)
+    birthday = Day(allow_none=True, any_year=True)
     email = Text(max_length=254, min_length=3, allow_none=True)
     phone = Text(max_length=40, min_length=3, allow_none=True)
     consent = fields.Nested(ConsentBody)
@@ -145,7 +146,7 @@ class CancelBody(StrictSchema):
     """An order called off before it counted."""
 
     cancelled_at = Moment(required=True)
-    reason = Text(max_length=500, min_length=1, required=True)
+    reason = Reason()
 
 
 class ShipmentBody(StrictSchema):

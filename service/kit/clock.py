@@ -14,6 +14,8 @@ _RFC3339 = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)\Z", re.ASCII
 )
 
+_DAY = re.compile(r"\d{4}-\d\d-\d\d\Z", re.ASCII)
+
 
 def read_clock() -> datetime:
     """Return the present moment in UTC; called by doors alone, which pass it down as `now`."""
@@ -36,9 +38,30 @@ def parse_time(value: str) -> datetime:
         moment = moment.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise ValueError(f"no such time: {value}") from error
-    if not 1900 <= moment.year <= 2999:
-        raise ValueError("the year must lie between 1900 and 2999")
+    _check_year(moment.year)
     return moment
+
+
+def parse_day(value: str, *, any_year: bool = False) -> date:
+    """Return the calendar day that YYYY-MM-DD names, of the years that times are of, or of any.
+
+    Raises:
+        ValueError: not a day in this form, no such day, or too far off to convert between zones.
+    """
+    if _DAY.match(value) is None:
+        raise ValueError("must be a calendar day such as 2026-11-21")
+    try:
+        day = date.fromisoformat(value)
+    except ValueError as error:
+        raise ValueError("no such day") from error
+    if not any_year:
+        _check_year(day.year)
+    return day
+
+
+def _check_year(year: int) -> None:
+    if not 1900 <= year <= 2999:
+        raise ValueError("the year must lie between 1900 and 2999")
 
 
 def _offset(text: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
-from service.kit.clock import parse_time
+from service.kit.clock import parse_day, parse_time
 from service.kit.money import EXPONENTS
 
 _MOST_BYTES = 200_000
@@ -62,6 +62,19 @@ class Text(fields.String):
         text: str = super()._deserialize(value, attr, data, **kwargs)
         if not is_storable(text):
             raise ValidationError("holds a character that is not text")
+        return text
+
+
+class Reason(Text):
+    """Why, in somebody's words: never blanks alone, for those who ask later."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(min_length=1, required=True, **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        if text and not text.strip():
+            raise ValidationError("must not be blank")
         return text
 
 
@@ -138,18 +151,17 @@ class Moment(fields.Field[datetime]):
 
 
 class Day(fields.Field[date]):
-    """A calendar day, YYYY-MM-DD."""
+    """A calendar day, YYYY-MM-DD, of the years that times are of unless of any."""
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *, any_year: bool = False, **kwargs: Any) -> None:
+        self.any_year = any_year
         super().__init__(**_documented(kwargs, type="string", format="date"))
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> date:
-        if not isinstance(value, str) or not re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
-            raise ValidationError("must be a calendar day such as 2026-11-21")
         try:
-            return date.fromisoformat(value)
+            return parse_day(str(value), any_year=self.any_year)
         except ValueError as error:
-            raise ValidationError("no such day") from error
+            raise ValidationError(str(error)) from error
 
 
 class Whole(fields.Integer):

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
-from service.kit.clock import format_time, local_day, local_midnight, parse_time
+from service.kit.clock import format_time, local_day, local_midnight, parse_day, parse_time
 from service.kit.db import dumps
 from service.kit.errors import FieldError, NotAFutureMidnight, ScheduleTaken
 
@@ -229,7 +229,7 @@ def read_effective_from(given: str, *, now: datetime, timezone: str) -> datetime
     )
     try:
         if re.fullmatch(r"\d{4}-\d\d-\d\d", given, re.ASCII):
-            moment = local_midnight(date.fromisoformat(given), timezone=timezone)
+            moment = local_midnight(parse_day(given), timezone=timezone)
         else:
             moment = parse_time(given)
     except (ValueError, OverflowError) as error:

@@ -7,7 +7,7 @@ from typing import Any
 
 from service.kit.audit import actor_of
 from service.kit.auth import Role
-from service.kit.clock import FUTURE_TOLERANCE, format_time, local_day, local_midnight, parse_time
+from service.kit.clock import FUTURE_TOLERANCE, format_time, local_day, local_midnight, parse_day, parse_time
 from service.kit.errors import FieldError, FutureTime, Invalid, Malformed
 from service.kit.http import STAFF, Blueprint, Door
 from service.kit.money import to_text
@@ -344,7 +344,7 @@ def _read_as_of(value: str, programme: Programme, now: datetime) -> datetime:
         if "T" in value.upper():
             at = parse_time(value)
         else:
-            day = date.fromisoformat(value)
+            day = parse_day(value)
             at = local_midnight(day + timedelta(days=1), timezone=programme.timezone)
             at = at - timedelta(microseconds=1)
             if day == local_day(now, timezone=programme.timezone):
@@ -360,7 +360,7 @@ def _read_day(value: str | None, parameter: str, programme: Programme) -> dateti
     if value is None:
         return None
     try:
-        return local_midnight(date.fromisoformat(value), timezone=programme.timezone)
+        return local_midnight(parse_day(value), timezone=programme.timezone)
     except (ValueError, OverflowError) as error:
         place = FieldError("a day such as 2026-11-21", parameter=parameter)
         raise Invalid(f"{parameter} is not a day", errors=[place]) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from service.kit.fields import Day, MerchantId, QueryWhole, StrictSchema, TableQuery, Text, Whole
+from service.kit.fields import Day, MerchantId, QueryWhole, Reason, StrictSchema, TableQuery, Text, Whole
 from service.kit.pagination import DEFAULT_LIMIT, MAX_LIMIT
 
 MOST_POINTS = 10**9
@@ -78,7 +78,7 @@ class AdjustmentBody(StrictSchema):
     """A change by hand; the key that sends it is recorded as its actor."""
 
     points = AdjustmentPoints()
-    reason = Text(required=True, min_length=1, max_length=500)
+    reason = Reason()
     expires_on = Day(
         allow_none=True,
         metadata={
@@ -127,7 +127,7 @@ class ExtensionBody(StrictSchema):
             "description": "It expires as this day begins, in the programme's zone; null for never.",
         },
     )
-    reason = Text(required=True, min_length=1, max_length=500)
+    reason = Reason()
 
 
 class ExtensionSchema(Schema):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields, validate
 
-from service.kit.fields import MerchantId, QueryWhole, StrictSchema, Text
+from service.kit.fields import MerchantId, QueryWhole, Reason, StrictSchema, Text
 from service.kit.pagination import DEFAULT_LIMIT, MAX_LIMIT
 from service.recommendations.schemas import MeasurementSchema
 from service.tiers.schemas import BenefitSchema, NeedSchema, RiseSchema
@@ -146,13 +146,13 @@ class MergeBody(StrictSchema):
     """Into whom, and why."""
 
     into = MerchantId(required=True)
-    reason = Text(required=True, min_length=1, max_length=500)
+    reason = Reason()
 
 
 class UndoBody(StrictSchema):
     """Why a merge is undone."""
 
-    reason = Text(required=True, min_length=1, max_length=500)
+    reason = Reason()
 
 
 class MergeSchema(Schema):

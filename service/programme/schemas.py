@@ -7,7 +7,7 @@ from zoneinfo import available_timezones
 
 from marshmallow import Schema, ValidationError, fields, pre_load, validate, validates_schema
 
-from service.kit.fields import Moment, Money, QueryWhole, StrictBoolean, StrictSchema, Text, Whole
+from service.kit.fields import Moment, Money, QueryWhole, Reason, StrictBoolean, StrictSchema, Text, Whole
 from service.kit.pagination import DEFAULT_LIMIT, MAX_LIMIT
 from service.programme.rules import (
     DEFAULT_NOTICE_DAYS,
@@ -88,7 +88,7 @@ class SettingsBody(StrictSchema):
 
     values = fields.Nested(SettingsValuesBody(), required=True)
     effective_from = Moment(metadata={"description": "Not before now, which it is when left out."})
-    reason = Text(required=True, min_length=1)
+    reason = Reason()
 
     @validates_schema
     def _something_changes(self, data: dict[str, Any], **_: Any) -> None:

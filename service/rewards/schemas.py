@@ -7,7 +7,17 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from service.catalogue.schemas import LOCALE
-from service.kit.fields import MerchantId, Moment, Money, QueryWhole, StrictBoolean, StrictSchema, Text, Whole
+from service.kit.fields import (
+    MerchantId,
+    Moment,
+    Money,
+    QueryWhole,
+    Reason,
+    StrictBoolean,
+    StrictSchema,
+    Text,
+    Whole,
+)
 from service.kit.pagination import DEFAULT_LIMIT, MAX_LIMIT
 from service.rewards.rules import KINDS, REASONS, STATES
 
@@ -201,7 +211,7 @@ class RedemptionBody(StrictSchema):
 class RedemptionCancelBody(StrictSchema):
     """Why a redemption is called off."""
 
-    reason = Text(max_length=500, min_length=1, required=True)
+    reason = Reason()
 
 
 class RedemptionSchema(Schema):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from datetime import date, datetime
 from typing import Any, Literal
 
 from service.kit.audit import actor_of
 from service.kit.auth import Role
-from service.kit.clock import local_day, parse_time
+from service.kit.clock import local_day, parse_day, parse_time
 from service.kit.errors import FieldError, Invalid
 from service.kit.http import STAFF, Blueprint, Door
 from service.kit.pagination import decode_cursor, encode_cursor
@@ -205,9 +204,7 @@ def read_as_of(value: str | None, place: FieldError) -> datetime | date | None:
     if value is None:
         return None
     try:
-        if re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
-            return date.fromisoformat(value)
-        return parse_time(value)
+        return parse_time(value) if "T" in value.upper() else parse_day(value)
     except ValueError as error:
         detail = "a day such as 2026-11-21, or an RFC 3339 time with an offset"
         wrong = FieldError(detail, pointer=place.pointer, parameter=place.parameter)

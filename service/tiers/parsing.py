@@ -20,10 +20,10 @@ def read_object(
         raise ValueError(f"{pointer or '/'}: an object is needed")
     missing, unknown = needs - set(data), set(data) - needs - (may or set())
     if missing:
-        raise ValueError(f"{pointer}/{min(missing)}: missing")
+        raise ValueError(f"{pointer}/{min(missing)}: a field that is needed is missing")
     if unknown:
         name = min(unknown).replace("~", "~0").replace("/", "~1")
-        raise ValueError(f"{pointer}/{name}: unknown")
+        raise ValueError(f"{pointer}/{name}: there is no such field")
     return data
 
 

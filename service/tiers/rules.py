@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from service.kit.money import exponent_of
@@ -186,6 +187,28 @@ def parse_ruleset(definition: object, *, version: int) -> RuleSet:
     )
 
 
+def readers_of_parts(definition: Mapping[str, object], *, currency: str) -> Iterator[Callable[[], object]]:
+    """Yield a reader for each part of a definition that can be read alone; each raises ValueError.
+
+    Whoever wants to name every fault reads on where `parse_ruleset` stops at the first.
+    """
+    alone = {"window": _parse_window, "downgrade": _parse_downgrade, "review_cadence": _parse_cadence}
+    yield from (partial(read, definition[name]) for name, read in alone.items() if name in definition)
+    tiers = definition.get("tiers")
+    for rank, tier in enumerate(tiers[:MAX_TIERS] if isinstance(tiers, list) else ()):
+        yield partial(_parse_tier, tier, rank=rank, currency=currency)
+        if not isinstance(tier, Mapping):
+            continue
+        pointer = f"/tiers/{rank}"
+        for name in ("enter", "keep") if rank else ():
+            if name in tier:
+                yield partial(parse_condition, tier[name], currency=currency, pointer=f"{pointer}/{name}")
+        if "names" in tier:
+            yield partial(read_texts, tier["names"], pointer=f"{pointer}/names")
+        if "benefits" in tier:
+            yield partial(parse_benefits, tier["benefits"], currency=currency, pointer=f"{pointer}/benefits")
+
+
 def _leaves(tier: Tier) -> list[Compare]:
     return [leaf for part in (tier.enter, tier.keep) if part is not None for leaf in leaves_of(part)]
 
@@ -246,8 +269,10 @@ def _parse_tiers(data: object, *, currency: str) -> tuple[Tier, ...]:
 def _parse_tier(data: object, *, rank: int, currency: str) -> Tier:
     pointer = f"/tiers/{rank}"
     needs = {"code", "names"} if rank == 0 else {"code", "names", "enter"}
-    may = {"benefits"} if rank == 0 else {"benefits", "keep"}
-    given = read_object(data, pointer=pointer, needs=needs, may=may)
+    given = read_object(data, pointer=pointer, needs=needs, may={"benefits", "enter", "keep"})
+    for part in ("enter", "keep"):
+        if rank == 0 and part in given:
+            raise ValueError(f"{pointer}/{part}: the lowest tier asks for nothing, it is everybody's")
     code = given["code"]
     if not isinstance(code, str) or _CODE.match(code) is None:
         raise ValueError(f"{pointer}/code: a small letter, then small letters, digits or _, at most 32")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields, validate
 
-from service.kit.fields import Day, QueryWhole, StrictSchema, Text
+from service.kit.fields import Day, QueryWhole, Reason, StrictSchema, Text
 from service.kit.pagination import DEFAULT_LIMIT, MAX_LIMIT
 from service.tiers.benefits import KINDS
 from service.tiers.conditions import METRICS, OPS
@@ -118,7 +118,7 @@ class OverrideBody(StrictSchema):
         required=True,
         metadata={"description": "The first day on which the rating applies again; after today."},
     )
-    reason = Text(required=True, min_length=1, max_length=500)
+    reason = Reason()
 
 
 class OverrideSchema(Schema):

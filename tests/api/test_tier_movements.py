@@ -113,6 +113,13 @@ def test_a_cause_groups_the_last_move_of_each_member(shop: Client) -> None:
     }
 
 
+def test_a_cause_that_moved_nobody_is_not_listed(shop: Client) -> None:
+    """The stays of the opening have causes of their own, from before."""
+    report = told(shop, f"tier-movements?from={day(20)}&to={day(0)}&view=event&by=cause")
+    assert {group["group"]: cells(group) for group in report["groups"]} == {"enrol": {(None, "member"): 1}}
+    assert report["members"] == {"opening": 3, "joined": 1, "left": 0, "closing": 4, "difference": 0}
+
+
 def test_the_same_report_comes_as_a_table_when_that_is_accepted(shop: Client) -> None:
     path = f"tier-movements?from={day(200)}&to={day(0)}"
     rows = rows_of(shop, path, headers={"Accept": "text/csv"})
@@ -160,6 +167,9 @@ def test_the_distribution_is_told_of_a_moment_and_over_time(shop: Client) -> Non
         ("tier-distribution?from={1}", "invalid"),
         ("tier-distribution?from={1000}&to={0}", "invalid"),
         ("tier-distribution?from={1}&to={-1}", "as-of-in-future"),
+        ("tier-movements?from=0001-01-01&to=0001-02-01", "invalid"),
+        ("tier-distribution?as_of=0001-01-01", "invalid"),
+        ("tier-distribution?from=0001-01-01&to=0001-02-01", "invalid"),
         ("tier-forecast?days=0", "invalid"),
         ("tier-forecast?days=367", "invalid"),
         ("tier-at-risk?within_days=-1", "invalid"),

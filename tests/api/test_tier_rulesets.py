@@ -114,6 +114,14 @@ def test_a_discarded_draft_is_gone_for_good(client: Client) -> None:
     for method, path in (("GET", ""), ("DELETE", ""), ("GET", "/diff"), ("GET", "/export")):
         response = client.call(method, f"/v1/tier-rulesets/2{path}", role="marketing")
         assert (response.status_code, (response.json or {})["code"]) == (404, "unknown-ruleset")
+    for path, body in (
+        ("/v1/tier-rulesets/2/simulations", {}),
+        ("/v1/tier-rulesets/1/simulations", {"against": 2}),
+        ("/v1/tier-reports", {"kind": "worth", "version": 2}),
+        ("/v1/tier-reports", {"kind": "histogram", "version": 2}),
+    ):
+        response = client.post(path, json=body, role="marketing", headers={"Idempotency-Key": path})
+        assert (response.status_code, (response.json or {})["code"]) == (404, "unknown-ruleset")
     assert [one["version"] for one in get(client, "/v1/tier-rulesets")["data"]] == [1]
     assert draft(client)["version"] == 3
 

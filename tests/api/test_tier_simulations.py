@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import csv
+import io
 import json
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -86,6 +88,28 @@ def test_a_simulation_is_asked_for_run_and_looked_at(client: Client, draft: str)
     listed = get(client, draft)
     assert [row["simulation_id"] for row in listed["data"]] == [told["simulation_id"]]
     assert listed["data"][0]["result"] is None
+
+
+def test_a_simulation_comes_as_rows_for_a_spreadsheet(client: Client, draft: str) -> None:
+    simulation_id = post(client, draft).json["simulation_id"]
+    path = f"{draft}/{simulation_id}?format=csv"
+    early = client.get(path, role="marketing")
+    assert (early.status_code, (early.json or {})["code"]) == (409, "simulation-not-done")
+    run(client, simulation_id)
+    sheet = client.get(path, role="marketing", headers={"Accept-Language": "zh-Hant"})
+    assert sheet.mimetype == "text/csv"
+    rows = list(csv.DictReader(io.StringIO(sheet.text)))
+    assert [(row["from"], row["to"], row["members"]) for row in rows if row["part"] == "matrix"] == [
+        ("member", "member", "1"),
+        ("silver", "member", "1"),
+    ]
+    for part in ("cohort", "store"):
+        groups = [row for row in rows if row["part"] == part]
+        assert sum(int(row["members"]) for row in groups) == 2
+        assert sum(int(row["demoted"]) for row in groups) == 1
+    (sample,) = [row for row in rows if row["part"] == "sample"]
+    assert (sample["group"], sample["from"], sample["to"]) == ("buyer", "silver", "member")
+    assert "還差 5,000 元" in sample["reason"]
 
 
 def test_asking_twice_with_one_key_enqueues_one_simulation(client: Client, draft: str) -> None:

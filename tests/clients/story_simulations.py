@@ -26,12 +26,14 @@ def try_rules(recorder: Recorder) -> None:
     made = post(recorder, RULESETS, {"title": "A harder Silver", "definition": definition}, "harder-silver")
     simulations = f"{RULESETS}/{made['version']}/simulations"
     tried = post(recorder, simulations, {"against": 1}, "try-harder-silver")
+    path = f"{simulations}/{tried['simulation_id']}"
+    recorder.call("GET", path, query_string={"format": "csv"}, role="marketing")
     _work(recorder, tried["simulation_id"])
-    recorder.call("GET", f"{simulations}/{tried['simulation_id']}", role="marketing")
+    recorder.call("GET", path, role="marketing")
     recorder.call("GET", simulations, query_string={"limit": 2}, role="marketing")
     needless = post(recorder, simulations, {"as_of": "2020-01-01"}, "try-long-ago")
     post(recorder, f"{simulations}/{needless['simulation_id']}/cancel", {}, "never-mind")
-    post(recorder, f"{simulations}/{tried['simulation_id']}/cancel", {}, "too-late-to-mind")
+    post(recorder, f"{path}/cancel", {}, "too-late-to-mind")
     recorder.call("GET", f"{simulations}/tsim_never-asked", role="marketing")
     post(recorder, simulations, {"as_of": "2999-01-01"}, "try-the-future")
 

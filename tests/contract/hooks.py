@@ -18,6 +18,7 @@ UNSAYABLE = (
     "not an ISO 4217 currency code",
     "must be a whole number",  # 12.0, which JSON Schema takes for an integer
     "must be a plain decimal",  # numbers with more than ten decimals
+    "must not be blank",  # of any of Unicode's blanks
     "no such time",
     "no such day",
     "the year must lie between",
@@ -47,7 +48,6 @@ UNSAYABLE = (
     "steps; take longer ones",
     "give either definition or copy_of",
     "only the kind worth looks at months",
-    "must not lie before 1900",
     "larger than 200 kB",
     "a number out of all range",
     "the discount is larger than",

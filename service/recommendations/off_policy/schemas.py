@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
@@ -14,18 +13,12 @@ _DAY = {"format": "date"}
 _TIME = {"format": "date-time"}
 
 
-def _check_day(day: date) -> None:
-    if day.year < 1900:
-        raise ValidationError("must not lie before 1900")
-
-
 class OffPolicyBody(StrictSchema):
     """Which logs, and which reward."""
 
     placement = Text(required=True, max_length=64, min_length=1)
-    since = Day(required=True, validate=_check_day, metadata={"description": "The first day looked at."})
+    since = Day(required=True, metadata={"description": "The first day looked at."})
     until = Day(
-        validate=_check_day,
         metadata={
             "description": "The day after the last one looked at. Default: today, in the programme's zone."
         },

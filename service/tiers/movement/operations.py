@@ -72,6 +72,8 @@ def see_movements(
         groups = tuple(
             (part, see_movement(tallies[part], ladder, view=view, reconciled=reconciled))
             for part in sorted(tallies, key=lambda part: (part is None, part))
+            # A cause of stays that began before moved nobody.
+            if reconciled or tallies[part].flows
         )
     return MovementReport(
         start=start,

@@ -105,7 +105,12 @@ class Answer:
                 {
                     "from": ends[0],
                     "to": ends[1],
-                    "members": [self._sample(sample, metrics[sample.member_key]) for sample in samples],
+                    # Whoever was merged into another since the count has no metrics any more.
+                    "members": [
+                        self._sample(sample, metrics[sample.member_key])
+                        for sample in samples
+                        if sample.member_key in metrics
+                    ],
                 }
                 for ends, samples in sorted(self._samples.items())
             ],

@@ -6,6 +6,7 @@ from typing import Any
 
 from service.kit.audit import actor_of
 from service.kit.auth import Role
+from service.kit.fields import TableQuery
 from service.kit.http import STAFF, Blueprint, Door
 from service.programme.operations import get_programme
 from service.tiers.errors import (
@@ -13,6 +14,7 @@ from service.tiers.errors import (
     NoActiveRuleset,
     RulesetNotReadable,
     SimulationIsOver,
+    SimulationNotDone,
     UnknownRuleset,
     UnknownSimulation,
 )
@@ -23,6 +25,7 @@ from service.tiers.population.schemas import (
     SimulationsQuery,
     SimulationsSchema,
 )
+from service.tiers.population.tables import simulation_table
 from service.tiers.rulesets import read_version
 
 blueprint = Blueprint(
@@ -75,12 +78,20 @@ def list_ruleset_simulations(door: Door, version: str, query: dict[str, Any]) ->
     "GET",
     "/tier-rulesets/<id:version>/simulations/<id:simulation_id>",
     roles=STAFF,
+    query=TableQuery(),
     answers={200: SimulationSchema()},
-    refusals=(UnknownRuleset, UnknownSimulation),
+    refusals=(UnknownRuleset, UnknownSimulation, SimulationNotDone),
+    csv=True,
+    localised=True,
 )
-def get_ruleset_simulation(door: Door, version: str, simulation_id: str) -> object:
+def get_ruleset_simulation(door: Door, version: str, simulation_id: str, query: dict[str, Any]) -> object:
     """Tell how far a simulation is and, once it is done, its result."""
-    return operations.get_simulation(door.conn, simulation_id=simulation_id, version=read_version(version))
+    found = operations.get_simulation(door.conn, simulation_id=simulation_id, version=read_version(version))
+    if not door.wants_csv:
+        return found
+    if found["result"] is None:
+        raise SimulationNotDone(f"it is {found['state']}")
+    return simulation_table(simulation_id, found["result"], locale=door.locale)
 
 
 @blueprint.door(

@@ -48,7 +48,7 @@ _END = text(
     "UPDATE tier_simulations SET state = :state, finished_at = :now, result = CAST(:result AS jsonb), "
     "failure = :failure WHERE simulation_id = :simulation_id AND state IN ('queued', 'running')"
 )
-_DEFINITION = text("SELECT definition FROM tier_rulesets WHERE version = :version")
+_DEFINITION = text("SELECT definition FROM tier_rulesets WHERE version = :version AND state <> 'discarded'")
 _COUNT = text("SELECT count(*) FROM tier_states")
 _BOUND = text(
     "SELECT max(member_key), count(*) FROM (SELECT member_key FROM tier_states WHERE member_key > :after "
@@ -136,7 +136,7 @@ def end(
 
 
 def find_definition(conn: Connection, *, version: int) -> Mapping[str, Any] | None:
-    """Return the definition of a rule set in whatever state."""
+    """Return the definition of a rule set in whatever state, but discarded ones are put away for good."""
     return conn.execute(_DEFINITION, {"version": version}).scalar_one_or_none()
 
 

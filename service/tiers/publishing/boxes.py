@@ -128,10 +128,11 @@ def range_of(leaf: Compare) -> Range:
 def _intersect_all(these: Sequence[Box], those: Sequence[Box]) -> list[Box]:
     if len(these) * len(those) > _MOST_BOXES * 10:
         raise Undecided
-    return [_intersect(one, other) for one, other in product(these, those)]
+    return [intersect(one, other) for one, other in product(these, those)]
 
 
-def _intersect(one: Box, other: Box) -> Box:
+def intersect(one: Box, other: Box) -> Box:
+    """Return the box of what lies in both, perhaps an empty one."""
     return tuple((max(a[0], b[0]), min(a[1], b[1])) if a != b else a for a, b in zip(one, other, strict=True))
 
 
@@ -154,7 +155,7 @@ def _lies_in(one: Box, other: Box) -> bool:
 
 def _subtract(box: Box, other: Box, *, days: int) -> list[Box]:
     """Return boxes that hold what is in `box` and not in `other`."""
-    if is_empty(_intersect(box, other), days=days):
+    if is_empty(intersect(box, other), days=days):
         return [box]
     left: list[Box] = []
     for dimension, (low, high) in enumerate(other):

@@ -6,12 +6,13 @@ Tiers are the same tier when they have the same code, whatever they are called a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
+from service.kit.findings import Texts
 from service.tiers.benefits import Benefit
 from service.tiers.conditions import AtLeast, Compare, Condition
-from service.tiers.publishing.wording import PARTS, Texts, Words, say, words_of
+from service.tiers.publishing.wording import PARTS, Words, say, words_of
 from service.tiers.publishing.wording_settings import SETTINGS, setting_words
 from service.tiers.rules import RuleSet, Tier
 from service.tiers.telling.shape import simplify
@@ -151,7 +152,11 @@ def _compare_tiers(was: Tier, tier: Tier, old: Side, new: Side) -> Iterator[Chan
             None if one is None else _Place(old, f"{before}/{part}", one),
             None if other is None else _Place(new, f"{after}/{part}", other),
         )
-        yield from _compare_parts(*places, _Told(tier, PARTS[part]))
+        told = _Told(tier, PARTS[part])
+        if part == "keep" and was.enter is not None and tier.enter is not None and None in places:
+            yield from _compare_lone_keep(*places, told)
+        else:
+            yield from _compare_parts(*places, told)
     yield from _compare_benefits(
         [_Place(old, f"{before}/benefits/{index}", one) for index, one in enumerate(was.benefits)],
         [_Place(new, f"{after}/benefits/{index}", one) for index, one in enumerate(tier.benefits)],
@@ -164,6 +169,28 @@ class _Told(NamedTuple):
 
     tier: Tier
     part: Words
+
+
+def _compare_lone_keep(old: _Place | None, new: _Place | None, told: _Told) -> Iterator[Change]:
+    """Yield that a condition to keep came or went: without one, a tier is kept by its condition to enter."""
+    if old is not None:
+        text = say(
+            "{tier} no longer has a condition to keep of its own (“{words}”): it is kept by its condition to "
+            "enter.",
+            "{tier}取消續等條件「{words}」，改以升等條件續等。",
+            tier=told.tier,
+            words=old.words(),
+        )
+        yield replace(_dropped(old, told), text=text)
+    elif new is not None:
+        text = say(
+            "{tier} has a condition to keep of its own, “{words}”; so far it was kept by its condition to "
+            "enter.",
+            "{tier}新增續等條件「{words}」；先前以升等條件續等。",
+            tier=told.tier,
+            words=new.words(),
+        )
+        yield replace(_added(new, told), text=text)
 
 
 def _compare_parts(old: _Place | None, new: _Place | None, told: _Told) -> Iterator[Change]:

@@ -7,28 +7,19 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from service.kit.findings import Fault, Texts
 from service.tiers.conditions import MAX_DEPTH, METRICS
 from service.tiers.parsing import LOCALES
 from service.tiers.publishing.unreadable import reason_words
-from service.tiers.publishing.wording import Texts, Words, say
-from service.tiers.rules import MAX_TIERS, RuleSet, parse_ruleset
+from service.tiers.publishing.wording import Words, say
+from service.tiers.rules import MAX_TIERS, RuleSet, parse_ruleset, readers_of_parts
 
 MAX_COMPARISONS = 60
 """In one condition; rules must stay easy to understand."""
 _LANGUAGES = {"en": Words("English", "英文"), "zh-Hant": Words("Traditional Chinese", "繁體中文")}
 _COMBINERS = ("all", "any", "at_least")
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that keeps a definition from being read: its public name, where, and what to do."""
-
-    name: str
-    pointer: str
-    text: Texts
 
 
 def read_definition(
@@ -42,14 +33,24 @@ def read_definition(
     try:
         rules = parse_ruleset(definition, version=version)
     except ValueError as error:
-        pointer, _, detail = str(error).partition(": ")
-        if not pointer.startswith("/"):
-            pointer, detail = "/currency", str(error)
-        # One that has been named already is not told a second time.
-        if not any(fault.pointer == pointer for fault in faults):
-            faults.append(_unreadable(pointer if pointer != "/" else "", detail))
+        for said in (str(error), *_read_parts(definition, currency=currency)):
+            pointer, _, detail = said.partition(": ")
+            if not pointer.startswith("/"):
+                pointer, detail = "/currency", said
+            # One that has been named already is not told a second time.
+            if not any(fault.pointer == pointer for fault in faults):
+                faults.append(_unreadable(pointer if pointer != "/" else "", detail))
         return None, faults
     return (None, faults) if faults else (rules, [])
+
+
+def _read_parts(definition: Mapping[str, Any], *, currency: str) -> Iterator[str]:
+    """Yield what is said of each part that cannot be read, whatever is wrong with the others."""
+    for read in readers_of_parts(definition, currency=currency):
+        try:
+            read()
+        except ValueError as error:
+            yield str(error)
 
 
 def _unreadable(pointer: str, detail: str) -> Fault:

@@ -7,28 +7,26 @@ condition here is ever contradicted by a member.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any, Literal, NamedTuple, cast
 
+from service.kit.findings import Finding, Severity
 from service.tiers.conditions import METRICS, Compare, Condition, MetricName, leaves_of
-from service.tiers.publishing.boxes import WHOLE, Box, Undecided, bounds_of, boxes_of, is_covered
+from service.tiers.publishing.boxes import (
+    WHOLE,
+    Box,
+    Undecided,
+    bounds_of,
+    boxes_of,
+    intersect,
+    is_covered,
+    is_empty,
+)
 from service.tiers.publishing.thresholds import days_of, judge_threshold
-from service.tiers.publishing.wording import ENTER, KEEP, PARTS, Texts, Words, say, words_of
+from service.tiers.publishing.wording import ENTER, KEEP, PARTS, Words, say, words_of
 from service.tiers.rules import RuleSet, Tier
 
-Severity = Literal["error", "warning"]
 _GROWING: tuple[MetricName, ...] = ("net_spend", "active_days", "orders", "member_days")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing wrong with a rule set: its public name, how grave it is, where, and what to do about it."""
-
-    name: str
-    severity: Severity
-    pointers: tuple[str, ...]
-    text: Texts
 
 
 class _Part(NamedTuple):
@@ -129,11 +127,27 @@ def _find_contradictions(enters: Sequence[_Part], keeps: Sequence[_Part], *, day
                 tier=keep.tier,
             )
             yield Finding("keep-never-holds", "error", (keep.pointer,), text)
+        elif _exclude_each_other(keep, enter, days):
+            text = say(
+                "The conditions to enter and to keep {tier} contradict each other: no member can meet both "
+                "at once, so whoever has just entered does not meet the one to keep. Is that meant?",
+                "{tier}的升等條件與續等條件互相矛盾：沒有會員能同時符合兩者，剛升等的會員一定不符合續等條件。"
+                "請確認是否如此設計。",
+                tier=keep.tier,
+            )
+            yield Finding("keep-contradicts-enter", "warning", (keep.pointer, enter.pointer), text)
         elif _implies(keep, enter, days):
             if not _implies(enter, keep, days):
                 yield _keep_harder(keep, enter)
         else:
             yield from _find_keeps_that_ask_more(keep, enter)
+
+
+def _exclude_each_other(one: _Part, other: _Part, days: int) -> bool:
+    """Say whether each can hold, and it is proven that both cannot at once."""
+    if not one.boxes or not other.boxes:
+        return False
+    return all(is_empty(intersect(this, that), days=days) for this, that in product(one.boxes, other.boxes))
 
 
 def _keep_harder(keep: _Part, enter: _Part) -> Finding:
@@ -203,20 +217,18 @@ def _find_thresholds(
             if fault is None:
                 continue
             en, zh = (
-                ("can never hold. {why} Correct the number.", "永遠無法成立。{why}請修正數值。")
+                ("can never hold", "永遠無法成立")
                 if fault.never
-                else (
-                    "always holds once it can be measured. {why} Lower it, or leave it out.",
-                    "只要能計算就一定成立。{why}請降低數值，或刪除此條件。",
-                )
+                else ("always holds once it can be measured", "只要能計算就一定成立")
             )
             text = say(
-                f"{{tier}}, {{part}}: “{{leaf}}” {en}",
-                f"{{tier}}的{{part}}：「{{leaf}}」{zh}",
+                f"{{tier}}, {{part}}: “{{leaf}}” {en}. {{why}} {{remedy}}",
+                f"{{tier}}的{{part}}：「{{leaf}}」{zh}。{{why}}{{remedy}}",
                 tier=part.tier,
                 part=PARTS[part.name],
                 leaf=words_of(leaf, currency=rules.currency),
                 why=fault.why,
+                remedy=fault.remedy,
             )
             severity: Severity = "error" if fault.never else "warning"
             yield Finding("threshold-out-of-range", severity, (f"{pointer}/value",), text)

@@ -14,10 +14,11 @@ _LONGEST_YEAR = 366
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A threshold out of range: never met, or else always; and why."""
+    """A threshold out of range: never met, or else always; why, and what to do about it."""
 
     never: bool
     why: Words
+    remedy: Words
 
 
 def days_of(window: Window) -> int:
@@ -33,12 +34,19 @@ def judge_threshold(leaf: Compare, *, days: int) -> Fault | None:
     low, high = range_of(leaf)
     least, most = _span(leaf.metric, days)
     if high < (least, 0):
-        return Fault(True, _LEAST[leaf.metric])
+        return Fault(True, _LEAST[leaf.metric], _CORRECT)
     if low > (most, 0):
-        return Fault(True, _most(leaf.metric, days))
+        return Fault(True, _most(leaf.metric, days), _CORRECT)
     if low <= (least, 0) and high >= (most, 0):
-        return Fault(False, _LEAST[leaf.metric] if high == WHOLE[1] else _most(leaf.metric, days))
+        if high == WHOLE[1]:
+            return Fault(False, _LEAST[leaf.metric], _RAISE)
+        return Fault(False, _most(leaf.metric, days), _LOWER)
     return None
+
+
+_CORRECT = Words("Correct the number.", "請修正數值。")
+_RAISE = Words("Raise it, or leave it out.", "請提高數值，或刪除此條件。")
+_LOWER = Words("Lower it, or leave it out.", "請降低數值，或刪除此條件。")
 
 
 def _span(metric: MetricName, days: int) -> tuple[int, int]:

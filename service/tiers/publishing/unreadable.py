@@ -12,8 +12,8 @@ from service.tiers.publishing.wording import Words
 
 _CHINESE = (
     # Any part.
-    ("missing", "缺少這個欄位"),
-    ("unknown", "沒有這個欄位"),
+    ("a field that is needed is missing", "缺少這個必要欄位"),
+    ("there is no such field", "沒有這個欄位"),
     ("an object is needed", "必須是物件"),
     ("a list is needed", "必須是清單"),
     (r"a whole number from (\d+) to (\d+) is needed", r"必須是 \1 到 \2 的整數"),
@@ -34,6 +34,7 @@ _CHINESE = (
     ("one_step or to_qualified", "必須是 one_step 或 to_qualified"),
     (r"one of ([a-z, ]+)", r"必須是下列之一：\1"),
     (r"a list of 1 to (\d+) tiers is needed, the lowest first", r"必須是 1 到 \1 個等級的清單，由低到高排列"),
+    ("the lowest tier asks for nothing, it is everybody's", "最低等級屬於所有會員，不能設定條件"),
     # Conditions.
     ("a condition is an object", "條件必須是物件"),
     (r"nothing may stand beside '(.*)'", r"「\1」旁邊不能再有其他欄位"),

@@ -49,7 +49,7 @@ def explain_to_staff(account: Account) -> str:
 def _tell_tier(account: Account) -> str:
     standing = account.standing
     return (
-        f"The member is {_name(standing.tier)} since {day_text(standing.since_day)}, "
+        f"The member has been {_name(standing.tier)} since {day_text(standing.since_day)}, "
         f"under rule set {account.rules.version}."
     )
 

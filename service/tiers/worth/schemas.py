@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
@@ -14,11 +13,6 @@ KINDS = ("worth", "histogram")
 _DAY = {"format": "date"}
 _TIME = {"format": "date-time"}
 _MONEY = {"description": "In the programme's currency, a decimal string."}
-
-
-def _check_day(day: date) -> None:
-    if day.year < 1900:
-        raise ValidationError("must not lie before 1900")
 
 
 class TierReportBody(StrictSchema):
@@ -38,7 +32,6 @@ class TierReportBody(StrictSchema):
         metadata={"description": "A rule set, live or draft; default: the one in force."},
     )
     as_of = Day(
-        validate=_check_day,
         metadata={
             "description": "The day to rate members on, from the facts in effect by its end. Default: today; "
             "of `worth`, the latest day whose months are over."

@@ -35,7 +35,9 @@ from service.tiers.population.store_conditions import condition_sql, qualified_r
 from service.tiers.population.store_metrics import Anchors, metrics_sql
 from service.tiers.rules import RuleSet
 
-_DEFINITION = text("SELECT version, definition FROM tier_rulesets WHERE version = :version")
+_DEFINITION = text(
+    "SELECT version, definition FROM tier_rulesets WHERE version = :version AND state <> 'discarded'"
+)
 _LEAVES_AT_ONCE = 500
 
 _staged = Table(
@@ -56,7 +58,7 @@ _UNSTAGE = text("DROP TABLE IF EXISTS pg_temp.tier_report_metrics")
 
 
 def find_definition(conn: Connection, *, version: int) -> Mapping[str, Any] | None:
-    """Return the definition of a rule set, draft or published."""
+    """Return the definition of a rule set, draft or published, not discarded."""
     row = conn.execute(_DEFINITION, {"version": version}).one_or_none()
     return None if row is None else row.definition
 

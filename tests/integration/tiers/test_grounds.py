@@ -120,7 +120,7 @@ def test_staff_learn_by_which_rule_by_which_order_and_what_comes(shop: Shop) -> 
 def test_the_account_in_words_is_the_one_in_numbers(shop: Shop) -> None:
     told = explained(shop, 300)["explanation"]
     assert told.startswith(
-        "The member is Silver since 9 August 2024, under rule set 1. "
+        "The member has been Silver since 9 August 2024, under rule set 1. "
         "It was reached on 9 August 2024 from Gold, because days left the window or too much time passed. "
         "It stands because its condition to enter holds: net spend of at least NT$3,000 (now NT$14,700) "
         "and at least 2 days with a purchase (now 5). "

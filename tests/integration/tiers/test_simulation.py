@@ -435,6 +435,25 @@ def test_what_cannot_be_simulated_is_refused(engine: Engine, shop: Shop) -> None
         look(engine, "tsim_none")
 
 
+def test_a_sampled_member_who_is_merged_away_meanwhile_is_left_out(engine: Engine, shop: Shop) -> None:
+    def merge_away(*_: object) -> None:
+        with transaction(engine) as conn:
+            conn.execute(text("DELETE FROM tier_states WHERE member_key = :key"), {"key": shop.keys["m7"]})
+
+    result = operations.simulate_definition(
+        engine,
+        definition=spend_ladder(500, 750),
+        day=shop.on(DAY),
+        against=None,
+        programme=shop.programme,
+        now=shop.now,
+        progress=merge_away,
+    )
+    assert result["members"] == 10
+    fallen = [sample["members"] for sample in result["samples"] if sample["from"] == "t2"]
+    assert [[member["member_id"] for member in members] for members in fallen] == [["m6"]]
+
+
 def test_simulations_are_listed_the_latest_first(engine: Engine, shop: Shop) -> None:
     add_draft(engine, spend_ladder(500, 800))
     made = []

@@ -113,6 +113,12 @@ def test_text_is_what_postgresql_can_store(value: Any) -> None:
     assert load(fields.Text(max_length=5), "\U0001f600 ok") == "\U0001f600 ok"
 
 
+@pytest.mark.parametrize("value", ["", " ", " \n\u3000", "x" * 501, "a\x00b", 5])
+def test_a_reason_says_something(value: Any) -> None:
+    refuse(fields.Reason(), value)
+    assert load(fields.Reason(), " 客訴補償 ") == " 客訴補償 "
+
+
 def test_moments_need_an_offset() -> None:
     assert load(fields.Moment(), "2026-11-21T19:03:11+08:00") == datetime(2026, 11, 21, 11, 3, 11, tzinfo=UTC)
     for value in ("2026-11-21T19:03:11", 1763722991, "yesterday", None):
@@ -123,6 +129,10 @@ def test_days_are_calendar_days() -> None:
     assert load(fields.Day(), "2024-02-29") == date(2024, 2, 29)
     for value in ("2025-02-29", "20240229", "2024-2-9", "2024-02-29T00:00:00Z", 20240229):
         refuse(fields.Day(), value)
+    # Too far off to convert between zones; a birthday is never converted, and its year may be unknown.
+    for value in ("0001-01-01", "1899-12-31", "9999-12-31"):
+        refuse(fields.Day(), value)
+        assert load(fields.Day(any_year=True), value) == date.fromisoformat(value)
 
 
 def test_currencies_are_those_of_iso_4217() -> None:

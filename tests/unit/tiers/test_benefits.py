@@ -67,13 +67,16 @@ def test_a_minimum_spend_is_exact_money_of_the_currency() -> None:
         ({"kind": ["custom"]}, "/b/0/kind: unknown kind"),
         ({"kind": "points_multiplier"}, "/b/0/multiplier_bp: belongs to every points_multiplier"),
         ({"kind": "custom", "hours": 3}, "/b/0/hours: belongs to another kind than custom"),
-        ({"kind": "custom", "colour": 3}, "/b/0/colour: unknown"),
+        ({"kind": "custom", "colour": 3}, "/b/0/colour: there is no such field"),
         ({"kind": "points_multiplier", "multiplier_bp": True}, "/b/0/multiplier_bp: a whole number"),
         ({"kind": "free_shipping", "minimum_spend": "1.005"}, "/b/0/minimum_spend: more decimals"),
         ({"kind": "free_shipping", "minimum_spend": "-1"}, "/b/0/minimum_spend: an amount is never"),
         ({"kind": "free_shipping", "minimum_spend": None}, "/b/0/minimum_spend: an amount of money"),
         ({"kind": "percent_off", "percent_bp": 0}, "/b/0/percent_bp: a whole number from 1 to 10000"),
-        ({"kind": "percent_off", "percent_bp": 1, "applies_to": {}}, "/b/0/applies_to/categories: missing"),
+        (
+            {"kind": "percent_off", "percent_bp": 1, "applies_to": {}},
+            "/b/0/applies_to/categories: a field that is needed is missing",
+        ),
         (
             {"kind": "percent_off", "percent_bp": 1, "applies_to": {"categories": []}},
             "/b/0/applies_to/categories: 1 to 50",
@@ -84,7 +87,7 @@ def test_a_minimum_spend_is_exact_money_of_the_currency() -> None:
         ({"kind": "exclusive_skus", "skus": ["tea", " "]}, "/b/0/skus/1: 1 to 128 visible"),
         ({"kind": "exclusive_skus", "skus": ["tea"] * 201}, "/b/0/skus: 1 to 200"),
         ({"kind": "service_level", "level": "VIP!"}, "/b/0/level: a small letter"),
-        ({"kind": "custom", "text": {"en": "x"}}, "/b/0/text/zh-Hant: missing"),
+        ({"kind": "custom", "text": {"en": "x"}}, "/b/0/text/zh-Hant: a field that is needed is missing"),
         ({"kind": "custom", "text": {"en": "", "zh-Hant": "x"}}, "/b/0/text/en: a text"),
     ],
 )

@@ -83,6 +83,18 @@ def test_conditions_that_come_and_go_are_told_apart_from_those_that_change() -> 
     ]
 
 
+def test_a_condition_to_keep_that_comes_or_goes_is_told_with_what_keeps_the_tier_instead() -> None:
+    new = edited()
+    del new["tiers"][1]["keep"]
+    (gone,) = diff(new)
+    assert (gone.what, gone.from_pointer, gone.to_pointer) == ("condition-removed", "/tiers/1/keep", None)
+    assert gone.text["en"].startswith("Silver no longer has a condition to keep of its own (“net spend of ")
+    assert gone.text["en"].endswith("): it is kept by its condition to enter.")
+    (come,) = diff(OLD, old=new)
+    assert (come.what, come.from_pointer, come.to_pointer) == ("condition-added", None, "/tiers/1/keep")
+    assert come.text["zh-Hant"].endswith("」；先前以升等條件續等。")
+
+
 def test_a_condition_of_another_shape_is_told_whole() -> None:
     new = edited()
     new["tiers"][1]["enter"] = {"at_least": {"k": 1, "of": OLD["tiers"][1]["enter"]["all"]}}

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from service.kit.findings import Fault
 from service.tiers.defaults import default_ruleset
-from service.tiers.publishing.faults import Fault, read_definition
+from service.tiers.publishing.faults import read_definition
 from tests.unit.tiers.histories import leaf
 
 
@@ -84,6 +85,32 @@ def test_several_faults_are_told_at_once() -> None:
         "nested-too-deep",
         "missing-locale",
     }
+
+
+def test_what_cannot_be_read_is_told_of_every_part_at_once() -> None:
+    definition = changed(["window"], {"kind": "rolling", "days": 0})
+    definition["downgrade"]["policy"] = "never"
+    definition["tiers"][0]["enter"] = leaf("orders", ">=", 1)
+    definition["tiers"][1]["enter"] = leaf("orders", "=>", 1)
+    definition["tiers"][1]["keep"] = leaf("net_spend", ">=", "-5")
+    definition["tiers"][2]["code"] = "Gold!"
+    definition["tiers"][2]["benefits"] = [{"kind": "hugs", "text": {"en": "Hugs", "zh-Hant": "擁抱"}}]
+    del definition["tiers"][3]["enter"]
+    definition["colour"] = "red"
+    faults = {fault.pointer: fault.text["en"] for fault in faults_of(definition)}
+    assert set(faults) == {
+        "/colour",
+        "/window/days",
+        "/downgrade/policy",
+        "/tiers/0/enter",
+        "/tiers/1/enter/op",
+        "/tiers/1/keep/value",
+        "/tiers/2/code",
+        "/tiers/2/benefits/0/kind",
+        "/tiers/3/enter",
+    }
+    assert faults["/colour"] == "This cannot be read: there is no such field."
+    assert faults["/tiers/3/enter"] == "This cannot be read: a field that is needed is missing."
 
 
 def test_a_condition_of_more_than_sixty_comparisons_is_too_much_to_understand() -> None:

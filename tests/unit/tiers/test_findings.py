@@ -14,11 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.activity.rules import DayTotals
+from service.kit.findings import Finding
 from service.kit.money import EXPONENTS
 from service.tiers.conditions import Metrics, compile_condition, parse_condition
 from service.tiers.defaults import default_ruleset
 from service.tiers.publishing.boxes import Undecided, boxes_of, is_covered
-from service.tiers.publishing.findings import Finding, look_through
+from service.tiers.publishing.findings import look_through
 from service.tiers.rules import parse_ruleset
 from service.tiers.window import RunningWindow
 from tests.conftest import SCALE
@@ -125,6 +126,18 @@ def test_keeping_that_contradicts_entering_is_named() -> None:
     assert "net spend" in finding.text["en"]
 
 
+def test_keeping_and_entering_that_never_hold_together_are_named() -> None:
+    enter, keep = spend(1000), leaf("net_spend", "<", "500")
+    (finding,) = find(ladder(enter, keeps={1: keep}))
+    assert (finding.name, finding.severity) == ("keep-contradicts-enter", "warning")
+    assert finding.pointers == ("/tiers/1/keep", "/tiers/1/enter")
+    # What most who enter do not meet, and some do, is no contradiction.
+    assert find(ladder(enter, keeps={1: leaf("net_spend", "<=", "1000")})) == []
+    # Metrics that bind each other contradict each other, too.
+    apart, long_ago = leaf("visit_interval_days", ">=", "40"), leaf("days_since_last_visit", ">", 330)
+    assert names_of(ladder(apart, keeps={1: long_ago})) == ["keep-contradicts-enter"]
+
+
 @pytest.mark.parametrize(
     ("condition", "severity"),
     [
@@ -148,6 +161,16 @@ def test_a_threshold_out_of_range_is_named_at_its_number(condition: dict[str, An
     assert [(one.severity, one.pointers) for one in found] == [
         (severity, ("/tiers/1/enter/any/1/all/0/value",))
     ]
+
+
+def test_a_threshold_that_always_holds_is_to_be_raised_or_lowered_as_its_side_is() -> None:
+    for condition, remedy, chinese in (
+        (leaf("orders", ">=", 0), "Raise it, or leave it out.", "請提高數值"),
+        (leaf("active_days", "<=", 400), "Lower it, or leave it out.", "請降低數值"),
+    ):
+        (finding,) = find(ladder({"all": [condition, spend(3)]}))
+        assert finding.text["en"].endswith(remedy)
+        assert chinese in finding.text["zh-Hant"]
 
 
 @pytest.mark.parametrize(
@@ -315,6 +338,8 @@ def test_no_member_ever_contradicts_a_finding(definition: Any) -> None:
                 assert not enters[rank - 1](metrics) or enters[rank](metrics)
             elif finding.name == "keep-never-holds":
                 assert not keeps[rank](metrics)
+            elif finding.name == "keep-contradicts-enter":
+                assert not (keeps[rank](metrics) and enters[rank](metrics))
             elif finding.name == "keep-harder-than-enter":
                 assert not keeps[rank](metrics) or enters[rank](metrics)
 
