@@ -129,10 +129,12 @@ class Als:
 
     def tastes(self, person: NDArray[np.float32]) -> NDArray[np.float32]:
         """Give a person's tastes for all items, (items,); the least there is for what was not learned."""
-        tastes = self.item_factors @ person
-        if not self.unlearned:
-            return tastes
-        return np.pad(tastes, (0, self.unlearned), constant_values=tastes.min(initial=0))
+        learned = len(self.item_factors)
+        tastes = np.empty(learned + self.unlearned, np.float32)
+        np.matmul(self.item_factors, person, out=tastes[:learned])
+        if self.unlearned:
+            tastes[learned:] = tastes[:learned].min(initial=0)
+        return tastes
 
     def score(self, history: History) -> NDArray[np.float32]:
         """Score all items, (items,): the predicted preference, about 0 to 1."""

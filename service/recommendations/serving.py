@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from recommender.refreshing import Refreshed
 from recommender.serving import ServedModel
 from recommender.statistics import Figures
 from service.recommendations import store, store_statistics
+from service.recommendations.artefacts import ModelsFolder, bring_artefact, is_at_hand
 from service.recommendations.attribution import AttributionKeys
 from service.recommendations.store_taken import HISTORY_LINES
 from service.tiers import operations as tiers
@@ -115,7 +115,7 @@ class Shelf:
 class Serving:
     """What this process needs to answer: where models lie, the keys of tokens, the zone of days."""
 
-    def __init__(self, *, models_folder: Path, keys: AttributionKeys, timezone: str) -> None:
+    def __init__(self, *, models_folder: ModelsFolder, keys: AttributionKeys, timezone: str) -> None:
         self.models_folder = models_folder
         self.keys = keys
         self.timezone = timezone
@@ -123,6 +123,7 @@ class Serving:
         self._refused: dict[str, datetime] = {}
         self._rules: tuple[int, dict[str, frozenset[str]], dict[str, Mapping[str, str]]] | None = None
         self._lock = threading.Lock()
+        self._fetching: threading.Thread | None = None
 
     def last(self) -> Shelf | None:
         """Return what was held ready last, without looking whether it is still in force."""
@@ -218,6 +219,11 @@ class Serving:
         try:
             if row is None:
                 raise ArtifactError(f"{version} is not in the register")
+            if self._shelf is not None and not is_at_hand(self.models_folder, row.location):
+                # No request waits for a store that may not answer: the last good model serves meanwhile.
+                self._fetch(row.location)
+                self._refused[version] = now - _RETRY_REFUSED + _LOOK_EVERY
+                return None
             shelf = _read_whole(conn, open_model(self.models_folder, row), mark=mark, now=now)
             learned = shelf.item_keys[: len(shelf.model.als.item_factors)]
             known = float(np.count_nonzero(learned)) / max(1, len(learned))
@@ -230,6 +236,20 @@ class Serving:
         self._refused.pop(version, None)
         log.info("model loaded", extra={"model": version, "items": len(shelf.item_keys)})
         return shelf
+
+    def _fetch(self, location: str) -> None:
+        """Have a model fetched in the background, once at a time."""
+        if self._fetching is not None and self._fetching.is_alive():
+            return
+
+        def fetch() -> None:
+            try:
+                bring_artefact(self.models_folder, location)
+            except ArtifactError as error:
+                log.error("model not fetched", extra={"model": location, "problem": str(error)})
+
+        self._fetching = threading.Thread(target=fetch, name="fetch-model", daemon=True)
+        self._fetching.start()
 
     def _open_former(self, conn: Connection, mark: datetime | None, now: datetime) -> Shelf | None:
         """Open the latest usable model among those that were in force before."""
@@ -251,13 +271,13 @@ def list_exclusive(ladder: Iterable[Tier]) -> dict[str, frozenset[str]]:
     return {sku: frozenset(held) for sku, held in codes.items()}
 
 
-def open_model(models_folder: Path, row: Row[Any]) -> ServedModel:
+def open_model(models_folder: ModelsFolder, row: Row[Any]) -> ServedModel:
     """Open a registered model's artefact and check that it is the one registered.
 
     Raises:
         ArtifactError: missing, corrupt, foreign or another one.
     """
-    model = ServedModel.open(models_folder / str(row.location))
+    model = ServedModel.open(bring_artefact(models_folder, str(row.location)))
     if model.content_hash != row.content_hash:
         raise ArtifactError(f"{row.version}: the artefact is not the one that was registered")
     return model

@@ -165,6 +165,10 @@ def test_refreshes_under_load_fail_no_request_and_mix_no_answer(signals: Signals
     for number in range(3):
         signals.buy({f"load-{number}-{n}": None for n in range(5)}, f"sku-{number:02}", at=days_before(0.5))
         signals.refresh(NOON + timedelta(minutes=number + 1))
+        # However slow the machine: both have begun an answer after the refresh.
+        enough = len(seen) + 5
+        while len(seen) < enough and all(thread.is_alive() for thread in threads):
+            done.wait(0.01)
     done.set()
     for thread in threads:
         thread.join()
