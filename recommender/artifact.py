@@ -100,7 +100,7 @@ def write_artifact(
     if target.exists():
         raise ArtifactExists(str(target))
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _beside(target) as folder:
+    with beside(target) as folder:
         files = {name: _write_array(folder, name, array) for name, array in sorted(arrays.items())}
         body: dict[str, Any] = {
             "format": FORMAT,
@@ -250,7 +250,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _beside(target: Path) -> Iterator[Path]:
+def beside(target: Path) -> Iterator[Path]:
     """Give a fresh hidden directory next to `target`, gone again unless it was renamed away."""
     folder = target.parent / f".{target.name}.{uuid.uuid4().hex}.partial"
     folder.mkdir()

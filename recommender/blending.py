@@ -23,7 +23,7 @@ from recommender.interactions import Interactions
 from recommender.models.als import Als
 from recommender.models.ease import Ease
 from recommender.models.item_to_item import ItemToItem, Spread
-from recommender.models.personal_frequency import PersonalFrequency, repeat_probability
+from recommender.models.personal_frequency import PersonalFrequency, pad_usual, repeat_probability
 from recommender.models.popularity import window_counts
 
 MixedArm = Literal[
@@ -74,6 +74,7 @@ LOG_BEST = log(1 + float(_FLOOR))
 """What `log_share` gives for the best item."""
 _RECENT_DAYS, _STEADY_DAYS = 60.0, 240.0
 _LEAST_GATE = 1e-3
+_LONG_AGO = 0
 _LEAST_REPEAT = 1e-3
 
 
@@ -157,6 +158,15 @@ class ItemFacts:
         """Give the arrays by name."""
         return {array: getattr(self, name) for name, array in _ARRAYS.items()}
 
+    def extended(self, number: int) -> Self:
+        """Give the facts with so many items more, which nobody has taken."""
+        return type(self)(
+            np.pad(self.counts, ((0, 0), (0, number))),
+            np.pad(self.first_day, (0, number), constant_values=_LONG_AGO),
+            pad_usual(self.repeat_probability, number),
+            np.pad(self.fortnight, (0, number)),
+        )
+
     def signals(self, *, through_day: int) -> NDArray[np.float32]:
         """Give `ITEM_SIGNALS`, (4, items): log(1 + count) per window, and 1 for an item of today, fading."""
         age = np.maximum(through_day - self.first_day, 0)
@@ -231,6 +241,10 @@ class Blend:
         """Give the part of the discover score that is the same for everybody, (items,)."""
         signals = self.facts.signals(through_day=self.through_day)
         base: NDArray[np.float32] = self.config.weights(ITEM_SIGNALS).astype(np.float32) @ signals
+        learned = len(base) - self.als.unlearned
+        # What nobody took yet says nothing by its counts: it stands behind all of which something is known.
+        untaken = learned + np.flatnonzero(self.facts.counts[-1, learned:] == 0)
+        base[untaken] = base[:learned].min(initial=0) - 1
         return base
 
     def person(self, history: History) -> NDArray[np.float32] | None:
@@ -242,7 +256,7 @@ class Blend:
         ease = None
         if len(linked.items) and self.asks_ease:
             ease = _to_best(self.ease.score_items(linked.items))
-        als = None if person is None else _to_best(self.als.item_factors @ person)
+        als = None if person is None else _to_best(self.als.tastes(person))
         return Near(ease, als, self.spoken(linked))
 
     def spoken(self, linked: Spread) -> Spread | None:

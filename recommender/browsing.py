@@ -95,7 +95,7 @@ class Browsed:
     def alike(self, near: ItemToItem) -> NDArray[np.float32]:
         """Give how alike every item is to what was looked at, (items,) in [0, 1], on a logarithmic scale."""
         spread = self.spread(near)
-        alike = np.zeros(len(near.neighbours), np.float32)
+        alike = np.zeros(near.count, np.float32)
         if spread is not None:
             alike[spread.near] = likeness(spread, spread.near)
         return alike

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
 from recommender.artifact import EPOCH, read_manifest
@@ -22,10 +23,11 @@ from recommender.evaluation import CANDIDATE, Evaluation, evaluate
 from recommender.files import day_number
 from recommender.gate import decide, settle
 from recommender.interactions import Interactions
+from recommender.remote import is_url, local_copy, put_artifact
 from recommender.search import search
 from recommender.serving import Mode, ServedModel
 from recommender.tables import list_for, write_lists
-from recommender.training import train
+from recommender.training import TrainedModel, train
 
 _COLUMNS = ("user_id", "item_id", "day", "date", "quantity")
 # As in the service: a model that knows fewer of the items is of another shop.
@@ -74,7 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_settings(settings)
     both = [shared, settings]
     training = commands.add_parser("train", parents=both, help="fit, measure and write an artefact")
-    training.add_argument("--out", required=True, metavar="DIR", help="a new directory for the artefact")
+    training.add_argument(
+        "--out", required=True, metavar="DIR", help="a new directory or URL for the artefact"
+    )
     training.add_argument("--version", help="the model's name (default: through-YYYY-MM-DD)")
     training.add_argument("--no-evaluation", action="store_true", help="write without measuring")
     training.set_defaults(run=_train)
@@ -93,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_listing(commands: Any, shared: argparse.ArgumentParser) -> None:
     listing = commands.add_parser("recommend", parents=[shared], help="write everybody's list, by a model")
-    listing.add_argument("model", metavar="DIR", help="an artefact")
+    listing.add_argument("model", metavar="DIR", help="an artefact: a directory or a URL")
     listing.add_argument("--out", required=True, metavar="FILE", help="CSV, or Parquet by its name")
     listing.add_argument("--limit", type=int, default=10)
     listing.add_argument("--mode", choices=get_args(Mode), default="mixed")
@@ -139,15 +143,28 @@ def _train(options: argparse.Namespace) -> int:
         sys.stdout.write(f"{as_text(table)}\n{decide(table, config.blend, None).reason}\n")
     trained = train(interactions, config, seed=options.seed, progress=_tell)
     version = options.version or f"through-{EPOCH + timedelta(days=trained.trained_through)}"
-    content_hash = trained.write(options.out, version=version, metrics=metrics)
-    write_card(options.out, read_manifest(options.out), metrics)
+    content_hash = _write(trained, options.out, version, metrics)
     sys.stdout.write(f"{version} {content_hash} {options.out}\n")
     return 0
 
 
+def _write(trained: TrainedModel, out: str, version: str, metrics: dict[str, Any]) -> str:
+    """Write artefact and card to a directory or a URL, and give the content hash."""
+    with TemporaryDirectory(prefix="recommender-") as folder:
+        place = Path(folder) / "model" if is_url(out) else Path(out)
+        content_hash = trained.write(place, version=version, metrics=metrics)
+        write_card(place, read_manifest(place), metrics)
+        if is_url(out):
+            put_artifact(place, out)
+    return content_hash
+
+
 def _recommend(options: argparse.Namespace) -> int:
     """Write a table of lists; all of the file is history."""
-    model, interactions = ServedModel.open(options.model), _read(options)
+    # Mapped files stay open although the copy of what lies in a store is gone.
+    with local_copy(options.model) as place:
+        model = ServedModel.open(place)
+    interactions = _read(options)
     known = model.known_share(interactions.items.ids)
     if known < _LEAST_KNOWN:
         raise InvalidConfig(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterator, Mapping
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ def read_interactions(
 ) -> Interactions:
     """Read user_id, item_id, day or date, and quantity (1 when there is no such column).
 
-    `day` counts days since 1970-01-01, `date` is ISO 8601 or, in Parquet, a date or timestamp (its own
-    calendar day, no time zone applied). CSV is UTF-8 with a header. Other columns are left alone.
+    `day` counts days since 1970-01-01, `date` is a date or a time, as ISO 8601 or of Parquet's own kind: the
+    calendar day that it names, no time zone applied. CSV is UTF-8 with a header. Other columns are left
+    alone.
     `columns` says what the file calls them, by those names, where it has names of its own.
     InvalidInteractions names the file and, for CSV, the line.
     """
@@ -39,6 +40,10 @@ def read_interactions(
 def day_number(day: date) -> int:
     """Count days since 1970-01-01."""
     return (day - EPOCH).days
+
+
+def _day_of(text: str) -> int:
+    return day_number(datetime.fromisoformat(text).date())
 
 
 def _from_csv(file: Path, named: dict[str, str]) -> Interactions:
@@ -71,7 +76,7 @@ def _csv_rows(source: Iterator[str], named: dict[str, str]) -> Iterator[tuple[st
         if not user or not item:
             raise InvalidInteractions(f"line {line} has no {'user_id' if not user else 'item_id'}")
         try:
-            day = int(raw_day) if when == "day" else day_number(date.fromisoformat(raw_day))
+            day = int(raw_day) if when == "day" else _day_of(raw_day)
         except ValueError as wrong:
             raise InvalidInteractions(f"line {line}: {when} {raw_day!r} cannot be read") from wrong
         yield user, item, day, 1.0 if quantity_at is None else _quantity(row[quantity_at], line)
@@ -103,7 +108,9 @@ def _from_parquet(file: Path, named: dict[str, str]) -> Interactions:
         if empty:
             raise InvalidInteractions(f"{empty[0]} is missing in {table[empty[0]].null_count} rows")
         day = table[when]
-        if when == "date":
+        if when == "date" and (pa.types.is_string(day.type) or pa.types.is_large_string(day.type)):
+            day = _days_of(day)
+        elif when == "date":
             day = day.cast(pa.date32()).cast(pa.int32())
     except pa.ArrowException as broken:
         raise InvalidInteractions(f"cannot be read as Parquet: {broken}") from broken
@@ -113,6 +120,20 @@ def _from_parquet(file: Path, named: dict[str, str]) -> Interactions:
         day=day.to_numpy(),
         quantity=table["quantity"].to_numpy() if "quantity" in names else None,
     )
+
+
+def _days_of(column: Any) -> Any:
+    """Give the day of each text; each distinct one is read once."""
+    import pyarrow as pa
+
+    texts = column.combine_chunks().dictionary_encode()
+    days = []
+    for text in texts.dictionary.to_pylist():
+        try:
+            days.append(_day_of(text))
+        except ValueError as wrong:
+            raise InvalidInteractions(f"date {text!r} cannot be read") from wrong
+    return pa.array(days, pa.int32()).take(texts.indices)
 
 
 def _renamed(names: list[str], named: dict[str, str]) -> list[str]:
@@ -127,6 +148,9 @@ def _renamed(names: list[str], named: dict[str, str]) -> list[str]:
 
 def _day_column(names: list[str]) -> str:
     """Say which column tells the day, after checking that the others are there."""
+    twice = [name for name in (*_REQUIRED, "day", "date", "quantity") if names.count(name) > 1]
+    if twice:
+        raise InvalidInteractions(f"there are {names.count(twice[0])} columns {twice[0]}")
     missing = [name for name in _REQUIRED if name not in names]
     if missing:
         raise InvalidInteractions(f"there is no column {missing[0]}")

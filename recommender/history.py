@@ -96,6 +96,20 @@ class History:
     def __len__(self) -> int:
         return len(self.items)
 
+    def among(self, count: int) -> History:
+        """Give what is of the first `count` items: itself where all is."""
+        if not len(self) or self.items[-1] < count:
+            return self
+        kept = int(np.searchsorted(self.items, count))
+        rows = int(self.starts[kept])
+        return History(
+            self.items[:kept],
+            self.starts[:kept],
+            self.times[:kept],
+            self.age_days[:rows],
+            self.quantity[:rows],
+        )
+
     def weights(self, *, half_life_days: float | None, quantity_exponent: float = 0.0) -> NDArray[np.float64]:
         """Add up 0.5^(age ÷ half-life) × quantity^exponent per item, (m,); the same sum as in training."""
         if not len(self):

@@ -17,7 +17,8 @@ UNKNOWN = -1
 class IdMap:
     """Map sorted string ids to their positions 0 … n-1 and back.
 
-    Sorted by code point, so that two maps of the same ids are the same map whatever order they came in.
+    Sorted by code point, so that two maps of the same ids are the same map whatever order they came in; only
+    `extended` adds behind.
     """
 
     ids: tuple[str, ...]
@@ -35,6 +36,12 @@ class IdMap:
     @classmethod
     def _from_sorted(cls, ids: tuple[str, ...]) -> Self:
         return cls(ids, {one: position for position, one in enumerate(ids)})
+
+    def extended(self, ids: Iterable[str]) -> Self:
+        """Give a map in which those of these ids that are not here follow, sorted among themselves."""
+        more = tuple(sorted({one for one in ids if one not in self._positions}))
+        added = {one: position for position, one in enumerate(more, start=len(self.ids))}
+        return type(self)(self.ids + more, self._positions | added)
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -69,7 +69,7 @@ class Ranker:
         # Where EASE plays a part it speaks for many, and the catalogue is small.
         front = None
         if not blend.asks_ease:
-            front = Front.of(base, blend.als.item_factors, weight=blend.config.als)
+            front = Front.of(base, blend.als, weight=blend.config.als)
         return cls(blend, popularity, base, front)
 
     def rank(self, asked: Asked) -> Listed:
@@ -104,7 +104,7 @@ class Ranker:
         near = self.blend.near(asked.linked, person)
         total, alike = self.score(asked, near)
         highest = total.max(initial=OUT)
-        vectors = self.blend.als.item_factors
+        vectors = self.blend.als.vectors
         chosen, count = choose(total, asked.how, asked.allowed, asked.out, vectors=vectors)
         return Listed(chosen, total[chosen], near.shares(chosen), highest, count, alike)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,8 @@ OUT = np.float32(-np.inf)
 _COLUMNS = 512
 _POOL = 5
 _POOL_AT_LEAST = 50
+Vectors = Callable[[NDArray[np.intp]], NDArray[np.float32]]
+"""Gives the vectors, (p, f), of items by position, (p,)."""
 
 
 class Arrangement(NamedTuple):
@@ -28,7 +31,7 @@ def choose(
     allowed: NDArray[np.bool_] | None,
     out: NDArray[np.int32],
     *,
-    vectors: NDArray[np.float32],
+    vectors: Vectors,
 ) -> tuple[NDArray[np.intp], int]:
     """Mask `scores` in place, and give the list's positions and how many were in the running."""
     chosen, candidate_count = best(scores, how.limit, allowed, out)
@@ -62,7 +65,7 @@ def arrange(
     scores: NDArray[np.float32],
     limit: int,
     *,
-    vectors: NDArray[np.float32] | None = None,
+    vectors: Vectors | None = None,
     diversity: float = 0.0,
     groups: NDArray[np.int32] | None = None,
     cap: int | None = None,
@@ -70,7 +73,7 @@ def arrange(
     """Give the best of scores that are already masked, at most `cap` per group and with variety.
 
     `groups` (items,) numbers the group of each item, -1 for none, which no cap binds. `diversity` 0 is the
-    exact order of scores. `vectors` (items, f) say how alike items are.
+    exact order of scores. `vectors` say how alike items are.
     """
     number = min(limit, int(np.count_nonzero(scores > OUT)))
     if cap is None or groups is None:
@@ -79,7 +82,7 @@ def arrange(
         pool = _capped(scores, _pool_size(number, diversity), groups, cap)
     if not diversity or vectors is None:
         return pool[:number]
-    chosen = maximal_marginal_relevance(scores[pool], vectors[pool], len(pool), diversity)
+    chosen = maximal_marginal_relevance(scores[pool], vectors(pool), len(pool), diversity)
     return pool[chosen][:number]
 
 

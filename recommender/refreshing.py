@@ -35,9 +35,15 @@ class Refreshed:
         What the figures do not know was taken by nobody.
         """
         at, known = figures.place(ids)
-        counts, buyers, repeaters, gaps = (
+        counts, fortnight, buyers, repeaters, gaps = (
             np.where(known, column[..., at], 0)
-            for column in (figures.counts, figures.buyers, figures.repeaters, figures.gaps)
+            for column in (
+                figures.counts,
+                figures.fortnight,
+                figures.buyers,
+                figures.repeaters,
+                figures.gaps,
+            )
         )
         config = model.personal_frequency.config
         average = float(figures.repeaters.sum() / max(1, figures.buyers.sum()))
@@ -50,7 +56,7 @@ class Refreshed:
             )
         likely = np.maximum(probability, _LEAST_REPEAT).astype(np.float32)
         repeats = Repeats(likely, gate_of(probability, average, config), gap_days)
-        fresh = model.refreshed(counts, through_day=figures.through_day, repeats=repeats)
+        fresh = model.refreshed(counts, through_day=figures.through_day, fortnight=fortnight, repeats=repeats)
         trend = np.where(known, figures.trend[at], 0).astype(np.float32)
         segments = {
             name: np.where(known, row[at], 0).astype(np.float32)

@@ -110,18 +110,54 @@ class ServedModel:
         self._ranker = Ranker.of(self.blend, self.popularity.scores)
         self._popular = self._rank_popular()
 
+    def with_items(self, ids: Iterable[str]) -> ServedModel:
+        """Give a model that ranks these items too, everything learned shared; itself where it knows them all.
+
+        They follow its own. Nothing was learned of them: nobody took them, nothing goes with them. So they
+        stand behind all others until `refreshed` says that they are taken, or somebody looks at them.
+        """
+        items = self.items.extended(ids)
+        number = len(items) - len(self.items)
+        if not number:
+            return self
+        grown = copy(self)
+        grown.items = items
+        grown.popularity = self.popularity.extended(number)
+        grown.personal_frequency = self.personal_frequency.extended(number)
+        grown.item_to_item = replace(self.item_to_item, unlearned=self.item_to_item.unlearned + number)
+        grown.als = replace(self.als, unlearned=self.als.unlearned + number)
+        grown.ease = replace(self.ease, unlearned=self.ease.unlearned + number)
+        grown.blend = replace(
+            self.blend,
+            facts=self.blend.facts.extended(number),
+            ease=grown.ease,
+            als=grown.als,
+            item_to_item=grown.item_to_item,
+            personal=grown.personal_frequency,
+        )
+        grown._prepare()
+        return grown
+
     def refreshed(
-        self, counts: NDArray[Any], *, through_day: int, repeats: Repeats | None = None
+        self,
+        counts: NDArray[Any],
+        *,
+        through_day: int,
+        fortnight: NDArray[Any] | None = None,
+        repeats: Repeats | None = None,
     ) -> ServedModel:
         """Give a model with newer popularity, everything else shared: `counts` (3, items) by `WINDOWS`.
 
-        With `repeats` also how items are taken again. For orders that came after training; the artefact on
-        disk stays as it is.
+        With `fortnight` (items,) also the takings of 14 days, with `repeats` how items are taken again. For
+        orders that came after training; the artefact on disk stays as it is. What it has not learned and was
+        taken since is new.
         """
         if counts.shape != self.blend.facts.counts.shape or not np.isfinite(counts).all() or counts.min() < 0:
             raise InvalidRequest(f"popularity counts {counts.shape} do not fit {len(self.items)} items")
         fresh = copy(self)
-        facts = replace(self.blend.facts, counts=counts.astype(np.float32))
+        facts = replace(self.blend.facts, counts=counts.astype(np.float32), first_day=self._first_day(counts))
+        if fortnight is not None:
+            facts = replace(facts, fortnight=fortnight.astype(np.float32))
         fresh.popularity = Popularity.from_counts(
             dict(zip(WINDOWS, counts, strict=True)), self._config.popularity
         )
@@ -133,6 +169,16 @@ class ServedModel:
         fresh.blend = replace(self.blend, facts=facts, through_day=through_day, personal=personal)
         fresh._prepare()
         return fresh
+
+    def _first_day(self, counts: NDArray[Any]) -> NDArray[np.int32]:
+        """Give each item's first day: of what was first taken after training, the day after it."""
+        found = self.blend.facts.first_day
+        if self.als.unlearned:
+            found = found.copy()
+            found[len(self.als.item_factors) :][counts[-1, len(self.als.item_factors) :] > 0] = (
+                self.trained_through + 1
+            )
+        return found
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, verify: bool = True) -> Self:
@@ -228,14 +274,15 @@ class ServedModel:
         exclude: Collection[str] = (),
         allowed: NDArray[np.bool_] | None = None,
     ) -> Answer:
-        """Rank what goes with an item or a basket, none of it given back; popularity fills the end.
+        """Rank what is taken with an item or a basket, or after it; popularity fills the end.
 
+        None of it is given back, and what people take before it and not again counts for little.
         When no item is known or none has neighbours the answer is popularity, and says so.
         """
         self._check_request(limit, "mixed", "model", allowed)
         basket = self.items.known(item_ids)
         out = np.concatenate([self.items.known(exclude), basket])
-        spread = self.item_to_item.spread(basket, np.ones(len(basket)))
+        spread = self.item_to_item.lead(basket)
         if not spread.best:
             return self._popular_answer(Arrangement(limit), allowed, out, fallback="popular")
         near = spread.summed.astype(np.float32) / spread.best
@@ -329,18 +376,19 @@ class ServedModel:
         fallback: Fallback | None,
     ) -> Answer:
         scores = self.popularity.scores.copy()
-        chosen, candidate_count = choose(scores, how, allowed, out, vectors=self.als.item_factors)
+        chosen, candidate_count = choose(scores, how, allowed, out, vectors=self.als.vectors)
         if not candidate_count:
             return Answer((), "empty", 0)
         items = tuple(self.by_popularity(item, float(scores[item])) for item in chosen.tolist())
         return Answer(items, fallback, candidate_count)
 
     def _rank_popular(self) -> NDArray[np.bool_]:
-        """Mark what may be called popular: the best tenth, twenty at least, of what was taken at all."""
+        """Mark what may be called popular now: the best tenth, twenty at least, of what was taken lately."""
         popular = np.zeros(len(self.items), dtype=bool)
         number = max(_POPULAR_AT_LEAST, int(len(self.items) * _POPULAR_SHARE))
         popular[np.argsort(-self.popularity.scores, kind="stable")[:number]] = True
-        return popular & (self.popularity.scores > 0)
+        popular &= self.blend.facts.counts[WINDOWS.index(28)] > 0
+        return popular
 
     def _check_shapes(self, facts: ItemFacts) -> None:
         count, factors = len(self.items), self.als.gram.shape[0]
@@ -350,6 +398,12 @@ class ServedModel:
             "repeat_gap_days": (self.personal_frequency.gap_days.shape, (count,)),
             "item_neighbours": (self.item_to_item.neighbours.shape[:1], (count,)),
             "item_similarities": (self.item_to_item.similarities.shape, self.item_to_item.neighbours.shape),
+            "item_onward": (
+                self.item_to_item.similarities.shape
+                if self.item_to_item.onward is None
+                else self.item_to_item.onward.shape,
+                self.item_to_item.similarities.shape,
+            ),
             "als_item_factors": (self.als.item_factors.shape, (count, factors)),
             "als_gram": (self.als.gram.shape, (factors, factors)),
             "ease_neighbours": (self.ease.neighbours.shape[:1], (count,)),

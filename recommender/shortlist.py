@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from recommender.blending import LOG_BEST, Blend, log_share
 from recommender.history import History
+from recommender.models.als import Als
 from recommender.ranking import OUT, low_cut
 
 # Up to 500 elements numpy keeps the interpreter to itself: no other thread of a worker is woken in between.
@@ -62,14 +63,15 @@ class Front(NamedTuple):
     behind: tuple[float, ...]
 
     @classmethod
-    def of(cls, base: NDArray[np.float32], factors: NDArray[np.float32], *, weight: float) -> Self | None:
-        """Pick them from base scores (items,) and factors (items, f), tastes weighing so much.
+    def of(cls, base: NDArray[np.float32], als: Als, *, weight: float) -> Self | None:
+        """Pick them from base scores (items,) and the factors of all items, tastes weighing so much.
 
         None where all are soon scored, or tastes play no part.
         """
         size = max(_FRONT, len(base) // _FRONT_SHARE)
         more = max(_LONGEST, len(base) // _LONGEST_SHARE)
-        length = np.linalg.norm(factors, axis=1)
+        length = np.zeros(len(base), np.float32)
+        length[: len(als.item_factors)] = np.linalg.norm(als.item_factors, axis=1)
         longest = float(length.max(initial=0))
         if len(base) < 2 * (size + more) or weight <= 0 or not 0 < longest < np.inf:
             return None
@@ -88,7 +90,7 @@ class Front(NamedTuple):
             positions,
             place,
             base[positions],
-            np.concatenate([factors[long[:more]], factors[positions]]),
+            als.vectors(np.concatenate([long[:more], positions])),
             float(length[long[more]]),
             longest,
             (*map(float, bounds), float(outside.max()) + weight * LOG_BEST),
@@ -185,7 +187,7 @@ def shortlist(
     reach = touched[base[touched] + told >= cut - np.float32(weight * LOG_BEST + _MARGIN)]
     more = np.concatenate([reach, taken.items])
     more = np.array(sorted(set(more[front.place[more] < 0].tolist())), np.intp)
-    their = np.maximum(blend.als.item_factors[more] @ person, 0)
+    their = np.maximum(blend.als.vectors(more) @ person, 0)
     their /= tastes.best
     return Shortlist(
         np.concatenate([front.positions, more]),

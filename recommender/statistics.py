@@ -154,6 +154,7 @@ class Statistics:
             through_day=self.through_day,
             items=self.items,
             counts=np.stack(counts).astype(np.int32),
+            fortnight=self._within(14).astype(np.int32),
             buyers=self.buyers.astype(np.int32),
             repeaters=self.repeaters.astype(np.int32),
             gaps=number.astype(np.int32),
@@ -188,7 +189,8 @@ class Statistics:
 class Figures:
     """Hold what serving needs of `Statistics`, by item.
 
-    `items` (n,) int64 ascending; `counts` (3, n) int32 by `WINDOWS`; `buyers`, `repeaters`, `gaps` (n,)
+    `items` (n,) int64 ascending; `counts` (3, n) int32 by `WINDOWS`; `fortnight` (n,) int32 the takings of 14
+    days; `buyers`, `repeaters`, `gaps` (n,)
     int32; `gaps_doubled` (n,) int32 twice the median days between takings, `overall_doubled` that over all
     items; `trend` (n,) float32, see `trend`; `segments` (s, n) int32 recent buyers by segment, in the order
     of `segment_names`.
@@ -197,6 +199,7 @@ class Figures:
     through_day: int
     items: _Keys
     counts: NDArray[np.int32]
+    fortnight: NDArray[np.int32]
     buyers: NDArray[np.int32]
     repeaters: NDArray[np.int32]
     gaps: NDArray[np.int32]

@@ -39,6 +39,7 @@ from service.ledger.api import blueprint as ledger
 from service.profiles.api import blueprint as profiles
 from service.programme.api import blueprint as programme
 from service.recommendations.api import blueprint as recommendations
+from service.recommendations.artefacts import models_folder
 from service.recommendations.attribution import AttributionKeys
 from service.recommendations.off_policy.api import blueprint as off_policy
 from service.recommendations.rewards.api import blueprint as ranked_rewards
@@ -125,7 +126,7 @@ def create_app(settings: Settings, engine: Engine, *, reads: Engine | None = Non
         reads=reads,
     )
     desk.tools["serving"] = Serving(
-        models_folder=settings.var / "models",
+        models_folder=models_folder(settings),
         keys=_attribution_keys(settings),
         timezone=settings.timezone,
     )

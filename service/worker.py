@@ -29,6 +29,7 @@ from service.ledger.operations import Swept
 from service.members import operations as members
 from service.programme.operations import Programme, get_programme
 from service.recommendations import exports
+from service.recommendations.artefacts import models_folder
 from service.recommendations.attribution import AttributionKeys
 from service.recommendations.off_policy import operations as off_policy
 from service.recommendations.operations import REFRESH_TASK, TRAINING_TASK
@@ -169,7 +170,7 @@ def _declare_imports(app: procrastinate.App, settings: Settings, engine: Engine)
 
 def _declare_exports(app: procrastinate.App, settings: Settings, engine: Engine) -> None:
     serving = Serving(
-        models_folder=settings.var / "models",
+        models_folder=models_folder(settings),
         keys=AttributionKeys.derive(settings.secret_key),
         timezone=settings.timezone,
     )
@@ -194,7 +195,7 @@ def _declare_models(
         try:
             trained = train_model(
                 engine,
-                models_folder=settings.var / "models",
+                models_folder=models_folder(settings),
                 programme=programme(),
                 now=read_clock(),
                 kept=settings.models_kept,
@@ -224,7 +225,7 @@ def _declare_off_policy(
         off_policy.run_evaluation(
             engine,
             evaluation_id=evaluation_id,
-            models_folder=settings.var / "models",
+            models_folder=models_folder(settings),
             timezone=programme().timezone,
             now=read_clock(),
         )
@@ -258,7 +259,7 @@ def _declare_tier_tasks(app: procrastinate.App, engine: Engine, programme: Calla
         """Mark rule sets whose day has come; every quarter, as some zones' midnights are not on the hour."""
         with transaction(engine) as conn:
             publishing.settle_states(conn, now=read_clock())
-            earning.settle_states(conn, now=read_clock())
+            earning.RULES.settle_states(conn, now=read_clock())
 
     @app.task(name=reports.REPORT_TASK)
     def report(report_id: str) -> None:

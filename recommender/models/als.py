@@ -53,12 +53,14 @@ class Factorise(Protocol):
 class Als:
     """Score items by hidden tastes; the person's own tastes are solved for when asked.
 
-    `item_factors` Y (items, f) float32, C-ordered; `gram` YᵀY (f, f) float32.
+    `item_factors` Y (learned, f) float32, C-ordered; `gram` YᵀY (f, f) float32. `unlearned` items follow,
+    for which nobody has a taste.
     """
 
     config: AlsConfig
     item_factors: NDArray[np.float32]
     gram: NDArray[np.float32]
+    unlearned: int = 0
     # YᵀY = V·diag(e)·Vᵀ: e (f,) and V (f, f), worked out once.
     _energies: NDArray[np.float64] = field(init=False, repr=False)
     _axes: NDArray[np.float64] = field(init=False, repr=False)
@@ -92,13 +94,15 @@ class Als:
     def fold_in(self, history: History) -> NDArray[np.float32]:
         """Solve for the person's factors, (f,): equation 4 of the paper, (YᵀCY + λnI)⁻¹ YᵀC1.
 
-        Only what was taken enters: YᵀCY = YᵀY + TᵀET, T (m, f) the factors of what was taken and E = C - 1.
-        Few items make a system of m equations out of that of f, since YᵀY + λnI turned onto its own axes is
-        diagonal: x = D⁻¹Tᵀz with (I + E·T·D⁻¹Tᵀ)z = C1 (Sherman, Morrison and Woodbury).
+        Only what was taken enters, of what was learned: YᵀCY = YᵀY + TᵀET, T (m, f) the factors of what was
+        taken and E = C - 1. Few items make a system of m equations out of that of f, since YᵀY + λnI turned
+        onto its own axes is diagonal: x = D⁻¹Tᵀz with (I + E·T·D⁻¹Tᵀ)z = C1 (Sherman, Morrison and
+        Woodbury).
         """
+        held = self.config.regularization * len(history)
+        history = history.among(len(self.item_factors))
         extra = self.config.confidence_scale * history.weights(half_life_days=self.config.half_life_days)
         taken = self.item_factors[history.items].astype(np.float64)
-        held = self.config.regularization * len(history)
         solved: NDArray[Any]
         if len(taken) < len(self.gram):
             turned = taken @ self._axes
@@ -113,8 +117,27 @@ class Als:
         person: NDArray[np.float32] = solved.astype(np.float32)
         return person
 
+    def vectors(self, positions: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Give the factors of items by position, (p, f)."""
+        if not self.unlearned:
+            own: NDArray[np.float32] = self.item_factors[positions]
+            return own
+        learned = positions < len(self.item_factors)
+        found = np.zeros((len(positions), self.item_factors.shape[1]), np.float32)
+        found[learned] = self.item_factors[positions[learned]]
+        return found
+
+    def tastes(self, person: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Give a person's tastes for all items, (items,); the least there is for what was not learned."""
+        learned = len(self.item_factors)
+        tastes = np.empty(learned + self.unlearned, np.float32)
+        np.matmul(self.item_factors, person, out=tastes[:learned])
+        if self.unlearned:
+            tastes[learned:] = tastes[:learned].min(initial=0)
+        return tastes
+
     def score(self, history: History) -> NDArray[np.float32]:
         """Score all items, (items,): the predicted preference, about 0 to 1."""
         if not len(history):
-            return np.zeros(len(self.item_factors), dtype=np.float32)
-        return self.item_factors @ self.fold_in(history)
+            return np.zeros(len(self.item_factors) + self.unlearned, dtype=np.float32)
+        return self.tastes(self.fold_in(history))

@@ -51,13 +51,14 @@ class SolveEase(Protocol):
 class Ease:
     """Score items by the weights that the items of a history give them.
 
-    `neighbours` (items, k) int32 and `weights` (items, k) float32: what each item speaks for, the largest
-    weights first; k is 0 when the catalogue was too large.
+    `neighbours` (learned, k) int32 and `weights` (learned, k) float32: what each item speaks for, the largest
+    weights first; k is 0 when the catalogue was too large. `unlearned` items follow, which speak for nothing.
     """
 
     config: EaseConfig
     neighbours: NDArray[np.int32]
     weights: NDArray[np.float32]
+    unlearned: int = 0
 
     @classmethod
     def fit(cls, interactions: Interactions, config: EaseConfig, *, solve: SolveEase) -> Self:
@@ -93,9 +94,10 @@ class Ease:
 
     def score_items(self, items: NDArray[np.int32]) -> NDArray[np.float32]:
         """Score all items, (items,), from positions, (m,)."""
-        spread = np.bincount(
-            self.neighbours[items].ravel(), self.weights[items].ravel(), minlength=len(self.neighbours)
-        )
+        if self.unlearned:
+            items = items[items < len(self.neighbours)]
+        count = len(self.neighbours) + self.unlearned
+        spread = np.bincount(self.neighbours[items].ravel(), self.weights[items].ravel(), minlength=count)
         return spread.astype(np.float32)
 
 

@@ -7,7 +7,7 @@ frequency information for next-basket recommendation" (SIGIR 2020), with a half-
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -81,6 +81,15 @@ class PersonalFrequency:
         """Give the fitted arrays by name; popularity is the popularity model's to give."""
         return {"repeat_gate": self.gate, "repeat_gap_days": self.gap_days}
 
+    def extended(self, number: int) -> Self:
+        """Give the same with so many items more, which are taken again as items usually are."""
+        return replace(
+            self,
+            gate=np.pad(self.gate, (0, number), constant_values=1),
+            gap_days=pad_usual(self.gap_days, number),
+            popularity=np.pad(self.popularity, (0, number)),
+        )
+
     def score_bought(self, history: History) -> NDArray[np.float64]:
         """Score the items of the history only, (m,) in the order of `history.items`, each above zero."""
         config, items = self.config, history.items
@@ -139,6 +148,11 @@ def shrink_repeats(
     """Give (repeaters + prior × average) ÷ (buyers + prior), (items,)."""
     shrunk: NDArray[np.float64] = (repeaters + prior_buyers * average) / (buyers + prior_buyers)
     return shrunk
+
+
+def pad_usual(values: NDArray[np.float32], number: int) -> NDArray[np.float32]:
+    """Give so many values more, each the median of those there are."""
+    return np.pad(values, (0, number), constant_values=np.median(values))
 
 
 def gate_of(

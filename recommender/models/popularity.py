@@ -62,6 +62,10 @@ class Popularity:
         """Read back what `arrays` gave."""
         return cls(arrays["popularity_scores"])
 
+    def extended(self, number: int) -> Self:
+        """Give the same with so many items more, which nobody has taken."""
+        return type(self)(np.pad(self.scores, (0, number)))
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Give the fitted arrays by name."""
         return {"popularity_scores": self.scores}

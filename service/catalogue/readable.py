@@ -12,6 +12,7 @@ item_rows = select(
     items.c.names,
     items.c.categories,
     items.c.available,
+    items.c.stub,
     items.c.updated_at,
 ).subquery("item_rows")
 """Every item, stubs too."""

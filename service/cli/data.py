@@ -89,6 +89,7 @@ def import_demo(
     seed: int = 20,
 ) -> dict[str, object]:
     """Make the demo shop, import its files and train a first model; return what came of it."""
+    from service.recommendations.artefacts import models_folder
     from service.recommendations.training import train_model
 
     now = read_clock()
@@ -114,7 +115,7 @@ def import_demo(
             )
             summary[kind] = f"{report.records_new} new, {report.records_known} known"
     trained = train_model(
-        engine, models_folder=settings.var / "models", programme=programme, now=now, progress=progress
+        engine, models_folder=models_folder(settings), programme=programme, now=now, progress=progress
     )
     summary["model"] = f"{trained.version} ({trained.status})"
     return summary

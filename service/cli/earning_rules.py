@@ -7,11 +7,22 @@ from pathlib import Path
 import click
 import orjson
 
-from service.cli.output import LANGUAGE, VERSION, read_object, show_finding, tell, tell_findings, tell_rows
+from service.cli.output import (
+    LANGUAGE,
+    SHOWN_OF_A_VERSION,
+    VERSION,
+    read_object,
+    show_finding,
+    tell,
+    tell_findings,
+    tell_rows,
+)
 from service.earning import operations
 from service.earning.definition import read_rules
 from service.earning.findings import look_through
-from service.kit.clock import format_time, read_clock
+from service.kit.clock import read_clock
+from service.kit.drafting import Version
+from service.kit.drafting_views import version_json
 from service.kit.settings import Settings
 from service.kit.versioned import STATES
 from service.startup import ready_engine
@@ -30,7 +41,7 @@ def earning_rules() -> None:
 def list_(settings: Settings, state: str | None) -> None:
     """List earning rules, the newest version first."""
     with ready_engine(settings) as (engine, _), engine.connect() as conn:
-        found = operations.list_rules(conn, state=state, before=None, limit=_MOST, now=read_clock())
+        found = operations.RULES.list_versions(conn, state=state, before=None, limit=_MOST, now=read_clock())
     tell_rows([_summary(rules) for rules in found])
 
 
@@ -41,7 +52,7 @@ def list_(settings: Settings, state: str | None) -> None:
 def show(settings: Settings, version: int, language: str) -> None:
     """Show a version: who, when, why, and what is found in it."""
     with ready_engine(settings) as (engine, _), engine.connect() as conn:
-        rules = operations.get_rules(conn, version=version, now=read_clock())
+        rules = operations.RULES.get(conn, version=version, now=read_clock())
     findings = operations.list_findings(rules, currency=settings.currency)
     tell(_summary(rules) | {"findings": [finding.text[language] for finding in findings]})
 
@@ -52,7 +63,7 @@ def show(settings: Settings, version: int, language: str) -> None:
 def export(settings: Settings, version: int) -> None:
     """Print the definition of a version as JSON; as a new draft it says the same."""
     with ready_engine(settings) as (engine, _), engine.connect() as conn:
-        rules = operations.get_rules(conn, version=version, now=read_clock())
+        rules = operations.RULES.get(conn, version=version, now=read_clock())
     click.echo(orjson.dumps(rules.definition, option=orjson.OPT_INDENT_2).decode())
 
 
@@ -72,13 +83,6 @@ def validate(settings: Settings, file: Path, language: str) -> None:
     tell_findings(rows)
 
 
-def _summary(rules: operations.RulesVersion) -> dict[str, object]:
-    return {
-        "version": rules.version,
-        "state": rules.state,
-        "title": rules.title,
-        "effective_from": None if rules.effective_from is None else format_time(rules.effective_from),
-        "effective_to": None if rules.effective_to is None else format_time(rules.effective_to),
-        "published_by": rules.published_by,
-        "reason": rules.reason,
-    }
+def _summary(rules: Version) -> dict[str, object]:
+    whole = version_json(rules)
+    return {name: whole[name] for name in SHOWN_OF_A_VERSION}

@@ -13,6 +13,7 @@ from service.kit.clock import local_day, read_clock
 from service.kit.db import transaction
 from service.kit.settings import Settings
 from service.recommendations import operations as recommendations
+from service.recommendations.artefacts import models_folder
 from service.recommendations.off_policy import operations as evaluations
 from service.recommendations.off_policy.sentences import LABEL, tell_evaluation
 from service.startup import ready_engine
@@ -43,7 +44,7 @@ def models() -> None:
 @click.pass_obj
 def train(settings: Settings, seed: int, engine_name: str, search: bool, search_members: int | None) -> None:
     """Train on everything bought so far; the model goes live only if it beats what is in force."""
-    from recommender.errors import EngineMissing
+    from recommender.errors import ArtifactError, EngineMissing
     from service.recommendations.judging import Measuring
     from service.recommendations.training import train_model
 
@@ -52,7 +53,7 @@ def train(settings: Settings, seed: int, engine_name: str, search: bool, search_
         try:
             trained = train_model(
                 engine,
-                models_folder=settings.var / "models",
+                models_folder=models_folder(settings),
                 programme=programme,
                 now=read_clock(),
                 seed=seed,
@@ -61,7 +62,7 @@ def train(settings: Settings, seed: int, engine_name: str, search: bool, search_
                 measuring=Measuring(search=search and members > 0, search_members=members),
                 progress=progress,
             )
-        except EngineMissing as error:
+        except (ArtifactError, EngineMissing) as error:
             raise click.ClickException(str(error)) from error
     tell(trained.to_json())
 
@@ -128,7 +129,7 @@ def promote(settings: Settings, version: str) -> None:
         model = recommendations.promote_model(
             conn,
             version=version,
-            models_folder=settings.var / "models",
+            models_folder=models_folder(settings),
             actor=COMMAND_LINE,
             now=read_clock(),
         )
@@ -181,7 +182,7 @@ def off_policy(
         )
         found = evaluations.evaluate_model(
             conn,
-            models_folder=settings.var / "models",
+            models_folder=models_folder(settings),
             timezone=programme.timezone,
             question=question,
             now=now,

@@ -22,6 +22,9 @@ LANGUAGE = click.option(
     help="Of what is found.",
 )
 VERSION = click.argument("version", type=click.IntRange(1, 2**31 - 1))
+SHOWN_OF_A_VERSION = (
+    "version", "state", "title", "effective_from", "effective_to", "published_by", "reason",
+)  # fmt: skip
 
 
 def tell(values: Mapping[str, object]) -> None:

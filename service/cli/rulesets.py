@@ -7,7 +7,16 @@ from pathlib import Path
 import click
 import orjson
 
-from service.cli.output import LANGUAGE, VERSION, read_object, show_finding, tell, tell_findings, tell_rows
+from service.cli.output import (
+    LANGUAGE,
+    SHOWN_OF_A_VERSION,
+    VERSION,
+    read_object,
+    show_finding,
+    tell,
+    tell_findings,
+    tell_rows,
+)
 from service.kit.clock import read_clock
 from service.kit.settings import Settings
 from service.kit.versioned import STATES
@@ -31,9 +40,10 @@ def rulesets() -> None:
 def list_(settings: Settings, state: str | None) -> None:
     """List rule sets, the newest version first."""
     with ready_engine(settings) as (engine, _), engine.connect() as conn:
-        found = operations.list_rulesets(conn, state=state, before=None, limit=_MOST, now=read_clock())
-    shown = ("version", "state", "title", "effective_from", "effective_to", "published_by", "reason")
-    tell_rows([{name: summary_json(ruleset)[name] for name in shown} for ruleset in found])
+        found = operations.RULESETS.list_versions(
+            conn, state=state, before=None, limit=_MOST, now=read_clock()
+        )
+    tell_rows([{name: summary_json(ruleset)[name] for name in SHOWN_OF_A_VERSION} for ruleset in found])
 
 
 @rulesets.command()
@@ -42,7 +52,7 @@ def list_(settings: Settings, state: str | None) -> None:
 def show(settings: Settings, version: int) -> None:
     """Show a version: who, when, why, and what is found in it."""
     with ready_engine(settings) as (engine, _), engine.connect() as conn:
-        ruleset = operations.get_ruleset(conn, version=version, now=read_clock())
+        ruleset = operations.RULESETS.get(conn, version=version, now=read_clock())
         evidence = operations.find_evidence(conn, ruleset=ruleset)
     whole = ruleset_json(ruleset, findings=operations.list_findings(ruleset), evidence=evidence)
     tell({name: value for name, value in whole.items() if name != "definition"})
@@ -54,7 +64,7 @@ def show(settings: Settings, version: int) -> None:
 def export(settings: Settings, version: int) -> None:
     """Print the definition of a version as JSON; as a new draft it says the same."""
     with ready_engine(settings) as (engine, _), engine.connect() as conn:
-        ruleset = operations.get_ruleset(conn, version=version, now=read_clock())
+        ruleset = operations.RULESETS.get(conn, version=version, now=read_clock())
     click.echo(orjson.dumps(ruleset.definition, option=orjson.OPT_INDENT_2).decode())
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -15,25 +14,24 @@ from service.earning.errors import (
     EarningRulesNotScheduled,
     UnknownEarningRules,
 )
-from service.earning.operations import Actor, RulesDraft, RulesVersion
+from service.earning.operations import RULES, Actor
 from service.earning.schemas import (
-    EarningDiffQuery,
     EarningDiffSchema,
     EarningDraftBody,
     EarningExportSchema,
     EarningPublishBody,
     EarningRulesListSchema,
-    EarningRulesQuery,
     EarningRulesSchema,
-    EarningWithdrawBody,
     NewEarningDraftBody,
 )
 from service.kit.audit import actor_of
 from service.kit.auth import Role
-from service.kit.clock import format_time
+from service.kit.drafting import Draft, Version
+from service.kit.drafting_views import finding_json, version_json
 from service.kit.errors import NotAFutureMidnight, ScheduleTaken
 from service.kit.http import STAFF, Blueprint, Door
 from service.kit.pagination import decode_cursor, encode_cursor, page
+from service.kit.schemas_drafting import DiffQuery, VersionsQuery, WithdrawBody
 from service.programme.operations import get_programme
 
 blueprint = Blueprint(
@@ -61,22 +59,22 @@ def draft_earning_rules(door: Door, body: dict[str, Any]) -> object:
     """
     given = body.get("definition")
     if given is None:
-        given = operations.copy_of(door.conn, version=body["copy_of"], now=door.now)
+        given = RULES.copy_of(door.conn, version=body["copy_of"], now=door.now)
     draft = _read_draft(door, body["title"], given, locale=door.locale)
-    return _show(door, operations.draft_rules(door.conn, draft=draft, actor=_actor(door), now=door.now)), 201
+    return _show(door, RULES.add_draft(door.conn, draft=draft, actor=_actor(door), now=door.now)), 201
 
 
 @blueprint.door(
     "GET",
     "/earning-rules",
     roles=STAFF,
-    query=EarningRulesQuery(),
+    query=VersionsQuery(),
     answers={200: EarningRulesListSchema()},
 )
 def list_earning_rules(door: Door, query: dict[str, Any]) -> object:
     """List earning rules, the newest version first; one state alone if asked for."""
     key = decode_cursor(query.get("cursor"), types=(int,))
-    found = operations.list_rules(
+    found = RULES.list_versions(
         door.conn,
         state=query.get("state"),
         before=None if key is None else min(key[0], 2**31 - 1),
@@ -84,7 +82,7 @@ def list_earning_rules(door: Door, query: dict[str, Any]) -> object:
         now=door.now,
     )
     return page(
-        [_summary(rules) for rules in found],
+        [version_json(rules) for rules in found],
         limit=query["limit"],
         cursors=[encode_cursor(rules.version) for rules in found],
     )
@@ -100,7 +98,7 @@ def list_earning_rules(door: Door, query: dict[str, Any]) -> object:
 )
 def get_earning_rules(door: Door, version: str) -> object:
     """Return a version with what it says, what was found in it, who published it, when and why."""
-    return _show(door, operations.get_rules(door.conn, version=_version(version), now=door.now))
+    return _show(door, RULES.get(door.conn, version=_version(version), now=door.now))
 
 
 @blueprint.door(
@@ -115,7 +113,7 @@ def get_earning_rules(door: Door, version: str) -> object:
 )
 def put_earning_rules(door: Door, version: str, body: dict[str, Any]) -> object:
     """Give a draft of earning rules another title and definition. Published versions never change."""
-    found = operations.change_draft(
+    found = RULES.change_draft(
         door.conn,
         version=_version(version),
         draft=_read_draft(door, body["title"], body["definition"], locale=door.locale),
@@ -134,7 +132,7 @@ def put_earning_rules(door: Door, version: str, body: dict[str, Any]) -> object:
 )
 def delete_earning_rules(door: Door, version: str) -> object:
     """Put a draft of earning rules away for good. Its number is never given again; published ones stay."""
-    found = operations.discard_draft(door.conn, version=_version(version), actor=_actor(door), now=door.now)
+    found = RULES.discard_draft(door.conn, version=_version(version), actor=_actor(door), now=door.now)
     return _show(door, found)
 
 
@@ -142,7 +140,7 @@ def delete_earning_rules(door: Door, version: str) -> object:
     "GET",
     "/earning-rules/<id:version>/diff",
     roles=STAFF,
-    query=EarningDiffQuery(),
+    query=DiffQuery(),
     answers={200: EarningDiffSchema()},
     refusals=(UnknownEarningRules,),
 )
@@ -175,7 +173,7 @@ def diff_earning_rules(door: Door, version: str, query: dict[str, Any]) -> objec
 )
 def export_earning_rules(door: Door, version: str) -> object:
     """Return the definition alone, to be kept in a file; as `definition` of a new draft it says the same."""
-    return operations.get_rules(door.conn, version=_version(version), now=door.now).definition
+    return RULES.get(door.conn, version=_version(version), now=door.now).definition
 
 
 @blueprint.door(
@@ -219,14 +217,14 @@ def publish_earning_rules(door: Door, version: str, body: dict[str, Any]) -> obj
     "POST",
     "/earning-rules/<id:version>/withdraw",
     roles=_DECIDERS,
-    body=EarningWithdrawBody(),
+    body=WithdrawBody(),
     answers={200: EarningRulesSchema()},
     refusals=(UnknownEarningRules, EarningRulesNotScheduled),
     idempotency_key="required",
 )
 def withdraw_earning_rules(door: Door, version: str, body: dict[str, Any]) -> object:
     """Make earning rules that wait for their day a draft again; their day is free for others."""
-    found = operations.withdraw_rules(
+    found = RULES.withdraw(
         door.conn, version=_version(version), reason=body["reason"], actor=_actor(door), now=door.now
     )
     door.after_commit.append(partial(operations.forget_rules, door.conn))
@@ -239,48 +237,20 @@ def _version(text: str) -> int:
     return int(text)
 
 
-def _read_draft(door: Door, title: str, definition: Mapping[str, Any], *, locale: str) -> RulesDraft:
+def _read_draft(door: Door, title: str, definition: Mapping[str, Any], *, locale: str) -> Draft:
     programme = get_programme(door.conn)
     operations.read_or_refuse(definition, version=0, programme=programme, locale=locale, at="/definition")
-    return RulesDraft(title, definition)
+    return Draft(title, definition)
 
 
 def _actor(door: Door) -> Actor:
     return Actor(actor_of(door.caller), door.request_id)
 
 
-def _show(door: Door, rules: RulesVersion) -> dict[str, Any]:
+def _show(door: Door, rules: Version) -> dict[str, Any]:
     findings = operations.list_findings(rules, currency=get_programme(door.conn).currency)
     return {
-        **_summary(rules),
+        **version_json(rules),
         "definition": rules.definition,
-        "findings": [
-            {
-                "name": finding.name,
-                "severity": finding.severity,
-                "pointers": list(finding.pointers),
-                "text": dict(finding.text),
-            }
-            for finding in findings
-        ],
+        "findings": [finding_json(finding) for finding in findings],
     }
-
-
-def _summary(rules: RulesVersion) -> dict[str, Any]:
-    return {
-        "version": rules.version,
-        "title": rules.title,
-        "state": rules.state,
-        "effective_from": _time(rules.effective_from),
-        "effective_to": _time(rules.effective_to),
-        "created_at": _time(rules.created_at),
-        "created_by": rules.created_by,
-        "updated_at": _time(rules.updated_at),
-        "published_at": _time(rules.published_at),
-        "published_by": rules.published_by,
-        "reason": rules.reason,
-    }
-
-
-def _time(moment: datetime | None) -> str | None:
-    return None if moment is None else format_time(moment)

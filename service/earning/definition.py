@@ -12,10 +12,8 @@ from decimal import Decimal
 from typing import Any
 
 from service.earning.rules import ONE_BP, EarningRules, EventRule, LineRate, Match
+from service.kit.findings import Fault
 from service.kit.money import MAX_MINOR, to_minor
-
-Texts = Mapping[str, str]
-"""The same said in every locale."""
 
 MOST_RATES = 50
 MOST_NAMES = 1_000
@@ -29,15 +27,6 @@ _TOP = (
     "currency", "base", "tiers", "counts", "include", "exclude", "rates", "minimum_order", "caps", "events",
 )  # fmt: skip
 _COUNTS = ("tax", "shipping", "points_paid", "vouchers_paid")
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that keeps a definition from being read: its public name, where, and what to do."""
-
-    name: str
-    pointer: str
-    text: Texts
 
 
 @dataclass(slots=True)

@@ -4,20 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from service.earning.definition import Texts
 from service.earning.rules import EarningRules, EventRule, Match
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing found: an error stops publishing, a warning must be seen."""
-
-    name: str
-    severity: Literal["error", "warning"]
-    pointers: tuple[str, ...]
-    text: Texts
+from service.kit.findings import Finding, Texts
 
 
 def look_through(rules: EarningRules) -> list[Finding]:

@@ -9,22 +9,7 @@ from datetime import date, datetime
 from sqlalchemy import Connection
 
 from service.earning import store
-from service.earning.drafts import (
-    RulesDraft,
-    RulesVersion,
-    change_draft,
-    compare_versions,
-    copy_of,
-    discard_draft,
-    draft_rules,
-    get_rules,
-    list_findings,
-    list_rules,
-    publish_rules,
-    read_or_refuse,
-    settle_states,
-    withdraw_rules,
-)
+from service.earning.drafts import RULES, compare_versions, list_findings, publish_rules, read_or_refuse
 from service.earning.rules import (
     FIRST_VERSION,
     BasketLine,
@@ -40,7 +25,6 @@ from service.earning.rules import (
     terms_from_json,
     terms_to_json,
 )
-from service.earning.store import SHELF
 from service.earning.timeline import (
     compile_rules,
     default_definition,
@@ -49,49 +33,42 @@ from service.earning.timeline import (
     recall_rules,
 )
 from service.kit.audit import Actor
+from service.kit.drafting import Draft, Version
 from service.ledger import operations as ledger
 from service.ledger.operations import Balance, Expiry
 
 __all__ = [
     "FIRST_VERSION",
-    "SHELF",
+    "RULES",
     "Actor",
     "BasketLine",
     "Boost",
+    "Draft",
     "EarningRules",
     "EventRule",
     "RuleTimeline",
-    "RulesDraft",
-    "RulesVersion",
     "SeenEvent",
     "Terms",
+    "Version",
     "award_event",
-    "change_draft",
     "compare_versions",
     "compile_rules",
-    "copy_of",
     "counted_minor",
     "default_definition",
-    "discard_draft",
-    "draft_rules",
     "ensure_default_rules",
     "find_awards",
     "forget_rules",
-    "get_rules",
     "hand_back_awards",
     "hand_over_awards",
     "list_awarded_for",
     "list_findings",
-    "list_rules",
     "make_terms",
     "points_of_day",
     "publish_rules",
     "read_or_refuse",
     "recall_rules",
-    "settle_states",
     "terms_from_json",
     "terms_to_json",
-    "withdraw_rules",
 ]
 
 

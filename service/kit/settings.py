@@ -42,6 +42,7 @@ KNOWN = {
     "TIDEMARK_TRUSTED_PROXIES": "Proxies in front whose `X-Forwarded-For` is believed (`0`).",
     "TIDEMARK_CHANGES_KEPT_DAYS": "Days that the change feed reaches back; `0`: for ever (`400`).",
     "TIDEMARK_REPORTS_KEPT_DAYS": "Days that computed reports are kept; `0`: for ever (`400`).",
+    "TIDEMARK_MODELS_URL": "Object store that shares trained models between machines: `s3://bucket/models`.",
     "TIDEMARK_MODELS_KEPT": "Artefacts of trained models that are kept besides the one in force (`5`).",
     "TIDEMARK_SEARCH_MEMBERS": "Members per origin that a blend is learned from; `0`: not learned (`400`).",
     "TIDEMARK_REVIEW_REDEMPTIONS": "Redemptions by one member a day that are looked at; `0`: none (`10`).",
@@ -82,6 +83,7 @@ class Settings:
     trusted_proxies: int
     changes_kept_days: int
     reports_kept_days: int
+    models_url: str | None
     models_kept: int
     search_members: int
     review_redemptions: int
@@ -136,6 +138,7 @@ class Settings:
             trusted_proxies=_number(env, "TIDEMARK_TRUSTED_PROXIES", 0, 0, 10),
             changes_kept_days=_number(env, "TIDEMARK_CHANGES_KEPT_DAYS", 400, 0, 36_500),
             reports_kept_days=_number(env, "TIDEMARK_REPORTS_KEPT_DAYS", 400, 0, 36_500),
+            models_url=env.get("TIDEMARK_MODELS_URL") or None,
             models_kept=_number(env, "TIDEMARK_MODELS_KEPT", 5, 1, 1_000),
             search_members=_number(env, "TIDEMARK_SEARCH_MEMBERS", 400, 0, 100_000),
             review_redemptions=_number(env, "TIDEMARK_REVIEW_REDEMPTIONS", 10, 0, 1_000_000),

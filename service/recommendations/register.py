@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -17,7 +15,8 @@ from recommender.errors import ArtifactError
 from service.kit import audit
 from service.kit.clock import format_time
 from service.kit.outbox import emit
-from service.recommendations import store
+from service.recommendations import artefacts, store
+from service.recommendations.artefacts import ModelsFolder
 from service.recommendations.errors import ModelUnusable, UnknownModel
 from service.recommendations.serving import open_model
 
@@ -98,7 +97,7 @@ def promote_model(
     conn: Connection,
     *,
     version: str,
-    models_folder: Path,
+    models_folder: ModelsFolder,
     actor: str,
     now: datetime,
     reason: str | None = None,
@@ -135,8 +134,8 @@ def promote_model(
     return get_model(conn, version=version)
 
 
-def drop_artefacts(conn: Connection, *, models_folder: Path, kept: int) -> list[str]:
-    """Delete the artefacts of old models and return their versions; the register keeps every line.
+def drop_artefacts(conn: Connection, *, models_folder: ModelsFolder, kept: int, now: datetime) -> list[str]:
+    """Delete the artefacts of old models and return their locations; the register keeps every line.
 
     What is in force stays, what was in force just before it, and of the others the `kept` newest.
     """
@@ -144,13 +143,9 @@ def drop_artefacts(conn: Connection, *, models_folder: Path, kept: int) -> list[
     former = [row.version for row in store.list_former_models(conn)][:1]
     spared = {row.version for row in rows if row.status == "active"} | set(former)
     others = [row for row in rows if row.version not in spared]
-    dropped = []
-    for row in others[kept:]:
-        folder = models_folder / str(row.location)
-        if folder.is_dir() and folder.resolve().parent == models_folder.resolve():
-            shutil.rmtree(folder)
-            dropped.append(row.version)
-    return dropped
+    gone = {row.location for row in others[kept:]}
+    stay = {row.location for row in rows} - gone
+    return artefacts.drop_artefacts(models_folder, spared=stay, known=gone, now=now)
 
 
 def _get_row(conn: Connection, version: str) -> Row[Any]:

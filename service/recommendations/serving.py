@@ -9,10 +9,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from recommender.refreshing import Refreshed
 from recommender.serving import ServedModel
 from recommender.statistics import Figures
 from service.recommendations import store, store_statistics
+from service.recommendations.artefacts import ModelsFolder, bring_artefact, is_at_hand
 from service.recommendations.attribution import AttributionKeys
 from service.recommendations.store_taken import HISTORY_LINES
 from service.tiers import operations as tiers
@@ -56,8 +56,9 @@ class FreshStatistics:
 class Shelf:
     """One model, one set of statistics and the catalogue as of one look; never changed, so nothing is mixed.
 
-    `model` is over the statistics in use. Arrays are by the model's item position: `item_keys` (n,) int64,
-    0 where the catalogue has no such item; `available` (n,) bool; `categories` n tuples.
+    `model` is over the statistics in use, and ranks what of the catalogue came after its training too. Arrays
+    are by the model's item position: `item_keys` (n,) int64, 0 where the catalogue has no such item;
+    `available` (n,) bool; `categories` n tuples.
     """
 
     model: ServedModel
@@ -114,7 +115,7 @@ class Shelf:
 class Serving:
     """What this process needs to answer: where models lie, the keys of tokens, the zone of days."""
 
-    def __init__(self, *, models_folder: Path, keys: AttributionKeys, timezone: str) -> None:
+    def __init__(self, *, models_folder: ModelsFolder, keys: AttributionKeys, timezone: str) -> None:
         self.models_folder = models_folder
         self.keys = keys
         self.timezone = timezone
@@ -122,6 +123,7 @@ class Serving:
         self._refused: dict[str, datetime] = {}
         self._rules: tuple[int, dict[str, frozenset[str]], dict[str, Mapping[str, str]]] | None = None
         self._lock = threading.Lock()
+        self._fetching: threading.Thread | None = None
 
     def last(self) -> Shelf | None:
         """Return what was held ready last, without looking whether it is still in force."""
@@ -217,8 +219,14 @@ class Serving:
         try:
             if row is None:
                 raise ArtifactError(f"{version} is not in the register")
+            if self._shelf is not None and not is_at_hand(self.models_folder, row.location):
+                # No request waits for a store that may not answer: the last good model serves meanwhile.
+                self._fetch(row.location)
+                self._refused[version] = now - _RETRY_REFUSED + _LOOK_EVERY
+                return None
             shelf = _read_whole(conn, open_model(self.models_folder, row), mark=mark, now=now)
-            known = float(np.count_nonzero(shelf.item_keys)) / max(1, len(shelf.item_keys))
+            learned = shelf.item_keys[: len(shelf.model.als.item_factors)]
+            known = float(np.count_nonzero(learned)) / max(1, len(learned))
             if known < _LEAST_KNOWN_SHARE:
                 raise ArtifactError(f"{version} knows another catalogue ({known:.0%} of its items are ours)")
         except ArtifactError as error:
@@ -228,6 +236,20 @@ class Serving:
         self._refused.pop(version, None)
         log.info("model loaded", extra={"model": version, "items": len(shelf.item_keys)})
         return shelf
+
+    def _fetch(self, location: str) -> None:
+        """Have a model fetched in the background, once at a time."""
+        if self._fetching is not None and self._fetching.is_alive():
+            return
+
+        def fetch() -> None:
+            try:
+                bring_artefact(self.models_folder, location)
+            except ArtifactError as error:
+                log.error("model not fetched", extra={"model": location, "problem": str(error)})
+
+        self._fetching = threading.Thread(target=fetch, name="fetch-model", daemon=True)
+        self._fetching.start()
 
     def _open_former(self, conn: Connection, mark: datetime | None, now: datetime) -> Shelf | None:
         """Open the latest usable model among those that were in force before."""
@@ -249,13 +271,13 @@ def list_exclusive(ladder: Iterable[Tier]) -> dict[str, frozenset[str]]:
     return {sku: frozenset(held) for sku, held in codes.items()}
 
 
-def open_model(models_folder: Path, row: Row[Any]) -> ServedModel:
+def open_model(models_folder: ModelsFolder, row: Row[Any]) -> ServedModel:
     """Open a registered model's artefact and check that it is the one registered.
 
     Raises:
         ArtifactError: missing, corrupt, foreign or another one.
     """
-    model = ServedModel.open(models_folder / str(row.location))
+    model = ServedModel.open(bring_artefact(models_folder, str(row.location)))
     if model.content_hash != row.content_hash:
         raise ArtifactError(f"{row.version}: the artefact is not the one that was registered")
     return model
@@ -273,8 +295,7 @@ def _read_whole(conn: Connection, model: ServedModel, *, mark: datetime | None, 
         read_whole_at=now,
         config_hash=hash_config(model),
     )
-    _enter(shelf, store.read_catalogue(conn, since=None))
-    return shelf
+    return _add(shelf, _enter(shelf, store.read_catalogue(conn, since=None)))
 
 
 def _read_changes(conn: Connection, shelf: Shelf, *, mark: datetime | None, now: datetime) -> Shelf:
@@ -291,12 +312,37 @@ def _read_changes(conn: Connection, shelf: Shelf, *, mark: datetime | None, now:
         statistics_sought=shelf.statistics_sought,
         statistics=shelf.statistics,
     )
-    _enter(changed, store.read_catalogue(conn, since=since))
-    return changed
+    return _add(changed, _enter(changed, store.read_catalogue(conn, since=since)))
 
 
-def _enter(shelf: Shelf, rows: Iterator[Row[Any]]) -> None:
-    """Write catalogue rows into a shelf that nobody has seen yet."""
+def _add(shelf: Shelf, rows: Sequence[Row[Any]]) -> Shelf:
+    """Return a shelf with these items too; statistics are joined anew, since they may know them."""
+    if not rows:
+        return shelf
+    model = shelf.model.with_items(row.sku for row in rows)
+    number = len(model.items) - len(shelf.item_keys)
+    grown = replace(
+        shelf,
+        model=model,
+        item_keys=np.pad(shelf.item_keys, (0, number)),
+        available=np.pad(shelf.available, (0, number)),
+        categories=[*shelf.categories, *((),) * number],
+        statistics_sought=None,
+        statistics=None,
+        _masks={},
+        _marks={},
+        _groups=[],
+    )
+    _enter(grown, rows)
+    return grown
+
+
+def _enter(shelf: Shelf, rows: Iterable[Row[Any]]) -> list[Row[Any]]:
+    """Write catalogue rows into a shelf that nobody has seen yet, and return what it has no place for.
+
+    Of these only what can be had and was described: a stub is named by any visitor's event.
+    """
+    unknown: list[Row[Any]] = []
     find: Callable[[str], int | None] = shelf.model.items.find
     shared: dict[tuple[str, ...], tuple[str, ...]] = {}
     for row in rows:
@@ -306,6 +352,9 @@ def _enter(shelf: Shelf, rows: Iterator[Row[Any]]) -> None:
             shelf.available[position] = row.available
             names = tuple(row.categories)
             shelf.categories[position] = shared.setdefault(names, names)
+        elif row.available and not row.stub:
+            unknown.append(row)
+    return unknown
 
 
 def _read_statistics(conn: Connection, shelf: Shelf, *, sought: int | None) -> Shelf:
@@ -315,18 +364,29 @@ def _read_statistics(conn: Connection, shelf: Shelf, *, sought: int | None) -> S
     if row is None or (row.through_day - _EPOCH).days < shelf.model.manifest.trained_through:
         return unchanged
     try:
-        joined = Refreshed.of(shelf.model, Figures.from_bytes(row.figures), shelf.item_keys)
+        figures = Figures.from_bytes(row.figures)
+        shelf = _add(shelf, _list_sold(conn, shelf, figures))
+        joined = Refreshed.of(shelf.model, figures, shelf.item_keys)
     except RecommenderError as error:
         problem = {"statistics": row.version, "problem": str(error), "code": error.code}
         log.error("statistics refused", extra=problem)
         return unchanged
     log.info("statistics loaded", extra={"statistics": row.version})
     return replace(
-        unchanged,
+        shelf,
+        statistics_sought=sought,
         model=joined.model,
         statistics=FreshStatistics(row.version, row.refreshed_at, joined),
         config_hash=hash_config(joined.model, statistics=row.version),
     )
+
+
+def _list_sold(conn: Connection, shelf: Shelf, figures: Figures) -> list[Row[Any]]:
+    """Return what was bought, can be had and has no place on a shelf: stubs that came after the training."""
+    missing = np.setdiff1d(figures.items, shelf.item_keys)
+    if not len(missing):
+        return []
+    return [row for row in store.list_catalogue(conn, item_keys=missing.tolist()) if row.available]
 
 
 def hash_config(model: ServedModel, *, statistics: int | None = None) -> str:

@@ -84,9 +84,10 @@ _OPENING = subject.add_columns(
 )
 
 _CATALOGUE: Select[Any] = select(
-    item_rows.c.item_key, item_rows.c.sku, item_rows.c.available, item_rows.c.categories
+    item_rows.c.item_key, item_rows.c.sku, item_rows.c.available, item_rows.c.stub, item_rows.c.categories
 )
 _CATALOGUE_SINCE = _CATALOGUE.where(item_rows.c.updated_at >= bindparam("since"))
+_CATALOGUE_OF = _CATALOGUE.where(item_rows.c.item_key == func.any(bindparam("item_keys")))
 
 _newest = (
     select(order_rows.c.order_key, order_rows.c.placed_at)
@@ -111,6 +112,8 @@ _RECENTLY_SOLD: Select[Any] = (
     .select_from(item_rows.outerjoin(_sold, _sold.c.item_key == item_rows.c.item_key))
     .where(
         item_rows.c.available,
+        # What nobody described and nobody bought was only named by somebody's event.
+        item_rows.c.stub.is_(False) | _sold.c.orders.is_not(None),
         item_rows.c.sku != func.all(bindparam("exclude", type_=ARRAY(TEXT))),
         cast(_category, TEXT).is_(None) | (_category == func.any(item_rows.c.categories)),
     )
@@ -175,11 +178,16 @@ def find_opening(
 
 
 def read_catalogue(conn: Connection, *, since: datetime | None) -> Iterator[Row[Any]]:
-    """Yield key, sku, availability and categories of items, all or those changed since a moment."""
+    """Yield key, sku, availability, stub and categories of items, all or those changed since a moment."""
     if since is None:
         yield from conn.execute(_CATALOGUE)
     else:
         yield from conn.execute(_CATALOGUE_SINCE, {"since": since})
+
+
+def list_catalogue(conn: Connection, *, item_keys: Sequence[int]) -> Sequence[Row[Any]]:
+    """Return some items as `read_catalogue` gives them."""
+    return conn.execute(_CATALOGUE_OF, {"item_keys": list(item_keys)}).all()
 
 
 def list_recently_sold(

@@ -5,28 +5,29 @@ Imported by the command line and the worker only: it brings in the libraries tha
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine
 
-from recommender.artifact import read_manifest
+from recommender.artifact import Manifest, read_manifest
 from recommender.browsing import BROWSED_DAYS
 from recommender.card import write_card
 from recommender.engines import using_engine
-from recommender.errors import ArtifactExists, EmptyInteractions
+from recommender.errors import ArtifactError, ArtifactExists, EmptyInteractions
 from recommender.interactions import Interactions
 from recommender.leaning import LookLog
 from recommender.training import TrainedModel, TrainingConfig, train
 from service.kit.clock import local_day, local_midnight
 from service.programme.operations import Programme
 from service.recommendations import register, store, store_looks, store_training
+from service.recommendations.artefacts import ModelsFolder, share_artefact
 from service.recommendations.errors import NothingToLearn
 from service.recommendations.histories import Columns, read_columns
 from service.recommendations.judging import Judge, Measuring, Report, settle_blend
@@ -42,7 +43,7 @@ _MOST_LOOKERS = 20_000
 def train_model(
     engine: Engine,
     *,
-    models_folder: Path,
+    models_folder: ModelsFolder,
     programme: Programme,
     now: datetime,
     seed: int = 20,
@@ -75,14 +76,14 @@ def train_model(
             tell=progress or _silent,
         )
     with engine.connect() as conn:
-        register.drop_artefacts(conn, models_folder=models_folder, kept=kept)
+        register.drop_artefacts(conn, models_folder=models_folder, kept=kept, now=now)
     return trained
 
 
 def _train_model(
     engine: Engine,
     *,
-    models_folder: Path,
+    models_folder: ModelsFolder,
     programme: Programme,
     now: datetime,
     seed: int,
@@ -101,10 +102,8 @@ def _train_model(
     served, metrics = settle_blend(table, searched, searched=measuring.search, browsing=browsing)
     day = local_day(now, timezone=programme.timezone)
     folder = models_folder
-    version, content_hash = _write(engine, replace(trained, config=served), metrics, folder=folder, day=day)
+    version, manifest = _write(engine, replace(trained, config=served), metrics, folder=folder, day=day)
     tell("write", 1, 1)
-    manifest = read_manifest(folder / version)
-    write_card(folder / version, manifest, metrics)
     with engine.connect() as conn:
         in_force = next((one for one in register.list_models(conn) if one.status == "active"), None)
     promote, decision = judge.decide(table, served.blend, in_force)
@@ -113,7 +112,7 @@ def _train_model(
             conn,
             version=version,
             location=version,
-            content_hash=content_hash,
+            content_hash=manifest.content_hash,
             manifest=manifest.as_dict(),
             trained_through=_EPOCH + timedelta(days=trained.trained_through),
             decision=decision,
@@ -213,9 +212,9 @@ def _number(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int6
 
 
 def _write(
-    engine: Engine, trained: TrainedModel, metrics: dict[str, Any], *, folder: Path, day: date
-) -> tuple[str, str]:
-    """Write the artefact under the first free version of the day; return version and content hash."""
+    engine: Engine, trained: TrainedModel, metrics: dict[str, Any], *, folder: ModelsFolder, day: date
+) -> tuple[str, Manifest]:
+    """Write artefact and card under the first free version of the day; return version and manifest."""
     with engine.connect() as conn:
         taken = set(store_training.list_versions(conn, prefix=f"{day}."))
     for number in count(1):
@@ -223,9 +222,20 @@ def _write(
         if version in taken:
             continue
         try:
-            return version, trained.write(folder / version, version=version, metrics=metrics)
+            trained.write(folder / version, version=version, metrics=metrics)
         except ArtifactExists:
             continue
+        manifest = read_manifest(folder / version)
+        write_card(folder / version, manifest, metrics)
+        try:
+            share_artefact(folder, version)
+        except ArtifactError as error:
+            shutil.rmtree(folder / version)
+            # Another machine was faster.
+            if not isinstance(error, ArtifactExists):
+                raise
+            continue
+        return version, manifest
     raise AssertionError("unreachable")
 
 

@@ -160,5 +160,9 @@ def test_every_topic_that_is_told_is_documented() -> None:
                 told.add(node.value.value)
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Event" and node.args:
                 told |= {arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant)}
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Topics":
+                told |= {
+                    given.value.value for given in node.keywords if isinstance(given.value, ast.Constant)
+                }
     assert told <= set(TOPICS)
-    assert {"order.placed", "model.promoted", "member.tier.changed"} <= told
+    assert {"order.placed", "model.promoted", "member.tier.changed", "tier.ruleset.published"} <= told

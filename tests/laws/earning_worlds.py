@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from service.activity.rules import NewLine, NewOrder, NewRefund, NewRefundLine
 from service.earning import operations as earning
 from service.earning.definition import read_rules
-from service.earning.operations import Actor, EarningRules, RulesDraft
+from service.earning.operations import Actor, Draft, EarningRules
 from service.intake import operations as intake
 from service.intake.quotes.operations import quote_order
 from service.kit.sealing import Sealer
@@ -118,10 +118,10 @@ class EarningShop:
     def publish(self, definition: Mapping[str, Any], *, days_ago: int = 700) -> int:
         """Put rules in force, so many days before now, as if staff had done it then."""
         at = NOW - timedelta(days=days_ago)
-        draft = earning.draft_rules(
-            self.conn, draft=RulesDraft("a test's", definition), actor=Actor("test"), now=at
+        draft = earning.RULES.add_draft(
+            self.conn, draft=Draft("a test's", definition), actor=Actor("test"), now=at
         )
-        earning.SHELF.publish(
+        earning.RULES.shelf.publish(
             self.conn,
             version=draft.version,
             state="active",

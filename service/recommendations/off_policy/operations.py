@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime, timedelta
 from itertools import groupby
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +23,7 @@ from service.kit.errors import Problem
 from service.kit.ids import new_id
 from service.kit.jobs import defer
 from service.recommendations import store as models
+from service.recommendations.artefacts import ModelsFolder
 from service.recommendations.errors import ModelUnusable, UnknownEvaluation, UnknownModel
 from service.recommendations.off_policy import store
 from service.recommendations.off_policy.replaying import pick
@@ -92,7 +92,7 @@ class _Choices:
 
 
 def evaluate_model(
-    conn: Connection, *, models_folder: Path, timezone: str, question: Question, now: datetime
+    conn: Connection, *, models_folder: ModelsFolder, timezone: str, question: Question, now: datetime
 ) -> dict[str, Any]:
     """Return what a ranker would have earned at the explored place, or the refusal; JSON-able.
 
@@ -185,7 +185,7 @@ def get_evaluation(
 
 
 def run_evaluation(
-    engine: Engine, *, evaluation_id: str, models_folder: Path, timezone: str, now: datetime
+    engine: Engine, *, evaluation_id: str, models_folder: ModelsFolder, timezone: str, now: datetime
 ) -> None:
     """Work an evaluation out and keep what it found, or why it found nothing.
 
@@ -230,7 +230,7 @@ def _in(texts: Mapping[str, str], locale: str) -> str:
     return texts.get(locale, texts["en"])
 
 
-def _open(conn: Connection, models_folder: Path, version: str) -> ServedModel:
+def _open(conn: Connection, models_folder: ModelsFolder, version: str) -> ServedModel:
     row = models.find_model(conn, version=version)
     if row is None:
         raise UnknownModel(f"there is no model {version}")

@@ -6,6 +6,7 @@ from marshmallow import Schema, fields, validate
 
 from service.kit.fields import Day, QueryWhole, StrictSchema, Text, Whole
 from service.kit.pagination import DEFAULT_LIMIT, MAX_LIMIT
+from service.kit.schemas_drafting import TextsSchema
 from service.tiers.schemas import MetricsSchema, NeedSchema
 
 _DAY = {"format": "date"}
@@ -95,13 +96,6 @@ class CostSchema(Schema):
     members_counted = fields.Integer(required=True, metadata={"description": "Whose awards were read."})
 
 
-class SimulatedReasonSchema(Schema):
-    """The needs in words."""
-
-    en = fields.String(required=True)
-    zh_hant = fields.String(required=True, data_key="zh-Hant")
-
-
 class SampledMemberSchema(Schema):
     """One member who moves: the needs met of the tier reached, or those of the tier that is lost."""
 
@@ -110,7 +104,9 @@ class SampledMemberSchema(Schema):
     tier_is_gone = fields.Boolean(required=True, metadata={"description": "The draft has no such tier."})
     metrics = fields.Nested(MetricsSchema, required=True)
     needs = fields.List(fields.Nested(NeedSchema), required=True)
-    reason = fields.Nested(SimulatedReasonSchema, required=True, allow_none=True)
+    reason = fields.Nested(
+        TextsSchema, required=True, allow_none=True, metadata={"description": "The needs in words."}
+    )
 
 
 class SampleSchema(Schema):

@@ -10,6 +10,7 @@ from service.kit.auth import Role
 from service.kit.errors import NotAFutureMidnight, ScheduleTaken
 from service.kit.http import STAFF, Blueprint, Door
 from service.kit.pagination import decode_cursor, encode_cursor, page
+from service.kit.schemas_drafting import DiffQuery, VersionsQuery, WithdrawBody
 from service.programme.operations import get_programme
 from service.tiers.errors import (
     RulesetHasErrors,
@@ -23,18 +24,15 @@ from service.tiers.errors import (
     UnknownRuleset,
 )
 from service.tiers.publishing import operations
-from service.tiers.publishing.operations import Actor, Draft, Publishing, Ruleset
+from service.tiers.publishing.operations import RULESETS, Actor, Draft, Publishing, Ruleset
 from service.tiers.publishing.schemas import (
-    DiffQuery,
     DraftBody,
     NewDraftBody,
     PublishBody,
     RulesetDiffSchema,
     RulesetExportSchema,
     RulesetSchema,
-    RulesetsQuery,
     RulesetsSchema,
-    WithdrawBody,
 )
 from service.tiers.publishing.views import diff_json, ruleset_json, summary_json
 from service.tiers.rulesets import read_version
@@ -63,18 +61,16 @@ def draft_ruleset(door: Door, body: dict[str, Any]) -> object:
     """
     given = body.get("definition")
     if given is None:
-        given = operations.copy_of(door.conn, version=body["copy_of"], now=door.now)
+        given = RULESETS.copy_of(door.conn, version=body["copy_of"], now=door.now)
     draft = _read_draft(door, body["title"], given)
-    return _show(
-        door, operations.draft_ruleset(door.conn, draft=draft, actor=_actor(door), now=door.now)
-    ), 201
+    return _show(door, RULESETS.add_draft(door.conn, draft=draft, actor=_actor(door), now=door.now)), 201
 
 
-@blueprint.door("GET", "/tier-rulesets", roles=STAFF, query=RulesetsQuery(), answers={200: RulesetsSchema()})
+@blueprint.door("GET", "/tier-rulesets", roles=STAFF, query=VersionsQuery(), answers={200: RulesetsSchema()})
 def list_rulesets(door: Door, query: dict[str, Any]) -> object:
     """List rule sets, the newest version first; one state alone if asked for."""
     key = decode_cursor(query.get("cursor"), types=(int,))
-    found = operations.list_rulesets(
+    found = RULESETS.list_versions(
         door.conn,
         state=query.get("state"),
         before=None if key is None else min(key[0], 2**31 - 1),
@@ -98,7 +94,7 @@ def list_rulesets(door: Door, query: dict[str, Any]) -> object:
 )
 def get_ruleset(door: Door, version: str) -> object:
     """Return a version with what it says, what was found in it, who published it, when, why and on what."""
-    return _show(door, operations.get_ruleset(door.conn, version=read_version(version), now=door.now))
+    return _show(door, RULESETS.get(door.conn, version=read_version(version), now=door.now))
 
 
 @blueprint.door(
@@ -112,7 +108,7 @@ def get_ruleset(door: Door, version: str) -> object:
 )
 def put_ruleset(door: Door, version: str, body: dict[str, Any]) -> object:
     """Give a draft another title and definition. Published versions never change."""
-    found = operations.change_draft(
+    found = RULESETS.change_draft(
         door.conn,
         version=read_version(version),
         draft=_read_draft(door, body["title"], body["definition"]),
@@ -131,9 +127,7 @@ def put_ruleset(door: Door, version: str, body: dict[str, Any]) -> object:
 )
 def delete_ruleset(door: Door, version: str) -> object:
     """Put a draft away for good. Its number is never given again; published versions stay."""
-    found = operations.discard_draft(
-        door.conn, version=read_version(version), actor=_actor(door), now=door.now
-    )
+    found = RULESETS.discard_draft(door.conn, version=read_version(version), actor=_actor(door), now=door.now)
     return _show(door, found)
 
 
@@ -162,7 +156,7 @@ def diff_ruleset(door: Door, version: str, query: dict[str, Any]) -> object:
 )
 def export_ruleset(door: Door, version: str) -> object:
     """Return the definition alone, to be kept in a file; as `definition` of a new draft it says the same."""
-    return operations.get_ruleset(door.conn, version=read_version(version), now=door.now).definition
+    return RULESETS.get(door.conn, version=read_version(version), now=door.now).definition
 
 
 @blueprint.door(
@@ -217,7 +211,7 @@ def publish_ruleset(door: Door, version: str, body: dict[str, Any]) -> object:
 )
 def withdraw_ruleset(door: Door, version: str, body: dict[str, Any]) -> object:
     """Make a set that waits for its day a draft again; its day is free for another."""
-    found = operations.withdraw_ruleset(
+    found = RULESETS.withdraw(
         door.conn, version=read_version(version), reason=body["reason"], actor=_actor(door), now=door.now
     )
     return _show(door, found)

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
+from service.kit.findings import Texts
 from service.tiers.benefits import Benefit
 from service.tiers.conditions import AtLeast, Compare, Condition
-from service.tiers.publishing.wording import PARTS, Texts, Words, say, words_of
+from service.tiers.publishing.wording import PARTS, Words, say, words_of
 from service.tiers.publishing.wording_settings import SETTINGS, setting_words
 from service.tiers.rules import RuleSet, Tier
 from service.tiers.telling.shape import simplify

@@ -7,28 +7,19 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from service.kit.findings import Fault, Texts
 from service.tiers.conditions import MAX_DEPTH, METRICS
 from service.tiers.parsing import LOCALES
 from service.tiers.publishing.unreadable import reason_words
-from service.tiers.publishing.wording import Texts, Words, say
+from service.tiers.publishing.wording import Words, say
 from service.tiers.rules import MAX_TIERS, RuleSet, parse_ruleset, readers_of_parts
 
 MAX_COMPARISONS = 60
 """In one condition; rules must stay easy to understand."""
 _LANGUAGES = {"en": Words("English", "英文"), "zh-Hant": Words("Traditional Chinese", "繁體中文")}
 _COMBINERS = ("all", "any", "at_least")
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that keeps a definition from being read: its public name, where, and what to do."""
-
-    name: str
-    pointer: str
-    text: Texts
 
 
 def read_definition(

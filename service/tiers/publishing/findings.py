@@ -7,10 +7,10 @@ condition here is ever contradicted by a member.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations, pairwise, product
 from typing import Any, Literal, NamedTuple, cast
 
+from service.kit.findings import Finding, Severity
 from service.tiers.conditions import METRICS, Compare, Condition, MetricName, leaves_of
 from service.tiers.parsing import LOCALES
 from service.tiers.publishing.boxes import (
@@ -25,21 +25,10 @@ from service.tiers.publishing.boxes import (
     is_empty,
 )
 from service.tiers.publishing.thresholds import days_of, judge_threshold
-from service.tiers.publishing.wording import ENTER, KEEP, PARTS, Texts, Words, say, words_of
+from service.tiers.publishing.wording import ENTER, KEEP, PARTS, Words, say, words_of
 from service.tiers.rules import RuleSet, Tier
 
-Severity = Literal["error", "warning"]
 _GROWING: tuple[MetricName, ...] = ("net_spend", "active_days", "orders", "member_days")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing wrong with a rule set: its public name, how grave it is, where, and what to do about it."""
-
-    name: str
-    severity: Severity
-    pointers: tuple[str, ...]
-    text: Texts
 
 
 class _Part(NamedTuple):

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Any
 
 from service.kit.clock import format_time
+from service.kit.drafting_views import finding_json, version_json
+from service.kit.findings import Finding
 from service.tiers.publishing.diff import Change
-from service.tiers.publishing.findings import Finding
 from service.tiers.publishing.operations import Evidence, Ruleset
 
 
 def summary_json(ruleset: Ruleset) -> dict[str, Any]:
     """Return a version without what it says."""
-    return {
-        "version": ruleset.version,
-        "title": ruleset.title,
-        "state": ruleset.state,
-        "effective_from": _time(ruleset.effective_from),
-        "effective_to": _time(ruleset.effective_to),
-        "created_at": _time(ruleset.created_at),
-        "created_by": ruleset.created_by,
-        "updated_at": _time(ruleset.updated_at),
-        "published_at": _time(ruleset.published_at),
-        "published_by": ruleset.published_by,
-        "reason": ruleset.reason,
-        "simulation_id": ruleset.simulation_id,
-    }
+    return version_json(ruleset) | {"simulation_id": ruleset.simulation_id}
 
 
 def ruleset_json(
@@ -43,22 +30,12 @@ def ruleset_json(
     }
 
 
-def finding_json(finding: Finding) -> dict[str, Any]:
-    """Return one finding."""
-    return {
-        "name": finding.name,
-        "severity": finding.severity,
-        "pointers": list(finding.pointers),
-        "text": _texts(finding.text),
-    }
-
-
 def _evidence_json(evidence: Evidence, ruleset: Ruleset) -> dict[str, Any]:
     return {
         "simulation_id": evidence.simulation_id,
         "against": evidence.against_version,
         "as_of": evidence.as_of.isoformat(),
-        "finished_at": _time(evidence.finished_at),
+        "finished_at": None if evidence.finished_at is None else format_time(evidence.finished_at),
         "of_this_definition": evidence.definition_hash == ruleset.definition_hash,
         "demoted_share": {"numerator": evidence.demoted, "denominator": evidence.members},
     }
@@ -87,16 +64,8 @@ def diff_json(old: Ruleset, new: Ruleset, *, changes: Sequence[Change]) -> dict[
                 "to_pointer": change.to_pointer,
                 "from": change.before,
                 "to": change.after,
-                "text": _texts(change.text),
+                "text": dict(change.text),
             }
             for change in changes
         ],
     }
-
-
-def _texts(text: Mapping[str, str]) -> dict[str, str]:
-    return dict(text)
-
-
-def _time(moment: datetime | None) -> str | None:
-    return None if moment is None else format_time(moment)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
+from service.kit.findings import Texts
 from service.tiers.conditions import Condition
 from service.tiers.rules import Tier
 from service.tiers.telling import chinese_rules, english_rules
-
-Texts = Mapping[str, str]
-"""The same said in every locale."""
 
 
 @dataclass(frozen=True, slots=True)

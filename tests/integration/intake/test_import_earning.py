@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from service.earning import operations as earning
-from service.earning.operations import Actor, RulesDraft
+from service.earning.operations import Actor, Draft
 from service.kit.db import transaction
 from service.programme.operations import Programme
 from tests.conftest import wipe
@@ -53,8 +53,8 @@ def publish(engine: Engine, definition: Mapping[str, Any], *, days_ago: int) -> 
     """Put rules in force so many days before now."""
     at = NOW - timedelta(days=days_ago)
     with transaction(engine) as conn:
-        draft = earning.draft_rules(conn, draft=RulesDraft("t", definition), actor=Actor("test"), now=at)
-        earning.SHELF.publish(
+        draft = earning.RULES.add_draft(conn, draft=Draft("t", definition), actor=Actor("test"), now=at)
+        earning.RULES.shelf.publish(
             conn,
             version=draft.version,
             state="active",

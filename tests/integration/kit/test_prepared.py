@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -21,6 +22,14 @@ _KEYED = text("INSERT INTO job_runs (run_key, job, started_at) VALUES (:key, 'ke
 _COUNT = text("SELECT count(*) FROM job_runs WHERE job = :job")
 _SHAPE = text("SELECT * FROM shapes WHERE :always")
 AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def alone(engine: Engine) -> Iterator[Engine]:
+    """One connection of one's own: others' would be at other numbers, and would miss what is deallocated."""
+    own = open_engine(engine.url.render_as_string(hide_password=False), pool_size=1)
+    yield own
+    own.dispose()
 
 
 def count_prepared(conn: Connection) -> int:
@@ -60,10 +69,8 @@ def test_of_many_types_the_first_make_room(engine: Engine) -> None:
     ids=["the driver prepared its own", "the driver prepared nothing"],
 )
 def test_rollbacks_neither_lose_statements_nor_leave_any_behind(
-    engine: Engine, repeated: int, left: list[int]
+    alone: Engine, repeated: int, left: list[int]
 ) -> None:
-    # One connection: of several, each would be at another number.
-    alone = open_engine(engine.url.render_as_string(hide_password=False), pool_size=1)
     counts = []
     for round_no in range(4):
         with pytest.raises(IntegrityError), transaction(alone) as conn:
@@ -73,7 +80,6 @@ def test_rollbacks_neither_lose_statements_nor_leave_any_behind(
             run(conn, _COUNT, {"job": "x"})
             run(conn, _KEYED, {"key": round_no, "at": AT})
             run(conn, _KEYED, {"key": round_no, "at": AT})
-    alone.dispose()
     assert counts == left
 
 
@@ -91,19 +97,19 @@ def test_a_savepoint_rolled_back_and_ddl_lose_nothing(engine: Engine) -> None:
         assert run(conn, _COUNT, {"job": "x"}).scalar_one() == 0
 
 
-def test_one_that_somebody_deallocated_is_prepared_again(engine: Engine) -> None:
-    reads = engine.execution_options(isolation_level="AUTOCOMMIT")
+def test_one_that_somebody_deallocated_is_prepared_again(alone: Engine) -> None:
+    reads = alone.execution_options(isolation_level="AUTOCOMMIT")
     with reads.connect() as conn:
         assert run(conn, _ECHO, {"value": 7}).scalar_one() == 7
         deallocate(conn)
         assert run(conn, _ECHO, {"value": 8}).scalar_one() == 8
 
 
-def test_in_a_transaction_it_is_one_of_the_errors_that_are_tried_again(engine: Engine) -> None:
+def test_in_a_transaction_it_is_one_of_the_errors_that_are_tried_again(alone: Engine) -> None:
     seen: list[str] = []
 
     def count() -> int:
-        with transaction(engine) as conn:
+        with transaction(alone) as conn:
             run(conn, _KEYED, {"key": 77, "at": AT})
             run(conn, _COUNT, {"job": "keyed"})
             if not seen:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine
 from service.experiments import operations as experiments
 from service.programme.operations import Programme
 from service.programme.rules import default_values, read_settings
+from service.recommendations.artefacts import ModelsFolder
 from service.recommendations.attribution import AttributionKeys
 from service.recommendations.judging import Measuring
 from service.recommendations.register import Registered
@@ -52,7 +53,7 @@ class Running:
     model: Registered
 
 
-def open_serving(folder: Path) -> Serving:
+def open_serving(folder: ModelsFolder) -> Serving:
     """Return a process's serving state, as a fresh worker has it."""
     return Serving(models_folder=folder, keys=AttributionKeys.derive(b"secret"), timezone=PROGRAMME.timezone)
 

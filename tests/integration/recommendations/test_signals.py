@@ -165,6 +165,10 @@ def test_refreshes_under_load_fail_no_request_and_mix_no_answer(signals: Signals
     for number in range(3):
         signals.buy({f"load-{number}-{n}": None for n in range(5)}, f"sku-{number:02}", at=days_before(0.5))
         signals.refresh(NOON + timedelta(minutes=number + 1))
+        # However slow the machine: both have begun an answer after the refresh.
+        enough = len(seen) + 5
+        while len(seen) < enough and all(thread.is_alive() for thread in threads):
+            done.wait(0.01)
     done.set()
     for thread in threads:
         thread.join()
@@ -295,6 +299,36 @@ def test_who_objected_to_profiling_has_nothing_looked_at(signals: Signals) -> No
         log = read_looks(conn, interactions, timezone=ZONE)
     assert signals.ask("member-011", mode="recently_viewed")["items"] == []
     assert "member-011" not in log.by_user
+
+
+def test_an_item_that_came_after_the_training_is_shown_like_any_other(signals: Signals) -> None:
+    everything = skus(signals.ask(TREATED, limit=100, mode="discover"))
+    soon = NOON + timedelta(minutes=1)
+    with signals.engine.begin() as conn:
+        Shop(conn).item("late", names={"en": "Late tea"}, categories=["late"], at=soon)
+    whole = signals.ask(TREATED, limit=100, mode="discover", now=soon)
+    assert skus(whole) == [*everything, "late"]
+    assert whole["items"][-1]["reason"]["code"] == "also_available"
+    assert skus(signals.ask("nobody", category="late", now=soon)) == ["late"]
+    signals.happen(view(TREATED, "late"))
+    assert skus(signals.ask(TREATED, mode="recently_viewed", now=soon))[0] == "late"
+    signals.buy({TREATED: None}, "late", at=days_before(20))
+    assert "late" in skus(signals.ask(TREATED, mode="buy_again", limit=100, now=soon))
+    signals.buy({f"late-{n}": None for n in range(70)}, "late", at=days_before(1))
+    # What the shop never described is shown once it was bought, and not when somebody's event names it.
+    signals.buy({f"stub-{n}": None for n in range(5)}, "late-stub", at=days_before(1))
+    signals.happen(view("member-020", "named-only"))
+    signals.refresh(soon)
+    popular = signals.ask("nobody", limit=100, now=soon)
+    assert popular["items"][0]["sku"] == "late"
+    assert popular["items"][0]["reason"]["code"] == "popular_now"
+    assert "late-stub" in skus(popular)
+    assert "named-only" not in skus(popular)
+    assert "late" in skus(signals.ask(TREATED, mode="trending", limit=100, now=soon))
+    later = soon + timedelta(minutes=1)
+    with signals.engine.begin() as conn:
+        Shop(conn).item("late", categories=["late"], available=False, at=later)
+    assert "late" not in skus(signals.ask("nobody", limit=100, now=later))
 
 
 def test_what_was_looked_at_shifts_the_answer_where_that_was_learned(signals: Signals) -> None:

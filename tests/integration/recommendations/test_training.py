@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -16,11 +20,15 @@ from recommender.arms import SERVED_AS
 from recommender.baselines import fit_baselines
 from recommender.blending import BlendConfig
 from recommender.config import TrainingConfig
+from recommender.errors import ArtifactError
 from recommender.history import History
 from recommender.interactions import Interactions
 from recommender.metrics import top_positions
+from recommender.remote import list_artifacts
 from recommender.serving import ServedModel
+from service.experiments import operations as experiments
 from service.recommendations import operations, register, store
+from service.recommendations.artefacts import SharedFolder
 from service.recommendations.errors import ModelUnusable, NothingToLearn, UnknownModel
 from service.recommendations.judging import Measuring
 from service.recommendations.ranking import count_taken
@@ -269,13 +277,13 @@ def test_a_swap_under_load_fails_no_request_and_mixes_no_answer(running: Running
     assert len(versions) == 2
     serving, done = open_serving(running.models_folder), threading.Event()
 
-    def read(reader: int) -> list[dict[str, Any]]:
-        answers = []
+    answers: list[dict[str, Any]] = []
+
+    def read(reader: int) -> None:
         while not done.is_set():
             asked = operations.Asked(f"member-{reader:03}", placement="home", channel="web", limit=30)
             with running.engine.begin() as conn:
                 answers.append(operations.recommend(conn, serving=serving, asked=asked, now=NOON))
-        return answers
 
     with ThreadPoolExecutor(3) as pool:
         readers = [pool.submit(read, reader) for reader in range(3)]
@@ -288,12 +296,74 @@ def test_a_swap_under_load_fails_no_request_and_mixes_no_answer(running: Running
                     actor="test",
                     now=NOON,
                 )
-            time.sleep(0.15)
+            # However slow the machine: each reader has begun an answer after the promotion.
+            enough = len(answers) + 7
+            while len(answers) < enough and not any(reader.done() for reader in readers):
+                time.sleep(0.01)
         done.set()
-        answers = [answer for reader in readers for answer in reader.result()]
+        for reader in readers:
+            reader.result()
     served = {answer["measurement"]["policy"]["version"] for answer in answers}
     assert served == set(versions)
     for answer in answers:
         policy = answer["measurement"]["policy"]
         assert policy["version"] == policy["model"]["version"]
         assert len({item["sku"] for item in answer["items"]}) == 30
+
+
+def test_machines_share_models_through_an_object_store(engine: Engine, tmp_path: Path) -> None:
+    with engine.begin() as conn:
+        experiments.ensure_global_holdout(conn, now=days_before(100), today=NOON.date())
+        fill(Shop(conn))
+    url = f"memory://{uuid4().hex}"
+    trains, serves = (SharedFolder(tmp_path / name, url) for name in ("trains", "serves"))
+
+    def run() -> str:
+        made = train_model(
+            engine, models_folder=trains, programme=PROGRAMME, now=NOON, measuring=QUICK, kept=1
+        )
+        return made.version
+
+    def ask() -> Any:
+        asked = operations.Asked("member-003", placement="home", channel="web", limit=5)
+        with engine.begin() as conn:
+            answer = operations.recommend(conn, serving=serving, asked=asked, now=next(moments))
+        return answer["measurement"]["policy"]["model"]["version"]
+
+    serving = open_serving(serves)
+    moments = (NOON + timedelta(seconds=10 * number) for number in count())
+    first = run()
+    assert ask() == first
+    second = run()
+    with engine.begin() as conn:
+        operations.promote_model(conn, version=second, models_folder=trains, actor="test", now=NOON)
+    # Nobody waits for the store: the answer comes from the model there is.
+    assert ask() == first
+    assert serving._fetching is not None
+    serving._fetching.join(30)
+    assert ask() == second
+    versions = {first, second, run(), run(), run()}
+    assert set(list_artifacts(url)) == {one.name for one in trains.path.iterdir()} < versions
+    gone = versions - set(list_artifacts(url))
+    third = SharedFolder(tmp_path / "third", url)
+    with engine.begin() as conn, pytest.raises(ModelUnusable):
+        operations.promote_model(conn, version=gone.pop(), models_folder=third, actor="test", now=NOON)
+
+
+def test_what_a_killed_training_left_goes_a_day_later_and_a_store_that_fails_leaves_nothing(
+    running: Running, tmp_path: Path
+) -> None:
+    old, fresh = (running.models_folder / f".2026-11-2{day}.1.abc.partial" for day in (0, 1))
+    for left in (old, fresh):
+        left.mkdir()
+    os.utime(old, (0, 0))
+    with running.engine.begin() as conn:
+        register.drop_artefacts(conn, models_folder=running.models_folder, kept=1, now=NOON)
+    assert not old.exists()
+    assert fresh.exists()
+    nowhere = SharedFolder(tmp_path / "other", "nonsense://bucket")
+    with pytest.raises(ArtifactError):
+        train_model(running.engine, models_folder=nowhere, programme=PROGRAMME, now=NOON, measuring=QUICK)
+    assert list((tmp_path / "other").iterdir()) == []
+    with running.engine.connect() as conn:
+        assert [one.version for one in register.list_models(conn)] == [running.model.version]

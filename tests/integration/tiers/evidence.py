@@ -47,7 +47,7 @@ def leave_simulation(
             "simulation_id": simulation_id,
             "version": version,
             "against": against,
-            "definition_hash": publishing.get_ruleset(conn, version=version, now=now).definition_hash,
+            "definition_hash": publishing.RULESETS.get(conn, version=version, now=now).definition_hash,
             "as_of": as_of or now.date(),
             "state": state,
             "now": now,

@@ -30,7 +30,7 @@ from service.tiers.errors import (
     UnknownRuleset,
 )
 from service.tiers.publishing import operations as publishing
-from service.tiers.publishing.operations import Actor, Draft, Publishing, Ruleset
+from service.tiers.publishing.operations import RULESETS, Actor, Draft, Publishing, Ruleset
 from service.tiers.rulesets import recall_timeline
 from service.worker import build
 from tests.integration.tiers.evidence import leave_simulation
@@ -58,7 +58,7 @@ def definition(gold: str = "12000.00") -> dict[str, Any]:
 
 
 def draft(conn: Connection, *, now: datetime = START, gold: str = "15000.00") -> int:
-    made = publishing.draft_ruleset(conn, draft=Draft("Harder Gold", definition(gold)), actor=STAFF, now=now)
+    made = RULESETS.add_draft(conn, draft=Draft("Harder Gold", definition(gold)), actor=STAFF, now=now)
     return made.version
 
 
@@ -83,7 +83,7 @@ def publish_well(
 
 
 def states(conn: Connection, now: datetime) -> dict[int, str]:
-    found = publishing.list_rulesets(conn, state=None, before=None, limit=100, now=now)
+    found = RULESETS.list_versions(conn, state=None, before=None, limit=100, now=now)
     return {ruleset.version: ruleset.state for ruleset in found}
 
 
@@ -96,15 +96,15 @@ def test_a_draft_is_kept_changed_and_discarded_and_its_number_never_comes_again(
     version = draft(begun)
     assert version == 2
     later = START + timedelta(hours=1)
-    changed = publishing.change_draft(
+    changed = RULESETS.change_draft(
         begun, version=2, draft=Draft("Softer", definition("9000.00")), actor=STAFF, now=later
     )
     assert (changed.title, changed.updated_at, changed.created_at) == ("Softer", later, START)
     assert changed.definition["tiers"][2]["enter"]["all"][0]["value"] == "9000.00"
-    gone = publishing.discard_draft(begun, version=2, actor=STAFF, now=later)
+    gone = RULESETS.discard_draft(begun, version=2, actor=STAFF, now=later)
     assert gone.state == "discarded"
     with pytest.raises(UnknownRuleset):
-        publishing.get_ruleset(begun, version=2, now=later)
+        RULESETS.get(begun, version=2, now=later)
     assert states(begun, later) == {1: "active"}
     assert draft(begun) == 3
 
@@ -119,7 +119,7 @@ def test_publishing_now_retires_the_one_in_force_and_stamps_who_when_why_and_on_
     assert (done.published_at, done.published_by, done.reason) == (now, STAFF.name, "spring")
     assert done.simulation_id == simulation_id
     assert stored_states(begun) == {1: "retired", 2: "active"}
-    old = publishing.get_ruleset(begun, version=1, now=now)
+    old = RULESETS.get(begun, version=1, now=now)
     assert (old.state, old.effective_to) == ("retired", now)
     timeline = recall_timeline(begun)
     assert (timeline.at(now).version, timeline.at(now - timedelta(seconds=1)).version) == (2, 1)
@@ -142,7 +142,7 @@ def test_a_scheduled_set_waits_for_its_midnight_and_then_takes_over(begun: Conne
     version = draft(begun)
     done = publish_well(begun, version, effective_from="2024-04-01")
     assert (done.state, done.effective_from) == ("scheduled", MIDNIGHT)
-    assert publishing.get_ruleset(begun, version=1, now=START).effective_to == MIDNIGHT
+    assert RULESETS.get(begun, version=1, now=START).effective_to == MIDNIGHT
     assert begun.execute(text("SELECT count(*) FROM procrastinate_jobs")).scalar_one() == 0
     before, after = MIDNIGHT - timedelta(seconds=1), MIDNIGHT
     assert states(begun, before) == {1: "active", 2: "scheduled"}
@@ -171,7 +171,7 @@ def test_two_sets_never_come_into_force_at_one_moment(begun: Connection) -> None
     publish_well(begun, first, effective_from="2024-04-01")
     with pytest.raises(ScheduleTaken, match="version 2 comes into force then"):
         publish_well(begun, second, effective_from="2024-04-01T00:00:00+08:00")
-    publishing.withdraw_ruleset(begun, version=first, reason="not yet", actor=STAFF, now=START)
+    RULESETS.withdraw(begun, version=first, reason="not yet", actor=STAFF, now=START)
     assert publish_well(begun, second, effective_from="2024-04-01").state == "scheduled"
 
 
@@ -186,13 +186,13 @@ def test_of_two_published_in_one_moment_the_second_comes_later(begun: Connection
 def test_a_withdrawn_set_is_a_draft_again_with_nothing_left_of_its_publishing(begun: Connection) -> None:
     version = draft(begun)
     publish_well(begun, version, effective_from="2024-04-01")
-    back = publishing.withdraw_ruleset(begun, version=version, reason="not yet", actor=STAFF, now=START)
+    back = RULESETS.withdraw(begun, version=version, reason="not yet", actor=STAFF, now=START)
     assert back.state == "draft"
     assert [back.effective_from, back.published_at, back.published_by, back.reason, back.simulation_id] == [
         None
     ] * 5
     assert len(recall_timeline(begun).entries) == 1
-    changed = publishing.change_draft(
+    changed = RULESETS.change_draft(
         begun, version=version, draft=Draft("Again", definition("14000.00")), actor=STAFF, now=START
     )
     assert changed.title == "Again"
@@ -202,10 +202,10 @@ def test_what_came_into_force_or_never_waited_cannot_be_withdrawn(begun: Connect
     version = draft(begun)
     for which, now in ((1, START), (version, START)):
         with pytest.raises(RulesetNotScheduled):
-            publishing.withdraw_ruleset(begun, version=which, reason="no", actor=STAFF, now=now)
+            RULESETS.withdraw(begun, version=which, reason="no", actor=STAFF, now=now)
     publish_well(begun, version, effective_from="2024-04-01")
     with pytest.raises(RulesetNotScheduled, match="is active"):
-        publishing.withdraw_ruleset(begun, version=version, reason="late", actor=STAFF, now=MIDNIGHT)
+        RULESETS.withdraw(begun, version=version, reason="late", actor=STAFF, now=MIDNIGHT)
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_a_simulation_without_a_result_is_no_evidence(begun: Connection, state: 
 
 
 def change(conn: Connection, version: int) -> None:
-    publishing.change_draft(
+    RULESETS.change_draft(
         conn, version=version, draft=Draft("Changed", definition("15000.01")), actor=STAFF, now=START
     )
 
@@ -330,7 +330,7 @@ def test_findings_that_are_errors_stop_publishing_and_warnings_do_not(begun: Con
     broken = definition()
     broken["tiers"][2]["enter"] = broken["tiers"][1]["enter"]
     del broken["tiers"][2]["keep"]
-    version = publishing.draft_ruleset(begun, draft=Draft("Broken", broken), actor=STAFF, now=START).version
+    version = RULESETS.add_draft(begun, draft=Draft("Broken", broken), actor=STAFF, now=START).version
     with pytest.raises(RulesetHasErrors) as refusal:
         publish_well(begun, version)
     assert [(error.pointer, error.detail.split(":")[0]) for error in refusal.value.errors] == [
@@ -338,7 +338,7 @@ def test_findings_that_are_errors_stop_publishing_and_warnings_do_not(begun: Con
     ]
     doubtful = definition()
     doubtful["tiers"][3]["benefits"] = []
-    version = publishing.draft_ruleset(begun, draft=Draft("Odd", doubtful), actor=STAFF, now=START).version
+    version = RULESETS.add_draft(begun, draft=Draft("Odd", doubtful), actor=STAFF, now=START).version
     assert publish_well(begun, version).state == "active"
 
 
@@ -356,8 +356,8 @@ def test_what_was_published_is_not_published_changed_or_discarded_again(begun: C
     publish_well(begun, version)
     calls: list[Callable[[], object]] = [
         lambda: publish(begun, version),
-        lambda: publishing.discard_draft(begun, version=version, actor=STAFF, now=START),
-        lambda: publishing.change_draft(
+        lambda: RULESETS.discard_draft(begun, version=version, actor=STAFF, now=START),
+        lambda: RULESETS.change_draft(
             begun, version=1, draft=Draft("x", definition()), actor=STAFF, now=START
         ),
     ]
@@ -405,9 +405,9 @@ def test_the_database_lets_drafts_change_and_go(begun: Connection) -> None:
 
 
 def test_a_copy_begins_with_what_another_version_says(begun: Connection) -> None:
-    assert publishing.copy_of(begun, version=1, now=START) == default_ruleset(currency="TWD")
+    assert RULESETS.copy_of(begun, version=1, now=START) == default_ruleset(currency="TWD")
     with pytest.raises(Invalid) as refusal:
-        publishing.copy_of(begun, version=7, now=START)
+        RULESETS.copy_of(begun, version=7, now=START)
     assert refusal.value.errors[0].pointer == "/copy_of"
 
 

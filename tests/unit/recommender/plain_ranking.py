@@ -242,6 +242,6 @@ class Plain:
         return because
 
     def _is_popular(self, item: int) -> bool:
-        scores = self.arrays["popularity_scores"]
+        scores, lately = self.arrays["popularity_scores"], self.arrays["popularity_counts"][1]
         best = np.argsort(-scores, kind="stable")[: max(20, len(scores) // 10)]
-        return bool(item in best and scores[item] > 0)
+        return bool(item in best and lately[item] > 0)

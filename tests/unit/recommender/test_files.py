@@ -36,6 +36,27 @@ def test_csv_is_read_with_days_or_dates(tmp_path: Path) -> None:
         assert read.quantity.tolist() == [2, 1.5]
 
 
+@pytest.mark.parametrize(
+    "times",
+    [
+        ("2024-10-04T00:30:00+08:00", "2024-10-05T23:30:00-05:00"),
+        ("2024-10-04 23:59:59", "2024-10-05 00:00:00.25"),
+        ("2024-10-04T10:00Z", "20241005"),
+    ],
+)
+def test_a_time_counts_for_the_day_that_it_names(tmp_path: Path, times: tuple[str, str]) -> None:
+    columns = {"user_id": ["a", "b"], "item_id": ["x", "x"], "date": list(times)}
+    text = f"user_id,item_id,date\na,x,{times[0]}\nb,x,{times[1]}\n"
+    for file in (csv_file(tmp_path, text), write_parquet(tmp_path, columns)):
+        assert read_interactions(file).day.tolist() == [20000, 20001]
+
+
+def test_a_text_in_parquet_that_is_no_date_is_named(tmp_path: Path) -> None:
+    columns = {"user_id": ["a", "b"], "item_id": ["x", "x"], "date": ["2024-10-04", "04/10/2024"]}
+    with pytest.raises(InvalidInteractions, match=r"orders\.parquet: date '04/10/2024' cannot be read"):
+        read_interactions(write_parquet(tmp_path, columns))
+
+
 def test_without_a_quantity_column_each_row_counts_one(tmp_path: Path) -> None:
     read = read_interactions(csv_file(tmp_path, "user_id,item_id,day\na,x,1\n\na,x,1\n"))
     assert read.quantity.tolist() == [2]
@@ -59,6 +80,8 @@ def test_without_a_quantity_column_each_row_counts_one(tmp_path: Path) -> None:
         ),
         ("user_id,item_id,day,quantity\na,x,1,nan\n", "line 2: quantity 'nan'"),
         ("user_id,item_id,day,quantity\na,x,1,many\n", "line 2: quantity 'many' is not a number"),
+        ("user_id,item_id,date\na,x,2024-10-04T25:00\n", "line 2: date '2024-10-04T25:00' cannot be read"),
+        ("item_id,user_id,item_id,day\nx,a,y,1\n", "there are 2 columns item_id"),
         ('user_id,item_id,day\na,"x,1\n', "not CSV"),
         ("user_id,item_id,day\na\0,x,1\n", r"user_id holds 'a\\x00'"),
     ],

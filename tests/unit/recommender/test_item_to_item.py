@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recommender.engines import local
 from recommender.history import History
 from recommender.interactions import Interactions
+from recommender.models.als import AlsConfig
 from recommender.models.item_to_item import ItemToItem, ItemToItemConfig, Weighting
+from recommender.training import TrainingConfig, train
 from tests.unit.recommender import shop
 
 
@@ -100,3 +105,47 @@ def test_the_strongest_link_names_what_speaks_for_an_item() -> None:
     assert model.spread(items, np.ones(2)).strongest(np.array([b, d])) == {b: a}
     assert model.spread(items, np.array([0.1, 1.0])).strongest(np.array([b])) == {b: c}
     assert model.spread(items, np.ones(2)).strongest(np.array([], dtype=np.intp)) == {}
+
+
+@given(st.sets(st.tuples(st.integers(0, 9), st.integers(0, 5), st.integers(100, 106)), min_size=8))
+def test_onward_counts_who_took_the_neighbour_with_the_item_or_after_it(
+    rows: set[tuple[int, int, int]],
+) -> None:
+    user, item, day = zip(*sorted(rows), strict=True)
+    past = Interactions.from_columns(user_id=user, item_id=item, day=day)
+    config = ItemToItemConfig(min_common_users=1, neighbours=3)
+    near = ItemToItem.fit(past, config, find=local.find_neighbours)
+    assert near.onward is not None
+    days = {
+        (who, what): [one[2] for one in rows if (str(one[0]), str(one[1])) == (who, what)]
+        for who in past.users.ids
+        for what in past.items.ids
+    }
+    for place, one in enumerate(past.items.ids):
+        for rank, neighbour in enumerate(near.neighbours[place].tolist()):
+            if not near.similarities[place, rank]:
+                continue
+            pairs = [(days[who, one], days[who, past.items.ids[neighbour]]) for who in past.users.ids]
+            took_both = [(mine, theirs) for mine, theirs in pairs if mine and theirs]
+            onward = sum(max(theirs) >= min(mine) for mine, theirs in took_both)
+            assert near.onward[place, rank] == pytest.approx((onward + 1) / (len(took_both) + 1))
+
+
+def test_what_is_taken_before_an_item_is_not_related_to_it_as_what_comes_after_is() -> None:
+    lines = [("rest", item, 50) for item in ("tea", "cup")]
+    for number in range(45):
+        lines += [(f"u{number}", "phone", 100 + number), (f"u{number}", "case", 107 + number)]
+        if number < 20:
+            lines.append((f"u{number}", "strap", 107 + number))
+        lines.append((f"u{number}", f"other-{number % 7}", 90))
+    user, item, day = zip(*lines, strict=True)
+    past = Interactions.from_columns(user_id=user, item_id=item, day=day)
+    made = train(past, TrainingConfig(als=AlsConfig(factors=4, iterations=2)), seed=1)
+    model = made.serve()
+    assert [one.item_id for one in model.related(["phone"], limit=2).items] == ["case", "strap"]
+    of_case = model.related(["case"], limit=1).items[0]
+    assert (of_case.item_id, of_case.reason_params) == ("strap", {"item_id": "case"})
+    # As an artefact of before, which tells nothing of the order.
+    plain = {name: array for name, array in made.arrays.items() if name != "item_onward"}
+    older = replace(made, arrays=plain).serve()
+    assert [one.item_id for one in older.related(["case"], limit=1).items] == ["phone"]

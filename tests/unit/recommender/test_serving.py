@@ -376,6 +376,16 @@ def test_fresh_popularity_moves_the_lists_and_leaves_the_old_model_alone(model: 
         model.refreshed(counts[:2], through_day=TODAY)
 
 
+def test_what_nobody_took_in_four_weeks_is_not_called_popular_now(model: ServedModel) -> None:
+    counts = model.blend.facts.counts.copy()
+    counts[:2] = 0
+    counts[:2, model.items.get("sku-079")] = 1
+    answer = model.refreshed(counts, through_day=TODAY).recommend([], today=TODAY, limit=5)
+    codes = [one.reason_code for one in answer.items]
+    assert answer.items[0].item_id == "sku-079"
+    assert codes == ["popular_now", *["also_available"] * 4]
+
+
 def test_an_item_just_bought_is_held_back_and_one_that_is_due_comes_forward(model: ServedModel) -> None:
     days = [TODAY - 90, TODAY - 60, TODAY - 30]
     due = [Purchase("sku-021", day) for day in days]

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from service.kit.findings import Fault
 from service.tiers.defaults import default_ruleset
-from service.tiers.publishing.faults import Fault, read_definition
+from service.tiers.publishing.faults import read_definition
 from tests.unit.tiers.histories import leaf
 
 

@@ -14,11 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.activity.rules import DayTotals
+from service.kit.findings import Finding
 from service.kit.money import EXPONENTS
 from service.tiers.conditions import Metrics, compile_condition, parse_condition
 from service.tiers.defaults import default_ruleset
 from service.tiers.publishing.boxes import Undecided, boxes_of, is_covered
-from service.tiers.publishing.findings import Finding, look_through
+from service.tiers.publishing.findings import look_through
 from service.tiers.rules import parse_ruleset
 from service.tiers.window import RunningWindow
 from tests.conftest import SCALE
