@@ -35,16 +35,12 @@ class Refreshed:
         What the figures do not know was taken by nobody.
         """
         at, known = figures.place(ids)
-        counts, fortnight, buyers, repeaters, gaps = (
+        counts, buyers, repeaters, gaps = (
             np.where(known, column[..., at], 0)
-            for column in (
-                figures.counts,
-                figures.fortnight,
-                figures.buyers,
-                figures.repeaters,
-                figures.gaps,
-            )
+            for column in (figures.counts, figures.buyers, figures.repeaters, figures.gaps)
         )
+        # Figures that were written by an earlier release do not hold it.
+        fortnight = None if figures.fortnight is None else np.where(known, figures.fortnight[at], 0)
         config = model.personal_frequency.config
         average = float(figures.repeaters.sum() / max(1, figures.buyers.sum()))
         probability = shrink_repeats(buyers, repeaters, average, prior_buyers=config.repeat_prior_buyers)

@@ -199,7 +199,6 @@ class Figures:
     through_day: int
     items: _Keys
     counts: NDArray[np.int32]
-    fortnight: NDArray[np.int32]
     buyers: NDArray[np.int32]
     repeaters: NDArray[np.int32]
     gaps: NDArray[np.int32]
@@ -208,10 +207,12 @@ class Figures:
     trend: NDArray[np.float32]
     segment_names: tuple[str, ...]
     segments: NDArray[np.int32]
+    fortnight: NDArray[np.int32] | None = None
 
     def to_bytes(self) -> bytes:
         """Give everything in one piece."""
-        arrays = {one.name: np.asarray(getattr(self, one.name)) for one in fields(self)}
+        held = {one.name: getattr(self, one.name) for one in fields(self)}
+        arrays = {name: np.asarray(one) for name, one in held.items() if one is not None}
         return pack({**arrays, "segment_names": np.array(self.segment_names, dtype=np.str_)})
 
     @classmethod
