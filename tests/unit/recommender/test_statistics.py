@@ -160,6 +160,18 @@ def test_figures_of_before_without_a_fortnight_leave_that_of_the_training() -> N
     assert fresh.blend.facts.counts.sum() == 0
 
 
+def test_a_shop_that_took_everything_back_is_still_ranked() -> None:
+    model = shop.trained().serve()
+    figures = Statistics.of(NOTHING, through_day=shop.FIRST_DAY + 300).figures()
+    ids = np.arange(len(model.items))
+    refreshed = Refreshed.of(model, Figures.from_bytes(figures.to_bytes()), ids)
+    answer = refreshed.model.recommend([], today=shop.FIRST_DAY + 300, limit=3)
+    assert [one.reason_code for one in answer.items] == ["also_available"] * 3
+    again = [Purchase("sku-021", shop.FIRST_DAY + 250)]
+    assert len(refreshed.model.recommend(again, today=shop.FIRST_DAY + 300, limit=80).items) == 80
+    assert not refreshed.trend.any()
+
+
 def test_what_the_figures_do_not_know_was_taken_by_nobody() -> None:
     model = shop.trained().serve()
     whole = Statistics.of(Takings.of([1], [7], [shop.FIRST_DAY]), through_day=shop.FIRST_DAY)
