@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import MAXYEAR, MINYEAR
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
@@ -23,6 +24,9 @@ from service.kit.fields import (
 )
 
 MAX_LINES = 1000
+
+# Never converted from zone to zone; the year of a birthday may be unknown.
+_BIRTHDAY_YEARS = range(MINYEAR, MAXYEAR + 1)
 
 
 class ConsentBody(StrictSchema):
@@ -47,7 +51,7 @@ class MemberBody(StrictSchema):
     store_id = MerchantId(allow_none=True)
     locale = fields.String(validate=LOCALE, allow_none=True)
     name = Text(max_length=200, allow_none=True)
-    birthday = Day(allow_none=True, any_year=True)
+    birthday = Day(allow_none=True, years=_BIRTHDAY_YEARS)
     email = Text(max_length=254, min_length=3, allow_none=True)
     phone = Text(max_length=40, min_length=3, allow_none=True)
     consent = fields.Nested(ConsentBody)

@@ -14,6 +14,9 @@ _RFC3339 = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)\Z", re.ASCII
 )
 
+YEARS = range(1900, 3000)
+"""Of which times are; everything between can be converted from zone to zone, and days added to it."""
+
 _DAY = re.compile(r"\d{4}-\d\d-\d\d\Z", re.ASCII)
 
 
@@ -38,12 +41,12 @@ def parse_time(value: str) -> datetime:
         moment = moment.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise ValueError(f"no such time: {value}") from error
-    _check_year(moment.year)
+    _check_year(moment.year, YEARS)
     return moment
 
 
-def parse_day(value: str, *, any_year: bool = False) -> date:
-    """Return the calendar day that YYYY-MM-DD names, of the years that times are of, or of any.
+def parse_day(value: str, *, years: range = YEARS) -> date:
+    """Return the calendar day that YYYY-MM-DD names, of the years that times are of, or of others.
 
     Raises:
         ValueError: not a day in this form, no such day, or too far off to convert between zones.
@@ -54,14 +57,13 @@ def parse_day(value: str, *, any_year: bool = False) -> date:
         day = date.fromisoformat(value)
     except ValueError as error:
         raise ValueError("no such day") from error
-    if not any_year:
-        _check_year(day.year)
+    _check_year(day.year, years)
     return day
 
 
-def _check_year(year: int) -> None:
-    if not 1900 <= year <= 2999:
-        raise ValueError("the year must lie between 1900 and 2999")
+def _check_year(year: int, years: range) -> None:
+    if year not in years:
+        raise ValueError(f"the year must lie between {years[0]} and {years[-1]}")
 
 
 def _offset(text: str) -> str:

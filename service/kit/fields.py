@@ -11,7 +11,7 @@ from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
-from service.kit.clock import parse_day, parse_time
+from service.kit.clock import YEARS, parse_day, parse_time
 from service.kit.money import EXPONENTS
 
 _MOST_BYTES = 200_000
@@ -151,15 +151,15 @@ class Moment(fields.Field[datetime]):
 
 
 class Day(fields.Field[date]):
-    """A calendar day, YYYY-MM-DD, of the years that times are of unless of any."""
+    """A calendar day, YYYY-MM-DD, of the years that times are of unless others are given."""
 
-    def __init__(self, *, any_year: bool = False, **kwargs: Any) -> None:
-        self.any_year = any_year
+    def __init__(self, *, years: range = YEARS, **kwargs: Any) -> None:
+        self.years = years
         super().__init__(**_documented(kwargs, type="string", format="date"))
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> date:
         try:
-            return parse_day(str(value), any_year=self.any_year)
+            return parse_day(str(value), years=self.years)
         except ValueError as error:
             raise ValidationError(str(error)) from error
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import MAXYEAR
+
 from marshmallow import Schema, ValidationError, fields, validate
 
+from service.kit.clock import YEARS
 from service.kit.fields import Day, MerchantId, QueryWhole, Reason, StrictSchema, TableQuery, Text, Whole
 from service.kit.pagination import DEFAULT_LIMIT, MAX_LIMIT
 
 MOST_POINTS = 10**9
 """Largest adjustment taken in one go."""
+
+EXPIRY_YEARS = range(YEARS.start, MAXYEAR + 1)
+"""Up to the last day there is, which other systems write for never."""
 
 LONGEST_HOLD_SECONDS = 7 * 24 * 3600
 """A hold is for a checkout; it keeps points from expiring, so it may not last."""
@@ -80,6 +86,7 @@ class AdjustmentBody(StrictSchema):
     points = AdjustmentPoints()
     reason = Reason()
     expires_on = Day(
+        years=EXPIRY_YEARS,
         allow_none=True,
         metadata={
             "format": "date",
@@ -120,6 +127,7 @@ class ExtensionBody(StrictSchema):
     """Until when a lot can be used, and why."""
 
     expires_on = Day(
+        years=EXPIRY_YEARS,
         required=True,
         allow_none=True,
         metadata={

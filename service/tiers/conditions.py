@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Literal, NamedTuple, cast, get_args
 
@@ -23,6 +24,8 @@ MAX_DEPTH = 3
 MAX_DAYS = 36_525
 """Largest threshold in days or counts, a hundred years: far beyond sense, short of overflow."""
 _FAR_MINOR = 10**18
+# Python reads more as a number than a person would: 1_000, 1e3, other scripts' digits, blanks around it.
+_PLAIN = re.compile(r"-?\d{1,16}(\.\d{1,40})?\Z", re.ASCII)
 
 
 class Metrics(NamedTuple):
@@ -173,6 +176,9 @@ def _parse_compare(data: Mapping[str, object], *, currency: str, pointer: str) -
 def _threshold(metric: MetricName, value: object, *, currency: str, pointer: str) -> Fraction:
     if isinstance(value, bool | float) or not isinstance(value, int | str | Decimal):
         raise _fault(pointer, "a whole number or a decimal string is needed")
+    text = f"{value:f}" if isinstance(value, Decimal) else value
+    if isinstance(text, str) and _PLAIN.match(text) is None:
+        raise _fault(pointer, "a plain number is needed, such as 1200 or 12.5")
     if metric == "net_spend":
         try:
             minor = to_minor(value, currency=currency)
@@ -181,11 +187,8 @@ def _threshold(metric: MetricName, value: object, *, currency: str, pointer: str
         if minor < 0:
             raise _fault(pointer, "a threshold is never negative")
         return Fraction(minor)
-    try:
-        number = Decimal(value)
-    except InvalidOperation:
-        raise _fault(pointer, "not a number") from None
-    if not number.is_finite() or not 0 <= number <= MAX_DAYS:
+    number = Decimal(value)
+    if not 0 <= number <= MAX_DAYS:
         raise _fault(pointer, f"out of range: 0 to {MAX_DAYS}")
     if metric != "visit_interval_days" and number != number.to_integral_value():
         raise _fault(pointer, "a whole number is needed")

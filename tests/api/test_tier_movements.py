@@ -173,12 +173,16 @@ def test_the_distribution_is_told_of_a_moment_and_over_time(shop: Client) -> Non
         ("tier-forecast?days=0", "invalid"),
         ("tier-forecast?days=367", "invalid"),
         ("tier-at-risk?within_days=-1", "invalid"),
+        ("tier-at-risk?tier=glod", "unknown-tier"),
     ],
 )
 def test_what_cannot_be_told_is_refused_with_a_reason(shop: Client, path: str, code: str) -> None:
     path = re.sub(r"\{(-?\d+)\}", lambda days: day(int(days[1])), path)
     response = shop.get(f"/v1/{path}", role="marketing")
-    assert (response.status_code, (response.json or {})["code"]) == (422, code)
+    problem = response.json or {}
+    assert (response.status_code, problem["code"]) == (422, code)
+    assert all(error["parameter"] and error["detail"] for error in problem["errors"])
+    assert problem["errors"]
 
 
 def test_who_falls_when_is_told_at_once_for_a_small_shop(shop: Client) -> None:

@@ -8,7 +8,7 @@ from service.kit.errors import FieldError, Invalid
 from service.kit.http import STAFF, Blueprint, Door
 from service.programme.operations import get_programme
 from service.tiers.api import read_as_of
-from service.tiers.errors import AsOfInFuture, NoActiveRuleset, NoForecast
+from service.tiers.errors import AsOfInFuture, NoActiveRuleset, NoForecast, UnknownTier
 from service.tiers.movement import at_risk, forecast, operations, reporting
 from service.tiers.movement.schemas import (
     AtRiskQuery,
@@ -156,7 +156,7 @@ def ask_tier_forecast(door: Door, body: dict[str, Any]) -> object:
     roles=STAFF,
     query=AtRiskQuery(),
     answers={200: AtRiskSchema()},
-    refusals=(NoActiveRuleset,),
+    refusals=(NoActiveRuleset, UnknownTier),
     store_scope=True,
     csv=True,
 )

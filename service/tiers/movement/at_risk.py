@@ -14,11 +14,13 @@ from service.kit.errors import FieldError, Malformed
 from service.kit.pagination import decode_cursor, encode_cursor
 from service.kit.tables import Table
 from service.programme.operations import Programme
+from service.tiers.errors import UnknownTier
 from service.tiers.movement import store_outlook
 from service.tiers.needs import Need
 from service.tiers.resuming import resume_members
 from service.tiers.rulesets import recall_timeline
 from service.tiers.standing import Standing, need_json, needs_json, see_standing
+from service.tiers.timeline import RuleTimeline
 
 _BATCH = 200
 _MOST_BATCHES = 10
@@ -50,11 +52,12 @@ def list_at_risk(
     came to be at risk since the last review (every hour) is not known yet.
 
     Raises:
-        Malformed: not a cursor of this list.
+        Malformed: not a cursor of this list. UnknownTier: no rule set so far had this tier.
     """
     today = local_day(now, timezone=programme.timezone)
     after = _read_cursor(cursor)
     timeline = recall_timeline(conn)
+    _check_tier(tier, timeline)
     until = today
     if within_days is not None:
         # Nobody falls earlier than a grace after the first unqualified day.
@@ -75,6 +78,14 @@ def list_at_risk(
         if len(rows) < _BATCH:
             return Page(tuple(found), None)
     return Page(tuple(found), encode_cursor(after[0].isoformat(), after[1]))
+
+
+def _check_tier(tier: str | None, timeline: RuleTimeline) -> None:
+    """Let a tier pass that somebody may hold: a misspelt one would seem to have nobody at risk."""
+    if tier is None or any(tier in entry.rules.codes for entry in timeline.entries):
+        return
+    codes = ", ".join(one.code for one in timeline.entries[-1].rules.tiers)
+    raise UnknownTier(errors=[FieldError(f"one of {codes}", parameter="tier")])
 
 
 def _read_cursor(cursor: str | None) -> tuple[date, int]:

@@ -117,12 +117,11 @@ def moment_of(as_of: date | datetime | None, *, now: datetime, timezone: str) ->
     """
     if as_of is None:
         return now + _INSTANT
+    today = local_day(now, timezone=timezone)
+    if as_of > now if isinstance(as_of, datetime) else as_of > today:
+        raise _in_future("as_of", today)
     if isinstance(as_of, datetime):
-        if as_of > now:
-            raise AsOfInFuture
         return as_of + _INSTANT
-    if as_of > local_day(now, timezone=timezone):
-        raise AsOfInFuture
     return min(now + _INSTANT, local_midnight(as_of + timedelta(days=1), timezone=timezone))
 
 
@@ -134,8 +133,9 @@ def moments_between(start: date, end: date, *, step: Step, now: datetime, timezo
     Raises:
         Invalid: there are none, or too many. AsOfInFuture: the last one lies ahead.
     """
-    if end > local_day(now, timezone=timezone):
-        raise AsOfInFuture
+    today = local_day(now, timezone=timezone)
+    if end > today:
+        raise _in_future("to", today)
     days: list[date] = []
     while (day := _stepped(start, step, len(days))) <= end:
         days.append(day)
@@ -165,7 +165,11 @@ def _check_period(start: date, end: date, *, last: date) -> None:
     if (end - start).days > LONGEST_PERIOD_DAYS:
         raise _refuse("from", f"more than {LONGEST_PERIOD_DAYS} days before `to`")
     if end > last:
-        raise AsOfInFuture(errors=[FieldError(f"no later than {last.isoformat()}", parameter="to")])
+        raise _in_future("to", last)
+
+
+def _in_future(parameter: str, last: date) -> AsOfInFuture:
+    return AsOfInFuture(errors=[FieldError(f"no later than {last.isoformat()}", parameter=parameter)])
 
 
 def _refuse(parameter: str, detail: str) -> Invalid:

@@ -38,7 +38,8 @@ DIMENSIONS: tuple[MetricName, ...] = (
     "member_days",
 )
 _ACTIVE, _INTERVAL, _SINCE, _ORDERS, _SPEND, _MEMBER = range(6)
-_EVERYTHING: Box = (WHOLE,) * 6
+EVERYTHING: Box = (WHOLE,) * 6
+"""Every member there can be."""
 _AHEAD = 3
 """A store east of the programme's zone is a day or two ahead, and those days are counted too."""
 _MOST_BOXES = 64
@@ -62,7 +63,7 @@ def boxes_of(condition: Condition, *, days: int) -> list[Box]:
     if isinstance(condition, AnyOf):
         return _tidy([box for boxes in parts for box in boxes], days=days)
     if isinstance(condition, AllOf):
-        found = [_EVERYTHING]
+        found = [EVERYTHING]
         for boxes in parts:
             found = _tidy(_intersect_all(found, boxes), days=days)
         return found
@@ -71,7 +72,7 @@ def boxes_of(condition: Condition, *, days: int) -> list[Box]:
 
 def _boxes_of_some(k: int, parts: Sequence[Sequence[Box]], *, days: int) -> list[Box]:
     # held[n]: the boxes in which n or more of the parts looked at so far hold.
-    held: list[list[Box]] = [[_EVERYTHING]] + [[] for _ in range(k)]
+    held: list[list[Box]] = [[EVERYTHING]] + [[] for _ in range(k)]
     for boxes in parts:
         for n in range(k, 0, -1):
             held[n] = _tidy([*held[n], *_intersect_all(held[n - 1], boxes)], days=days)
@@ -104,7 +105,7 @@ def bounds_of(boxes: Iterable[Box], metric: MetricName) -> Range:
 
 
 def _box_of(leaf: Compare) -> Box:
-    ranges = list(_EVERYTHING)
+    ranges = list(EVERYTHING)
     dimension = DIMENSIONS.index(leaf.metric)
     ranges[dimension] = range_of(leaf)
     if dimension == _INTERVAL:

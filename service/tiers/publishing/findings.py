@@ -7,12 +7,14 @@ condition here is ever contradicted by a member.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise, product
+from itertools import combinations, pairwise, product
 from typing import Any, Literal, NamedTuple, cast
 
 from service.kit.findings import Finding, Severity
 from service.tiers.conditions import METRICS, Compare, Condition, MetricName, leaves_of
+from service.tiers.parsing import LOCALES
 from service.tiers.publishing.boxes import (
+    EVERYTHING,
     WHOLE,
     Box,
     Undecided,
@@ -48,6 +50,7 @@ def look_through(rules: RuleSet, *, definition: Mapping[str, Any]) -> list[Findi
     enters = [_part(tier, "enter", tier.enter, days) for tier in rules.tiers if tier.enter is not None]
     keeps = [_part(tier, "keep", tier.keep, days) for tier in rules.tiers if tier.keep is not None]
     found = [
+        *_find_empty_base(rules.tiers[0], enters, days=days),
         *_find_unreachable(enters, days=days),
         *_find_easier(enters, days=days),
         *_find_contradictions(enters, keeps, days=days),
@@ -55,6 +58,7 @@ def look_through(rules: RuleSet, *, definition: Mapping[str, Any]) -> list[Findi
         *_find_lower_bars(enters, currency=rules.currency),
         *_find_lone_intervals(enters, keeps, definition=definition),
         *_find_falling_multipliers(rules.tiers),
+        *_find_names_alike(rules.tiers),
     ]
     return sorted(found, key=lambda finding: finding.severity != "error")
 
@@ -65,6 +69,18 @@ def _part(tier: Tier, name: Literal["enter", "keep"], condition: Condition, days
     except Undecided:
         boxes = None
     return _Part(tier, name, condition, boxes)
+
+
+def _find_empty_base(base: Tier, enters: Sequence[_Part], *, days: int) -> Iterator[Finding]:
+    asked = [part for part in enters if part.boxes]
+    if is_covered([EVERYTHING], [box for part in asked for box in part.boxes or ()], days=days):
+        text = say(
+            "Nobody would ever be {tier}: every member meets the condition to enter a higher tier, whatever "
+            "they do. Ask for something there that has to be earned.",
+            "不會有任何會員停留在{tier}：所有會員一定都符合更高等級的升等條件。請為更高等級設定真正的門檻。",
+            tier=base,
+        )
+        yield Finding("unreachable-tier", "error", ("/tiers/0", *(part.pointer for part in asked)), text)
 
 
 def _find_unreachable(enters: Sequence[_Part], *, days: int) -> Iterator[Finding]:
@@ -82,7 +98,8 @@ def _find_unreachable(enters: Sequence[_Part], *, days: int) -> Iterator[Finding
         above = [other for other in enters[index + 1 :] if other.boxes]
         boxes = [box for other in above for box in other.boxes or ()]
         # The tier just above alone is told as "easier than the one below it".
-        if len(above) > 1 and not _implies(part, above[0], days) and is_covered(part.boxes, boxes, days=days):
+        is_told = index + 1 < len(enters) and _implies(part, enters[index + 1], days)
+        if above and not is_told and is_covered(part.boxes, boxes, days=days):
             text = say(
                 "Nobody can ever rise to {tier}: whoever meets its condition meets that of a higher tier as "
                 "well. Make the higher tiers harder, or {tier} easier.",
@@ -292,6 +309,23 @@ def _find_falling_multipliers(tiers: Sequence[Tier]) -> Iterator[Finding]:
             )
             pointers = (f"/tiers/{higher.rank}/benefits", f"/tiers/{lower.rank}/benefits")
             yield Finding("multiplier-falls", "warning", pointers, text)
+
+
+def _find_names_alike(tiers: Sequence[Tier]) -> Iterator[Finding]:
+    for lower, higher in combinations(tiers, 2):
+        alike = [locale for locale in LOCALES if _plain(lower, locale) == _plain(higher, locale)]
+        if alike:
+            text = say(
+                "Two tiers are called {tier}: members could not tell one from the other. Rename one.",
+                "有兩個等級的名稱相同：{tier}，會員將無法分辨。請更改其中一個名稱。",
+                tier=higher,
+            )
+            pointers = (f"/tiers/{tier.rank}/names/{locale}" for locale in alike for tier in (higher, lower))
+            yield Finding("names-alike", "warning", tuple(pointers), text)
+
+
+def _plain(tier: Tier, locale: str) -> str:
+    return tier.names[locale].strip().casefold()
 
 
 METRIC_WORDS: dict[MetricName, Words] = {

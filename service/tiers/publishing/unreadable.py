@@ -52,7 +52,7 @@ _CHINESE = (
     ("the first value is larger than the second", "第一個值大於第二個值"),
     ("a whole number or a decimal string is needed", "必須是整數，或以字串寫成的小數"),
     ("a threshold is never negative", "門檻不能是負數"),
-    ("not a number", "不是數字"),
+    ("a plain number is needed, such as 1200 or 12.5", "必須是單純的數字，例如 1200 或 12.5"),
     (r"out of range: 0 to (\d+)", r"超出範圍：0 到 \1"),
     ("a whole number is needed", "必須是整數"),
     # Benefits.

@@ -136,7 +136,7 @@ def test_before_joining_there_is_no_standing(shop: Shop) -> None:
     with pytest.raises(NoMembership):
         shop.standing(as_of=START - timedelta(days=1))
     with pytest.raises(NoMembership):
-        shop.standing(member_key=999)
+        shop.standing(member_key=-1)
 
 
 def test_the_log_is_paged_from_the_latest_and_keeps_what_was_superseded(conn: Connection) -> None:

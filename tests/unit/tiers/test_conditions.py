@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from fractions import Fraction
 
 import pytest
@@ -93,9 +94,15 @@ def test_three_levels_may_nest_and_four_may_not() -> None:
         ({}, "metric, op and value"),
         (leaf("points_balance", ">=", 1), "/metric: unknown metric"),
         (leaf("orders", "==", 1), "/op: unknown operator"),
-        (leaf("orders", ">=", "many"), "/value: not a number"),
+        (leaf("orders", ">=", "many"), "/value: a plain number is needed"),
         (leaf("orders", ">=", True), "/value: a whole number or a decimal string"),
-        (leaf("orders", ">=", "NaN"), "/value: out of range"),
+        (leaf("orders", ">=", "NaN"), "/value: a plain number is needed"),
+        (leaf("net_spend", ">=", "1_000"), "/value: a plain number is needed"),
+        (leaf("net_spend", ">=", "1e3"), "/value: a plain number is needed"),
+        (leaf("net_spend", ">=", " 5"), "/value: a plain number is needed"),
+        (leaf("active_days", ">=", "٣"), "/value: a plain number is needed"),
+        (leaf("visit_interval_days", "<=", "7." + "1" * 41), "/value: a plain number is needed"),
+        (leaf("visit_interval_days", "<=", Decimal("1E-41")), "/value: a plain number is needed"),
         (leaf("orders", ">=", -1), "/value: out of range"),
         (leaf("orders", ">=", 10**9), "/value: out of range"),
         (leaf("orders", ">=", "1.5"), "/value: a whole number"),

@@ -104,6 +104,18 @@ def test_a_harder_tier_is_not_taken_for_an_easier_one() -> None:
         assert "easier-than-below" not in names_of(ladder(lower, higher))
 
 
+def test_a_tier_that_everybody_has_leaves_nobody_in_the_lowest_one() -> None:
+    many, few, always = leaf("orders", ">=", 5), leaf("orders", "<", 5), leaf("member_days", ">=", 0)
+    (finding,) = [one for one in find(ladder(always, spend(5))) if one.severity == "error"]
+    assert (finding.name, finding.pointers) == (
+        "unreachable-tier",
+        ("/tiers/0", "/tiers/1/enter", "/tiers/2/enter"),
+    )
+    # Not one of them alone, but both together.
+    assert "/tiers/0" in [one.pointers[0] for one in find(ladder(many, {"all": [few, spend(0)]}, few))]
+    assert "/tiers/0" not in [one.pointers[0] for one in find(ladder(many, {"all": [few, spend(1)]}))]
+
+
 def test_a_tier_between_two_that_together_leave_it_nobody_is_unreachable() -> None:
     low = {"all": [spend(1), leaf("orders", ">=", 1)]}
     few = {"all": [spend(1), leaf("orders", "<=", 5)]}
@@ -111,6 +123,14 @@ def test_a_tier_between_two_that_together_leave_it_nobody_is_unreachable() -> No
     (finding,) = [one for one in find(ladder(low, few, many)) if one.name == "unreachable-tier"]
     assert finding.pointers == ("/tiers/1/enter", "/tiers/2/enter", "/tiers/3/enter")
     assert "higher tier" in finding.text["en"]
+
+
+def test_a_tier_that_a_higher_one_leaves_nobody_is_found_past_one_that_nobody_reaches() -> None:
+    never = leaf("orders", "<", 0)
+    found = {
+        one.pointers for one in find(ladder(spend(5), never, spend(3))) if one.name == "unreachable-tier"
+    }
+    assert found == {("/tiers/1/enter", "/tiers/3/enter"), ("/tiers/2/enter",)}
 
 
 def test_keeping_that_contradicts_entering_is_named() -> None:
@@ -231,6 +251,14 @@ def test_points_that_fall_with_rank_are_a_warning() -> None:
     assert names_of(definition | {"tiers": tiers}) == ["multiplier-falls"]
 
 
+def test_tiers_that_members_could_not_tell_apart_are_a_warning() -> None:
+    definition = ladder(spend(1), spend(2))
+    definition["tiers"][2]["names"] = {"en": " tier 1", "zh-Hant": "第2級"}
+    (finding,) = find(definition)
+    assert (finding.name, finding.severity) == ("names-alike", "warning")
+    assert finding.pointers == ("/tiers/2/names/en", "/tiers/1/names/en")
+
+
 def test_of_a_condition_with_too_many_ways_nothing_is_said() -> None:
     chance = Random(1)
 
@@ -314,10 +342,10 @@ CONDITIONS = st.one_of(comparisons(), combined(comparisons()), combined(combined
 
 
 @st.composite
-def ladders(draw: st.DrawFn) -> Any:
+def ladders(draw: st.DrawFn, *, days: int | None = None) -> Any:
     enters = draw(st.lists(CONDITIONS, min_size=1, max_size=3))
     keeps = draw(st.dictionaries(st.integers(1, len(enters)), CONDITIONS))
-    return ladder(*enters, keeps=keeps, days=draw(st.integers(1, LONGEST)))
+    return ladder(*enters, keeps=keeps, days=days or draw(st.integers(1, LONGEST)))
 
 
 @given(ladders())
@@ -329,6 +357,7 @@ def test_no_member_ever_contradicts_a_finding(definition: Any) -> None:
         assert "{" not in finding.text["en"] + finding.text["zh-Hant"]
         rank = int(finding.pointers[0].split("/")[2])
         enters = {tier.rank: compile_condition(tier.enter) for tier in rules.tiers if tier.enter}
+        enters[0] = lambda _: True
         keeps = {tier.rank: compile_condition(tier.keep) for tier in rules.tiers if tier.keep}
         for metrics in MEMBERS[definition["window"]["days"]]:
             if finding.name == "unreachable-tier":
@@ -342,6 +371,36 @@ def test_no_member_ever_contradicts_a_finding(definition: Any) -> None:
                 assert not (keeps[rank](metrics) and enters[rank](metrics))
             elif finding.name == "keep-harder-than-enter":
                 assert not keeps[rank](metrics) or enters[rank](metrics)
+
+
+def every_kind_of_member(days: int) -> Iterator[Metrics]:
+    """Yield the metrics on each side of every number that `comparisons` draws, as they go together."""
+    today = date(2026, 6, 1).toordinal()
+    possible = range(today - days + 1, today + 4)
+    for count in range(len(possible) + 1):
+        for active in combinations(possible, count):
+            span = active[-1] - active[0] if active else 0
+            since = max(0, today - active[-1]) if active else None
+            for orders, net, tenure in product(
+                range(count, max(count, 6) + 1), (-100, 0, 50, 100, 150, 200, 250, 300, 400), range(7)
+            ):
+                yield Metrics(count, span, since, net, orders, tenure)
+
+
+EVERYBODY = list(set(every_kind_of_member(1)))
+
+
+@given(ladders(days=1))
+@settings(max_examples=100 * SCALE)
+def test_no_tier_that_nobody_reaches_is_missed(definition: Any) -> None:
+    rules = parse_ruleset(definition, version=2)
+    found = {(one.name, one.pointers[0]) for one in look_through(rules, definition=definition)}
+    held = {rules.qualified_rank(metrics) for metrics in EVERYBODY}
+    for rank in {tier.rank for tier in rules.tiers} - held:
+        assert found & {
+            ("unreachable-tier", f"/tiers/{rank}" if rank == 0 else f"/tiers/{rank}/enter"),
+            ("easier-than-below", f"/tiers/{rank + 1}/enter"),
+        }
 
 
 @given(CONDITIONS, CONDITIONS, st.integers(1, LONGEST))

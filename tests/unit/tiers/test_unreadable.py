@@ -61,7 +61,7 @@ REASONS = sorted(
 def test_every_reader_was_looked_through() -> None:
     assert {
         "there is no such field",
-        "not a number",
+        "a plain number is needed, such as 1200 or 12.5",
         "money is never a float",
         "an ISO 4217 code is needed",
     } <= set(REASONS)
