@@ -13,6 +13,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from recommender.arms import DISCOVER_AS, SERVED_AS
 from recommender.artifact import EPOCH, Manifest
 
 Table = Mapping[str, Mapping[str, Any]]
@@ -100,7 +101,7 @@ def evaluation_markdown(evaluation: Mapping[str, Any], *, level: int = 2) -> str
         if evaluation[table]:
             gaps = {} if table == "newcomers" else evaluation["differences"].get(SERVED[table], {})
             parts.append(f"{sharp} {title}\n")
-            parts.append(_figures(evaluation[table], gaps, SERVED[table]))
+            parts.append(_figures(evaluation[table], gaps, SERVED[table], in_force(evaluation, table)))
     parts.append(f"{sharp} By length of history\n")
     parts.append(_by_history(evaluation))
     if "recall_by_group" in evaluation["methods"]["mixed"]:
@@ -132,17 +133,24 @@ def findings(evaluation: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
+def in_force(evaluation: Mapping[str, Any], table: str) -> str:
+    """Give the method of a table that is served: the learned list, or the baseline in its place."""
+    arm = evaluation.get("served", {}).get(SERVED[table], "learned")
+    named: Mapping[Any, str] = DISCOVER_AS if table == "discover" else SERVED_AS
+    return SERVED[table] if arm == "learned" else named[arm]
+
+
 def _names(names: Sequence[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
-def _figures(table: Table, gaps: Mapping[str, Mapping[str, float]], served: str) -> str:
+def _figures(table: Table, gaps: Mapping[str, Mapping[str, float]], served: str, in_force: str) -> str:
     heads = ["method", *_COLUMNS.values(), "by origin", f"`{served}` minus it (95 %)"]
     lines = [f"| {' | '.join(heads)} |", f"| --- | {' | '.join(['---:'] * (len(heads) - 1))} |"]
     for name, one in sorted(table.items(), key=lambda entry: (-entry[1]["recall"], entry[0])):
         gap = gaps.get(name)
         told = "" if gap is None else f"{gap['difference']:+.4f} [{gap['low']:+.4f}, {gap['high']:+.4f}]"
-        label = f"**{name}**" if name in (served, "buy_again") else name
+        label = f"**{name}**" if name in (in_force, "buy_again") else name
         cells = [f"{one[column]:.4f}" for column in _COLUMNS]
         by_origin = " ".join(f"{value:.4f}" for value in one["recall_by_origin"])
         lines.append(f"| {' | '.join([label, *cells, by_origin, told])} |")
@@ -173,8 +181,17 @@ def _by_history(evaluation: Mapping[str, Any]) -> str:
     return table + told + ".\n"
 
 
+def _colour(name: str, served: str, learned: str) -> str:
+    if name in (served, "buy_again"):
+        return "#2a7f62"
+    return "#9cc8b6" if name == learned else "#8a94a0"
+
+
 def to_svg(evaluations: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
-    """Draw recall of every method, one block per evaluation and table, the served lists in green."""
+    """Draw recall of every method, one block per evaluation and table, what is served in green.
+
+    A learned list that is not in force is pale green.
+    """
     step, left, whole = 20, 190, 420
     parts: list[str] = []
     top = 10
@@ -186,7 +203,7 @@ def to_svg(evaluations: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
             parts.append(f'<text x="8" y="{top + 12}" font-weight="bold">{heading}</text>')
             top += step
             for name, one in ranked:
-                colour = "#2a7f62" if name in (SERVED[table], "buy_again") else "#8a94a0"
+                colour = _colour(name, in_force(evaluation, table), SERVED[table])
                 width = one["recall"] / longest * whole
                 parts.append(f'<text x="{left - 8}" y="{top + 12}" text-anchor="end">{escape(name)}</text>')
                 parts.append(

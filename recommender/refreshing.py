@@ -34,32 +34,33 @@ class Refreshed:
 
         What the figures do not know was taken by nobody.
         """
-        at, known = figures.place(ids)
-        counts, fortnight, buyers, repeaters, gaps = (
-            np.where(known, column[..., at], 0)
+        counts, buyers, repeaters, gaps, doubled, trend = (
+            figures.spread(column, ids)
             for column in (
                 figures.counts,
-                figures.fortnight,
                 figures.buyers,
                 figures.repeaters,
                 figures.gaps,
+                figures.gaps_doubled,
+                figures.trend,
             )
         )
+        # Figures that were written by an earlier release do not hold it.
+        fortnight = None if figures.fortnight is None else figures.spread(figures.fortnight, ids)
         config = model.personal_frequency.config
         average = float(figures.repeaters.sum() / max(1, figures.buyers.sum()))
         probability = shrink_repeats(buyers, repeaters, average, prior_buyers=config.repeat_prior_buyers)
         gap_days = model.personal_frequency.gap_days
         if figures.overall_doubled:
-            median, overall = figures.gaps_doubled[at] / 2, figures.overall_doubled / 2
+            median, overall = doubled / 2, figures.overall_doubled / 2
             gap_days = shrink_gaps(gaps, median, overall, prior_intervals=config.gap_prior_intervals).astype(
                 np.float32
             )
         likely = np.maximum(probability, _LEAST_REPEAT).astype(np.float32)
         repeats = Repeats(likely, gate_of(probability, average, config), gap_days)
         fresh = model.refreshed(counts, through_day=figures.through_day, fortnight=fortnight, repeats=repeats)
-        trend = np.where(known, figures.trend[at], 0).astype(np.float32)
         segments = {
-            name: np.where(known, row[at], 0).astype(np.float32)
+            name: figures.spread(row, ids).astype(np.float32)
             for name, row in zip(figures.segment_names, figures.segments, strict=True)
         }
         return cls(fresh, trend, segments)

@@ -199,7 +199,6 @@ class Figures:
     through_day: int
     items: _Keys
     counts: NDArray[np.int32]
-    fortnight: NDArray[np.int32]
     buyers: NDArray[np.int32]
     repeaters: NDArray[np.int32]
     gaps: NDArray[np.int32]
@@ -208,10 +207,12 @@ class Figures:
     trend: NDArray[np.float32]
     segment_names: tuple[str, ...]
     segments: NDArray[np.int32]
+    fortnight: NDArray[np.int32] | None = None
 
     def to_bytes(self) -> bytes:
         """Give everything in one piece."""
-        arrays = {one.name: np.asarray(getattr(self, one.name)) for one in fields(self)}
+        held = {one.name: getattr(self, one.name) for one in fields(self)}
+        arrays = {name: np.asarray(one) for name, one in held.items() if one is not None}
         return pack({**arrays, "segment_names": np.array(self.segment_names, dtype=np.str_)})
 
     @classmethod
@@ -228,11 +229,13 @@ class Figures:
             raise StatisticsBroken(f"counts are {found.counts.shape} for {len(found.items)} items")
         return found
 
-    def place(self, ids: _Keys) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-        """Give where each of these items stands, and whether it is there at all; both (len(ids),)."""
-        at = np.minimum(np.searchsorted(self.items, ids), max(0, len(self.items) - 1))
-        known = self.items[at] == ids if len(self.items) else np.zeros(len(ids), dtype=bool)
-        return at, known
+    def spread(self, column: NDArray[Any], ids: _Keys) -> NDArray[Any]:
+        """Give a column (…, n) for these items instead, (…, len(ids)); 0 for those that are not here."""
+        at = np.searchsorted(self.items, ids)
+        known = np.flatnonzero(np.append(self.items, -1)[at] == ids)
+        spread = np.zeros((*column.shape[:-1], len(ids)), column.dtype)
+        spread[..., known] = column[..., at[known]]
+        return spread
 
 
 LEAST_TRENDING = 5

@@ -154,8 +154,12 @@ _SKUS: Select[Any] = select(item_rows.c.item_key, item_rows.c.sku)
 def prepare_history(conn: Connection) -> int:
     """Set aside what was given back, for this transaction, and return how many order lines there are."""
     conn.execute(text("SET LOCAL jit = off"))
+    # Whole tables meet whole tables. Right after an import nothing is known of their size, and a loop over
+    # one of them looks cheap that takes minutes.
+    conn.execute(text("SET LOCAL enable_nestloop = off"))
     _create(conn, "undone", _UNDONE, "order_key")
     _create(conn, "given_back", _GIVEN_BACK, "member_key, item_key")
+    conn.execute(text("SET LOCAL enable_nestloop = on"))
     count: int = conn.execute(_COUNT).scalar_one()
     return count
 

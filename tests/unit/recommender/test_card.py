@@ -5,7 +5,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from recommender.artifact import read_manifest
-from recommender.card import as_markdown, card_of, findings, write_card
+from recommender.card import as_markdown, card_of, findings, to_svg, write_card
 from recommender.evaluation import evaluate
 from tests.unit.recommender import shop
 
@@ -23,6 +23,19 @@ def test_a_card_says_what_was_learned_and_how_good_it_is(tmp_path: Path) -> None
     assert f"[{metrics['differences']['mixed']['gp_topfreq']['low']:+.4f}," in text
     assert json.loads((tmp_path / "card" / "card.json").read_text()) == json.loads(json.dumps(card))
     ET.parse(tmp_path / "card" / "card.svg")
+
+
+def test_a_card_marks_what_is_served_and_not_the_list_that_a_baseline_stands_in_for() -> None:
+    metrics = evaluate(shop.interactions(), shop.QUICK, seed=1, origins=1, max_users=20).as_dict()
+    for arm, marked, plain in (("learned", "discover", "ease"), ("ease", "ease", "discover")):
+        told = {**metrics, "served": {"mixed": "learned", "discover": arm}}
+        text = as_markdown(card_of(shop.trained().serve().manifest, told))
+        new_items = text.split("## New items only")[1].split("## ")[0]
+        assert f"| **{marked}** |" in new_items
+        assert f"| {plain} |" in new_items
+        bars = to_svg([("shop", told)]).split("new items only")[1].split("<text")
+        of_marked = next(bar for bar in bars if f">{marked}<" in bar)
+        assert "#2a7f62" in of_marked
 
 
 def test_a_card_without_a_measurement_says_so() -> None:

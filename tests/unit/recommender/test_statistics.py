@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -147,6 +147,29 @@ def test_a_refreshed_model_is_the_one_that_a_training_would_have_made() -> None:
     history = [Purchase("sku-021", past.last_day - 30), Purchase("sku-022", past.last_day - 9)]
     mine, theirs = (one.recommend(history, today=past.last_day + 1, limit=20) for one in (fresh, model))
     assert [one.item_id for one in mine.items] == [one.item_id for one in theirs.items]
+
+
+def test_figures_of_before_without_a_fortnight_leave_that_of_the_training() -> None:
+    model = shop.trained().serve()
+    whole = Statistics.of(Takings.of([1], [7], [shop.FIRST_DAY]), through_day=shop.FIRST_DAY)
+    older = replace(whole.figures(), fortnight=None)
+    assert_same(older, Figures.from_bytes(older.to_bytes()))
+    ids = np.zeros(len(model.items), np.int64)
+    fresh = Refreshed.of(model, Figures.from_bytes(older.to_bytes()), ids).model
+    assert fresh.blend.facts.fortnight is model.blend.facts.fortnight
+    assert fresh.blend.facts.counts.sum() == 0
+
+
+def test_a_shop_that_took_everything_back_is_still_ranked() -> None:
+    model = shop.trained().serve()
+    figures = Statistics.of(NOTHING, through_day=shop.FIRST_DAY + 300).figures()
+    ids = np.arange(len(model.items))
+    refreshed = Refreshed.of(model, Figures.from_bytes(figures.to_bytes()), ids)
+    answer = refreshed.model.recommend([], today=shop.FIRST_DAY + 300, limit=3)
+    assert [one.reason_code for one in answer.items] == ["also_available"] * 3
+    again = [Purchase("sku-021", shop.FIRST_DAY + 250)]
+    assert len(refreshed.model.recommend(again, today=shop.FIRST_DAY + 300, limit=80).items) == 80
+    assert not refreshed.trend.any()
 
 
 def test_what_the_figures_do_not_know_was_taken_by_nobody() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recommender.idmap import IdMap
@@ -17,6 +17,7 @@ from recommender.refreshing import Refreshed
 from recommender.serving import ServedModel
 from recommender.statistics import Statistics, Takings
 from recommender.training import TrainedModel
+from tests.conftest import SCALE
 from tests.unit.recommender.test_plain_ranking import TODAY, ask, compare, expect, ids, questions, trained
 
 NEW = ("tea-1", "tea-2", "tea-3")
@@ -56,6 +57,7 @@ def test_a_list_with_items_of_after_the_training_is_what_its_definition_says(nam
     made, model = grown(name)
     count = len(model.items)
 
+    @settings(max_examples=20 * SCALE)
     @given(question=questions(count), touched=st.lists(st.sampled_from(NEW), max_size=3))
     def holds(question: dict[str, Any], touched: list[str]) -> None:
         question["history"] += [(item, TODAY - 3 - place, 1.0) for place, item in enumerate(touched)]
