@@ -32,9 +32,10 @@ from service.recommendations import exports
 from service.recommendations.artefacts import models_folder
 from service.recommendations.attribution import AttributionKeys
 from service.recommendations.off_policy import operations as off_policy
-from service.recommendations.operations import REFRESH_TASK, TRAINING_TASK
+from service.recommendations.operations import REFRESH_TASK
 from service.recommendations.refreshing import refresh_statistics
 from service.recommendations.serving import Serving
+from service.recommendations.trainings import TRAINING_TASK, recorded
 from service.rewards import operations as rewards
 from service.rewards.watch.operations import Thresholds, appraise_rewards, find_patterns
 from service.tiers import operations as tiers
@@ -193,16 +194,19 @@ def _declare_models(
         from service.recommendations.training import train_model
 
         try:
-            trained = train_model(
-                engine,
-                models_folder=models_folder(settings),
-                programme=programme(),
-                now=read_clock(),
-                kept=settings.models_kept,
-                measuring=Measuring(
-                    search=settings.search_members > 0, search_members=settings.search_members
-                ),
-            )
+            with recorded(engine, clock=read_clock) as recording:
+                trained = train_model(
+                    engine,
+                    models_folder=models_folder(settings),
+                    programme=programme(),
+                    now=read_clock(),
+                    kept=settings.models_kept,
+                    measuring=Measuring(
+                        search=settings.search_members > 0, search_members=settings.search_members
+                    ),
+                    progress=recording.tell,
+                )
+                recording.trained = trained.version
         except NothingToLearn as error:
             log.warning("not trained", extra={"detail": error.detail})
             return

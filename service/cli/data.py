@@ -91,6 +91,7 @@ def import_demo(
     """Make the demo shop, import its files and train a first model; return what came of it."""
     from service.recommendations.artefacts import models_folder
     from service.recommendations.training import train_model
+    from service.recommendations.trainings import recorded
 
     now = read_clock()
     today = local_day(now, timezone=programme.timezone)
@@ -114,9 +115,15 @@ def import_demo(
                 progress=_named(progress, kind),
             )
             summary[kind] = f"{report.records_new} new, {report.records_known} known"
-    trained = train_model(
-        engine, models_folder=models_folder(settings), programme=programme, now=now, progress=progress
-    )
+    with recorded(engine, clock=read_clock, also=progress) as recording:
+        trained = train_model(
+            engine,
+            models_folder=models_folder(settings),
+            programme=programme,
+            now=now,
+            progress=recording.tell,
+        )
+        recording.trained = trained.version
     summary["model"] = f"{trained.version} ({trained.status})"
     return summary
 

@@ -16,6 +16,7 @@ from service.recommendations import operations as recommendations
 from service.recommendations.artefacts import models_folder
 from service.recommendations.off_policy import operations as evaluations
 from service.recommendations.off_policy.sentences import LABEL, tell_evaluation
+from service.recommendations.trainings import recorded
 from service.startup import ready_engine
 
 
@@ -51,17 +52,19 @@ def train(settings: Settings, seed: int, engine_name: str, search: bool, search_
     members = settings.search_members if search_members is None else search_members
     with ready_engine(settings) as (engine, programme), show_progress() as progress:
         try:
-            trained = train_model(
-                engine,
-                models_folder=models_folder(settings),
-                programme=programme,
-                now=read_clock(),
-                seed=seed,
-                engine_name=engine_name,
-                kept=settings.models_kept,
-                measuring=Measuring(search=search and members > 0, search_members=members),
-                progress=progress,
-            )
+            with recorded(engine, clock=read_clock, also=progress) as recording:
+                trained = train_model(
+                    engine,
+                    models_folder=models_folder(settings),
+                    programme=programme,
+                    now=read_clock(),
+                    seed=seed,
+                    engine_name=engine_name,
+                    kept=settings.models_kept,
+                    measuring=Measuring(search=search and members > 0, search_members=members),
+                    progress=recording.tell,
+                )
+                recording.trained = trained.version
         except (ArtifactError, EngineMissing) as error:
             raise click.ClickException(str(error)) from error
     tell(trained.to_json())

@@ -13,12 +13,16 @@ import procrastinate
 from procrastinate.exceptions import AlreadyEnqueued, UniqueViolation
 from procrastinate.jobs import Status
 from procrastinate.manager import JobManager
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 log = logging.getLogger(__name__)
 
 MOST_ATTEMPTS = 5
 """A job that was cut off so often is given up: it may be what kills its workers."""
+
+_WAITING = text(
+    "SELECT EXISTS (SELECT FROM procrastinate_jobs WHERE queueing_lock = :queueing_lock AND status = 'todo')"
+)
 
 # Never opened: it only writes the statement that runs on the caller's own connection.
 _app = procrastinate.App(connector=procrastinate.SyncPsycopgConnector())
@@ -41,6 +45,11 @@ def defer(
     except AlreadyEnqueued:
         return False
     return True
+
+
+def is_waiting(conn: Connection, *, queueing_lock: str) -> bool:
+    """Say whether a job waits under this lock for a worker to take it."""
+    return bool(conn.execute(_WAITING, {"queueing_lock": queueing_lock}).scalar_one())
 
 
 async def rescue_stalled(manager: JobManager) -> None:

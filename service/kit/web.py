@@ -15,7 +15,7 @@ from urllib.parse import unquote_to_bytes
 from flask import Flask, Response, g
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
-from werkzeug.routing import BaseConverter, Map
+from werkzeug.routing import BaseConverter
 
 from service.kit import cors, errors, problems
 from service.kit.clock import read_clock
@@ -78,14 +78,8 @@ class InFlight:
 class MerchantIdConverter(BaseConverter):
     """A merchant's own id as one path segment; whether it can be one, the door asks.
 
-    Refusing it here would leave the other methods of the path standing, and answer 405. That is meant where
-    a path beside this one has a word of its own in the place of the id: `other_than` names it.
+    Refusing it here would leave the other methods of the path standing, and answer 405.
     """
-
-    def __init__(self, url_map: Map, other_than: str | None = None) -> None:
-        super().__init__(url_map)
-        if other_than is not None:
-            self.regex = rf"(?!{re.escape(other_than)}\Z){self.regex}"
 
     def to_python(self, value: str) -> str:
         """Return the id with its slashes and percent signs back."""

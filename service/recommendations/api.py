@@ -46,6 +46,7 @@ from service.recommendations.schemas_models import (
     ModelsQuery,
     ModelsSchema,
     RetrainingSchema,
+    TrainingsSchema,
 )
 from service.recommendations.schemas_placements import PlacementBody, PlacementSchema, PlacementsSchema
 from service.recommendations.showing import expose_crowd as expose_many
@@ -244,7 +245,7 @@ def _read_cursor(cursor: str | None) -> tuple[Any, str] | None:
 
 @blueprint.door(
     "GET",
-    "/models/<id(other_than='retrain'):version>",
+    "/models/<id:version>",
     roles=STAFF,
     answers={200: ModelSchema()},
     refusals=(UnknownModel,),
@@ -264,6 +265,12 @@ def get_model(door: Door, version: str) -> object:
 def get_model_card(door: Door, version: str) -> object:
     """Return a model's card, as data and to be read."""
     return operations.get_model(door.conn, version=version).card()
+
+
+@blueprint.door("GET", "/models/retrain", roles=STAFF, answers={200: TrainingsSchema()})
+def list_trainings(door: Door) -> object:
+    """Tell whether a training waits or runs, how far it is, and how the last ones ended."""
+    return operations.list_trainings(door.conn)
 
 
 @blueprint.door(
@@ -295,7 +302,7 @@ def promote_model(door: Door, version: str) -> object:
     idempotency_key="optional",
 )
 def retrain_model(door: Door) -> object:
-    """Have the worker train a new model; the gate decides whether it goes live."""
+    """Have the worker train a new model; the gate decides whether it goes live. `GET` tells how far it is."""
     return {"state": "queued" if operations.request_training(door.conn, now=door.now) else "already_queued"}
 
 

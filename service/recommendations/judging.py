@@ -5,7 +5,7 @@ Imported by training only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,8 +18,7 @@ from recommender.interactions import Interactions
 from recommender.leaning import LookLog, weigh_browsing
 from recommender.search import Trainings, search
 from service.recommendations.register import Registered
-
-Report = Callable[[str, int, int | None], None]
+from service.recommendations.trainings import Report
 
 _HORIZON_DAYS = 28
 
@@ -47,7 +46,7 @@ class Judge:
     seed: int
     measuring: Measuring
     tiers: Mapping[str, str]
-    tell: Callable[[str, int, int], None]
+    tell: Report
     _trainings: Trainings = field(init=False)
 
     def __post_init__(self) -> None:

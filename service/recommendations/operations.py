@@ -18,7 +18,6 @@ from service.experiments import operations as experiments
 from service.experiments.rules import RECOMMENDATIONS
 from service.kit.clock import zone
 from service.kit.ids import new_uuid
-from service.kit.jobs import defer
 from service.recommendations import store
 from service.recommendations.annotation import (
     ASSIGNMENT_UNAVAILABLE,
@@ -51,6 +50,7 @@ from service.recommendations.ranking import (
 from service.recommendations.register import Registered, get_model, list_models, promote_model
 from service.recommendations.rules import explain, pick_name
 from service.recommendations.serving import Serving
+from service.recommendations.trainings import list_trainings, request_training
 
 __all__ = [
     "DEFAULT_LIMIT",
@@ -66,6 +66,7 @@ __all__ = [
     "get_placement",
     "list_models",
     "list_placements",
+    "list_trainings",
     "measure",
     "promote_model",
     "read_echo",
@@ -77,7 +78,6 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-TRAINING_TASK = "models.train"
 REFRESH_TASK = "models.refresh"
 
 # An echo is taken for as long as an outcome may still come of what was shown.
@@ -101,17 +101,6 @@ def relate(conn: Connection, *, serving: Serving, sku: str, asked: Asked, now: d
         UnknownItem: the catalogue has no such sku.
     """
     return _answer(conn, serving, replace(asked, context_sku=sku), now, RELATED)
-
-
-def request_training(conn: Connection, *, now: datetime) -> bool:
-    """Leave a training to the worker; False when one is waiting already."""
-    # The same arguments and lock as the nightly one has.
-    return defer(
-        conn,
-        task=TRAINING_TASK,
-        arguments={"timestamp": int(now.timestamp())},
-        queueing_lock=TRAINING_TASK,
-    )
 
 
 def measure(

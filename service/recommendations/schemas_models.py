@@ -6,11 +6,41 @@ from marshmallow import Schema, fields, validate
 
 from service.kit.fields import QueryWhole, StrictSchema, Text
 
+_TIME = {"format": "date-time"}
+
 
 class RetrainingSchema(Schema):
     """Whether a training was asked for, or one was waiting already."""
 
     state = fields.String(required=True, validate=validate.OneOf(("queued", "already_queued")))
+
+
+class TrainingSchema(Schema):
+    """One training: how far it is, or how it ended."""
+
+    state = fields.String(
+        required=True,
+        validate=validate.OneOf(("running", "done", "nothing_to_learn", "failed", "cut_off")),
+        metadata={"description": "`cut_off`: whoever trained is gone; the worker's job runs again."},
+    )
+    started_at = fields.String(required=True, metadata=_TIME)
+    finished_at = fields.String(required=True, allow_none=True, metadata=_TIME)
+    stage = fields.String(required=True, allow_none=True, metadata={"description": "What it did last."})
+    done = fields.Integer(required=True, metadata={"description": "Of that stage."})
+    total = fields.Integer(
+        required=True, allow_none=True, metadata={"description": "Null where nobody knows beforehand."}
+    )
+    version = fields.String(
+        required=True, allow_none=True, metadata={"description": "The model that came of it."}
+    )
+    detail = fields.String(required=True, allow_none=True, metadata={"description": "Why none came of it."})
+
+
+class TrainingsSchema(Schema):
+    """The latest trainings, the latest first, and whether one waits for the worker."""
+
+    waiting = fields.Boolean(required=True)
+    data = fields.List(fields.Nested(TrainingSchema), required=True)
 
 
 class ModelsQuery(StrictSchema):

@@ -30,8 +30,9 @@ from service.recommendations import register, store, store_looks, store_training
 from service.recommendations.artefacts import ModelsFolder, share_artefact
 from service.recommendations.errors import NothingToLearn
 from service.recommendations.histories import Columns, read_columns
-from service.recommendations.judging import Judge, Measuring, Report, settle_blend
+from service.recommendations.judging import Judge, Measuring, settle_blend
 from service.recommendations.register import Registered
+from service.recommendations.trainings import Report
 
 _EPOCH = date(1970, 1, 1)
 _DAY_SECONDS = 86_400

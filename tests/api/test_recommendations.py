@@ -220,8 +220,10 @@ def test_a_damaged_model_is_not_promoted(trained: Client) -> None:
 
 
 def test_a_word_of_the_path_is_no_version_of_a_model(client: Client) -> None:
-    refused = client.get("/v1/models/retrain")
+    answer = client.get("/v1/models/retrain", role="marketing")
+    assert (answer.status_code, answer.json) == (200, {"waiting": False, "data": []})
+    refused = client.call("PUT", "/v1/models/retrain")
     assert refused.status_code == 405
-    assert set(refused.headers["Allow"].split(", ")) == {"OPTIONS", "POST"}
     offered = client.app.test_client().options("/v1/models/retrain")
-    assert set(offered.headers["Allow"].split(", ")) == {"OPTIONS", "POST"}
+    for told in (refused, offered):
+        assert set(told.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS", "POST"}

@@ -30,6 +30,7 @@ def export_for_a_mailing(recorder: Recorder) -> None:
     headers = {"Idempotency-Key": "mailing-of-nobody"}
     recorder.call("POST", EXPORTS, json=unknown, role="marketing", headers=headers)
     recorder.call("POST", "/v1/models/retrain", role="operations")
+    recorder.call("GET", "/v1/models/retrain", role="operations")
     body = {"mode": "discover", "diversity_bp": 2_000, "category_cap": 3, "limit": 6}
     recorder.call("PUT", "/v1/placements/basket", json=body, role="marketing")
     recorder.call("GET", "/v1/placements", role="marketing")
