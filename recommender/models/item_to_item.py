@@ -22,6 +22,7 @@ Weighting = Literal["cosine", "bm25"]
 _NONE = np.zeros(0, np.int32)
 # So many of an item's users tell the order of two items well enough, to 8 percentage points or so.
 _ASKED = 40
+_ITEMS_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,23 +150,27 @@ def share_onward(
     first, last = interactions.day[starts], interactions.day[np.append(starts[1:], len(interactions)) - 1]
     row = np.searchsorted(user, np.arange(len(interactions.users) + 1))
     by_item = np.argsort(item, kind="stable")
-    column = np.searchsorted(item[by_item], np.arange(len(neighbours) + 1))
+    column = np.searchsorted(item[by_item], np.arange(len(neighbours) + 1)).tolist()
     onward = np.ones(neighbours.shape, np.float32)
-    place = np.full(len(neighbours), -1, np.intp)
-    for one in np.flatnonzero(similarities[:, 0] > 0).tolist():
-        own = by_item[column[one] : column[one + 1]]
-        own = own[:: -(-len(own) // _ASKED)]
+    count, kept = neighbours.shape
+    near = np.flatnonzero(similarities[:, 0] > 0)
+    for some in (near[begin : begin + _ITEMS_AT_ONCE] for begin in range(0, len(near), _ITEMS_AT_ONCE)):
+        place = np.full((len(some), count), -1, np.int32)
+        line, rank = np.nonzero(similarities[some])
+        place[line, neighbours[some[line], rank]] = rank + kept * line
+        takings = [by_item[column[one] : column[one + 1]] for one in some.tolist()]
+        asked = [own[:: -(-len(own) // _ASKED)] for own in takings]
+        own = np.concatenate(asked)
+        # Everything that those users took, beside the item that they were asked about.
         begin = row[user[own]]
         length = row[user[own] + 1] - begin
         at = np.arange(length.sum()) + np.repeat(begin - np.cumsum(length) + length, length)
-        near = np.flatnonzero(similarities[one])
-        place[neighbours[one, near]] = near
-        found = place[item[at]]
+        line = np.repeat(np.repeat(np.arange(len(some)), [len(one) for one in asked]), length)
+        found = place.ravel()[line * count + item[at]]
         known = np.flatnonzero(found >= 0)
         found, after = found[known], last[at[known]] >= np.repeat(first[own], length)[known]
-        both = np.bincount(found, minlength=neighbours.shape[1])
-        onward[one] = (np.bincount(found[after], minlength=neighbours.shape[1]) + 1) / (both + 1)
-        place[neighbours[one, near]] = -1
+        both = np.bincount(found, minlength=len(some) * kept)
+        onward[some] = ((np.bincount(found[after], minlength=len(both)) + 1) / (both + 1)).reshape(-1, kept)
     return onward
 
 

@@ -159,7 +159,7 @@ def prepare_history(conn: Connection) -> int:
     conn.execute(text("SET LOCAL enable_nestloop = off"))
     _create(conn, "undone", _UNDONE, "order_key")
     _create(conn, "given_back", _GIVEN_BACK, "member_key, item_key")
-    conn.execute(text("SET LOCAL enable_nestloop = on"))
+    conn.execute(text("SET LOCAL enable_nestloop TO DEFAULT"))
     count: int = conn.execute(_COUNT).scalar_one()
     return count
 
