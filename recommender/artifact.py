@@ -34,7 +34,7 @@ from recommender.errors import (
 EPOCH = date(1970, 1, 1)
 """Days are counted from here."""
 FORMAT = "recommender-artifact"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 MANIFEST_NAME = "manifest.json"
 _HASHED = (
     "format",

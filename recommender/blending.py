@@ -2,9 +2,8 @@
 
 A log-linear score: the chance that an item is among what is taken next is a softmax over items of
 Σ weight × signal. The signals are few and named, the weights are learned on earlier time origins
-(`recommender.search`) by the list-wise likelihood of Cao et al., "Learning to rank: from pairwise approach to
-listwise approach" (ICML 2007), in its top-one form, each person counted once. Repeat and explore are told
-apart as Ariannezhad et al. advise (ReCANet, SIGIR 2022). numpy only.
+(`recommender.learning`). Repeat and explore are told apart as Ariannezhad et al. advise (ReCANet, SIGIR
+2022). numpy only.
 """
 
 from __future__ import annotations
@@ -72,7 +71,7 @@ _NEW_DAYS = 28.0
 _FLOOR = np.float32(0.02)
 LOG_BEST = log(1 + float(_FLOOR))
 """What `log_share` gives for the best item."""
-_RECENT_DAYS, _STEADY_DAYS = 60.0, 240.0
+_RECENT_DAYS, _STEADY_DAYS = 45.0, 180.0
 _LEAST_GATE = 1e-3
 _LONG_AGO = 0
 _LEAST_REPEAT = 1e-3
@@ -96,16 +95,16 @@ class BlendConfig:
     ease: float = 0.45
     als: float = 0.4
     item_to_item: float = 0.2
-    again: float = 1.0
-    again_discover: float = 1.0
-    again_ease: float = -0.4
-    again_popular_all: float = 0.1
-    again_recent: float = 1.0
-    again_steady: float = 2.0
-    again_times: float = 0.4
+    again: float = 3.0
+    again_discover: float = 0.55
+    again_ease: float = -0.3
+    again_popular_all: float = 0.0
+    again_recent: float = 0.4
+    again_steady: float = 1.2
+    again_times: float = 0.2
     again_due: float = 0.1
-    again_repeat: float = 0.6
-    again_breadth: float = -0.3
+    again_repeat: float = 0.5
+    again_breadth: float = -0.4
     viewed: float = 0.0
     wanted: float = 0.0
     like_viewed: float = 0.0
@@ -215,9 +214,9 @@ class Blend:
 
     `ease`, `als` and `item_to_item` enter as log(score ÷ best score + 0.02); the item signals as they are.
     For what was taken before: a constant, the discover score, the EASE signal and log(1 + count) once more,
-    the decayed takings s ÷ (1 + s) at half-lives of 60 and 240 days, log of the days it was taken on, how
-    due it is, log of the item's repeat probability, and log of how many items the person takes. The
-    repeat gate and the quiet days of `PersonalFrequencyConfig` act on top.
+    log(1 + decayed takings) at half-lives of 45 and 180 days, log of the days it was taken on, how
+    due it is, log of the item's repeat probability, and log of how many items the person takes. In the quiet
+    days of `PersonalFrequencyConfig` takings count a part; its repeat gate acts on top.
     """
 
     config: BlendConfig
@@ -310,16 +309,17 @@ class Blend:
     ) -> NDArray[np.float64]:
         """Give `AGAIN_SIGNALS`, (m, 10), from the EASE signal (items,) and the discover scores (m,)."""
         items = history.items
-        recent = history.weights(half_life_days=_RECENT_DAYS)
-        steady = history.weights(half_life_days=_STEADY_DAYS)
+        loud = self._loudness(history)
+        recent = loud * history.weights(half_life_days=_RECENT_DAYS)
+        steady = loud * history.weights(half_life_days=_STEADY_DAYS)
         signals = np.empty((len(items), len(AGAIN_SIGNALS)))
         signals[:, 0] = 1
         signals[:, 1] = discover
         signals[:, 2] = 0 if ease is None else log_share(ease[items])
         count, repeat, _ = self._own[items].T
         signals[:, 3] = count
-        signals[:, 4] = recent / (1 + recent)
-        signals[:, 5] = steady / (1 + steady)
+        signals[:, 4] = np.log1p(recent)
+        signals[:, 5] = np.log1p(steady)
         signals[:, 6] = np.log(history.times)
         signals[:, 7] = self.personal.due(history)
         signals[:, 8] = repeat
@@ -327,13 +327,15 @@ class Blend:
         return signals
 
     def again_offset(self, history: History) -> NDArray[np.float64]:
-        """Give the log of the repeat gate and of the quiet days, (m,), none above zero."""
+        """Give the log of the repeat gate, (m,), none above zero."""
         offset: NDArray[np.float64] = self._own[history.items, 2].astype(np.float64)
-        settings = self.personal.config
-        if settings.quiet_days and settings.quiet_factor < 1:
-            quiet = history.last_age_days() < settings.quiet_days
-            offset += quiet * log(max(settings.quiet_factor, _LEAST_GATE))
         return offset
+
+    def _loudness(self, history: History) -> NDArray[np.float64]:
+        """Give what takings count, (m,): all, or `quiet_factor` within the quiet days of the last one."""
+        settings = self.personal.config
+        quiet = history.last_age_days() < settings.quiet_days
+        return np.where(quiet, settings.quiet_factor, 1.0)
 
 
 def log_share(part: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,7 +1,7 @@
 """Learn how much browsing weighs, on rolling origins, and leave it out where that did not help.
 
 Everything else stays as it was learned from purchases: what is fitted are three weights, `viewed`, `wanted`
-and `like_viewed` of `BlendConfig`, none below zero, by the list-wise likelihood of `recommender.search`. The
+and `like_viewed` of `BlendConfig`, none below zero, by list-wise likelihood (`recommender.learning`). The
 older origins fit, the later ones judge: only if those who had looked at something were served clearly
 better there do the weights, fitted once more on all origins, go into force. Otherwise they are 0.
 """

@@ -36,7 +36,7 @@ class PersonalFrequencyConfig:
     repeat_gate_share: float = 0.5
     gap_prior_intervals: float = 4.0
     due_floor: float = 0.9
-    quiet_days: int = 2
+    quiet_days: int = 1
     quiet_factor: float = 0.5
 
     def __post_init__(self) -> None:

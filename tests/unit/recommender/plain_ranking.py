@@ -167,23 +167,22 @@ class Plain:
     def _again(self, item: int, discover: float) -> float:
         blend, arrays, ages = self.blend, self.arrays, self.days[item]
         ease = np.log(self.near["ease"][item] + _FLOOR) if "ease" in self.near else 0.0
-        recent, steady = self._decayed(60)[item], self._decayed(240)[item]
+        settings = self.config.personal_frequency
+        loud = settings.quiet_factor if min(ages) < settings.quiet_days else 1.0
+        recent, steady = loud * self._decayed(45)[item], loud * self._decayed(180)[item]
         score = (
             blend.again
             + blend.again_discover * discover
             + blend.again_ease * ease
             + blend.again_popular_all * np.log1p(float(arrays["popularity_counts"][2, item]))
-            + blend.again_recent * recent / (1 + recent)
-            + blend.again_steady * steady / (1 + steady)
+            + blend.again_recent * np.log1p(recent)
+            + blend.again_steady * np.log1p(steady)
             + blend.again_times * np.log(len(ages))
             + blend.again_due * self._due(item)
             + blend.again_repeat * np.log(float(arrays["repeat_probability"][item]))
             + blend.again_breadth * np.log(len(self.taken))
             + np.log(max(float(arrays["repeat_gate"][item]), 1e-3))
         )
-        settings = self.config.personal_frequency
-        if min(ages) < settings.quiet_days and settings.quiet_factor < 1:
-            score += np.log(max(settings.quiet_factor, 1e-3))
         return float(score)
 
     def gap_days(self, item: int) -> float:

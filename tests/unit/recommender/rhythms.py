@@ -78,9 +78,28 @@ def replenishment(rng: np.random.Generator, *, users: int, items: int) -> Iterat
                 day += every * rng.uniform(0.85, 1.15)
 
 
+def full_baskets(rng: np.random.Generator, *, users: int, items: int) -> Iterator[Taken]:
+    """Households shop often and much: most of what they take they take again and again."""
+    for user in range(users):
+        own = rng.choice(items, size=min(40, items // 2), replace=False, p=_popular(items))
+        liking = rng.gamma(0.5, 1.0, len(own))
+        for day in _visits(rng, every=float(rng.uniform(2, 9))):
+            liking *= np.exp(rng.normal(scale=0.08, size=len(own)))
+            size = int(rng.integers(4, 13))
+            for item in rng.choice(own, size=min(size, len(own)), replace=False, p=liking / liking.sum()):
+                yield user, int(item), day
+
+
 SHOPS: dict[str, Callable[..., Iterator[Taken]]] = {
     one.__name__: one
-    for one in (constant_favourites, drifting_tastes, durable_goods, one_time_buyers, replenishment)
+    for one in (
+        constant_favourites,
+        drifting_tastes,
+        durable_goods,
+        full_baskets,
+        one_time_buyers,
+        replenishment,
+    )
 }
 
 

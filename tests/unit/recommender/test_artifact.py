@@ -155,7 +155,7 @@ def test_a_truncated_file_is_found_even_without_hashing(written: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", '{"format": "recommender-artifact", "format_version": 3}', "\x00\xff"]
+    "text", ["", "{", '{"format": "recommender-artifact", "format_version": 4}', "\x00\xff"]
 )
 def test_a_broken_manifest_is_corrupt(written: Path, text: str) -> None:
     (written / "manifest.json").write_text(text, "latin-1")
@@ -171,8 +171,8 @@ def test_a_manifest_that_was_touched_is_corrupt(written: Path) -> None:
 
 
 def test_a_newer_format_is_refused_by_name(written: Path) -> None:
-    edit(written, lambda manifest: manifest.update(format_version=4))
-    with pytest.raises(UnsupportedArtifactFormat, match="format version 4"):
+    edit(written, lambda manifest: manifest.update(format_version=5))
+    with pytest.raises(UnsupportedArtifactFormat, match="format version 5"):
         ServedModel.open(written)
 
 

@@ -9,7 +9,8 @@ import pytest
 from recommender.blending import BlendConfig, MixedArm
 from recommender.errors import InvalidConfig
 from recommender.evaluation import evaluate
-from recommender.search import Trainings, collect, learn, search
+from recommender.learning import collect, learn
+from recommender.search import Trainings, search
 from recommender.splitting import list_cases
 from tests.unit.recommender import shop
 
