@@ -69,6 +69,7 @@ def test_regularisation_of_a_row_grows_with_its_entries() -> None:
         plain = AlternatingLeastSquares(
             factors=4, iterations=5, regularization=1.5, num_threads=1, random_state=2
         )
+        plain.cg_steps = local._CG_STEPS
         plain.fit(local.to_scipy(matrix, np.float32), show_progress=False)
     np.testing.assert_allclose(local.factorise(matrix, config, seed=2), plain.item_factors, rtol=1e-5)
 

@@ -173,7 +173,7 @@ def _log(*, telling: bool, people: int) -> LookLog:
         own = [row for row in shop.rows() if row.user_id == user]
         for cut in (TODAY - 1 - 28, TODAY - 1 - 56):
             coming = [row.item_id for row in own if cut < row.day <= cut + 28]
-            for _ in range(2):
+            for _ in range(4):
                 choice = random_.choice(coming) if telling and coming else f"sku-{random_.randrange(80):03d}"
                 users.append(user)
                 items.append(choice)
