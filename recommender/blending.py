@@ -309,7 +309,7 @@ class Blend:
     ) -> NDArray[np.float64]:
         """Give `AGAIN_SIGNALS`, (m, 10), from the EASE signal (items,) and the discover scores (m,)."""
         items = history.items
-        loud = self._loudness(history)
+        loud = self.personal.loudness(history)
         recent = loud * history.weights(half_life_days=_RECENT_DAYS)
         steady = loud * history.weights(half_life_days=_STEADY_DAYS)
         signals = np.empty((len(items), len(AGAIN_SIGNALS)))
@@ -330,12 +330,6 @@ class Blend:
         """Give the log of the repeat gate, (m,), none above zero."""
         offset: NDArray[np.float64] = self._own[history.items, 2].astype(np.float64)
         return offset
-
-    def _loudness(self, history: History) -> NDArray[np.float64]:
-        """Give what takings count, (m,): all, or `quiet_factor` within the quiet days of the last one."""
-        settings = self.personal.config
-        quiet = history.last_age_days() < settings.quiet_days
-        return np.where(quiet, settings.quiet_factor, 1.0)
 
 
 def log_share(part: NDArray[np.float32]) -> NDArray[np.float32]:

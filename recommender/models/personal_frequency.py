@@ -27,7 +27,7 @@ class PersonalFrequencyConfig:
     `repeat_gate_share` of the average rate fade out in proportion (0 switches the gate off).
     `due_floor` is the factor right after a purchase, rising to 1 when the usual interval has passed
     (1 switches it off); own intervals are shrunk to the item's with `gap_prior_intervals`. Within
-    `quiet_days` of a purchase the item is multiplied by `quiet_factor`.
+    `quiet_days` of a purchase what was taken of the item counts `quiet_factor`.
     """
 
     half_life_days: float | None = 240.0
@@ -96,11 +96,9 @@ class PersonalFrequency:
         weight = history.weights(half_life_days=config.half_life_days)
         weight += config.popularity_weight * self.popularity[items]
         weight *= self.gate[items]
-        age = history.last_age_days()
         if config.due_floor < 1:
             weight *= config.due_floor + (1 - config.due_floor) * self.due(history)
-        if config.quiet_days:
-            weight[age < config.quiet_days] *= config.quiet_factor
+        weight *= self.loudness(history)
         return weight
 
     def score(self, history: History) -> NDArray[np.float32]:
@@ -109,6 +107,11 @@ class PersonalFrequency:
         if len(history):
             scores[history.items] = self.score_bought(history)
         return scores
+
+    def loudness(self, history: History) -> NDArray[np.float64]:
+        """Give what takings count, (m,): all, or `quiet_factor` within the quiet days of the last one."""
+        quiet = history.last_age_days() < self.config.quiet_days
+        return np.where(quiet, self.config.quiet_factor, 1.0)
 
     def due(self, history: History) -> NDArray[np.float64]:
         """Give how due each item is, (m,) in [0, 1]: 0 right after a purchase, 1 from its usual interval on.

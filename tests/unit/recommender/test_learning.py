@@ -15,13 +15,13 @@ TRUE = {"again_recent": 0.6, "again_steady": 1.4, "again_repeat": 0.8}
 PEOPLE, ITEMS, NEW = 400, 40, 30
 
 
-def people(*, seed: int = 3, level: float = 1.5, none_back: bool = False) -> Examples:
+def people(*, seed: int = 3, none_back: bool = False) -> Examples:
     """Give people of whose 40 items each comes back by `TRUE` and a level of the person's own.
 
     Whoever comes back to more also has more of everything in their history, as real people have.
     """
     rng = np.random.default_rng(seed)
-    own = rng.normal(scale=level, size=PEOPLE)
+    own = rng.normal(scale=1.5, size=PEOPLE)
     signals = np.zeros((PEOPLE * ITEMS, len(AGAIN_SIGNALS)))
     signals[:, 0] = 1
     person = np.repeat(np.arange(PEOPLE), ITEMS)
@@ -63,8 +63,7 @@ def test_what_tells_items_apart_is_found_again_whatever_people_s_levels_are() ->
         assert getattr(found, name) == 0
 
 
-def test_as_many_come_back_at_least_as_a_level_says() -> None:
-    """The level among the new items follows how much comes back."""
+def test_the_level_among_new_items_follows_how_much_comes_back() -> None:
     rich, poor = learn([people()], flat()), learn([people(none_back=True)], flat())
     assert rich.again > poor.again + 1
 

@@ -406,3 +406,15 @@ def test_a_history_of_fifty_thousand_purchases_is_answered(model: ServedModel) -
 def test_a_model_can_be_opened_by_its_path_as_text(tmp_path: Path) -> None:
     shop.trained().write(str(tmp_path / "v9"), version="v9")
     assert ServedModel.open(str(tmp_path / "v9")).version == "v9"
+
+
+def test_right_after_a_purchase_an_item_stands_lower_than_the_days_after(model: ServedModel) -> None:
+    """It fades from day to day, and yet has more to say the day after than on the day itself."""
+    item = "sku-001"
+    scores = [
+        model.score(History.encode([(item, TODAY - age, 1.0)], items=model.items, today=TODAY))[
+            model.items.get(item)
+        ]
+        for age in (0, 1, 2)
+    ]
+    assert scores[1] > scores[2] > scores[0]
